@@ -1,0 +1,21 @@
+"""What a lab is made of: names, sizes, clusters, nodes. Pure: no I/O, and no knowledge of engines, files or screens."""
+
+from labcloud.model.cluster import MAX_NODES, Cluster, FoundNode, NodeGroup, NodeSpec, Status
+from labcloud.model.names import ClusterRef, NodeRef, cluster_name, tenant_name
+from labcloud.model.sizes import format_bytes, format_memory, parse_memory
+
+__all__ = [
+    "MAX_NODES",
+    "Cluster",
+    "ClusterRef",
+    "FoundNode",
+    "NodeGroup",
+    "NodeRef",
+    "NodeSpec",
+    "Status",
+    "cluster_name",
+    "format_bytes",
+    "format_memory",
+    "parse_memory",
+    "tenant_name",
+]

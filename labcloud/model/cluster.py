@@ -1,0 +1,105 @@
+"""What a lab is made of: clusters as they are wanted, nodes as they are found. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from labcloud.model.names import ClusterRef, NodeRef
+
+MAX_NODES = 5000
+"""The most nodes that one cluster may declare."""
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class NodeGroup:
+    """Nodes of one kind: ``count`` of them, each with ``memory`` MiB, ``cpus`` cores, ``volumes`` data volumes."""
+
+    name: str
+    count: int
+    memory: int
+    cpus: float = 1.0
+    volumes: int = 1
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster as it is wanted.
+
+    ``id`` is its identity for life (HDFS' cluster id is made of it): 32 hexadecimal digits. ``settings`` overrides the
+    profile's Hadoop settings: ``{"hdfs-site:dfs.replication": "2"}``. ``publish`` fixes the host ports of user interfaces
+    by service: ``{"namenode": 9870}``. ``running`` is false for a cluster that was stopped on purpose.
+    """
+
+    ref: ClusterRef
+    profile: str
+    provider: str
+    id: str
+    groups: tuple[NodeGroup, ...]
+    settings: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    publish: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    user_id: int = 20000
+    running: bool = True
+
+    def group(self, name: str) -> NodeGroup:
+        return next(group for group in self.groups if group.name == name)
+
+    def nodes(self, group: str | None = None) -> Iterator[NodeRef]:
+        """Every declared node, group by group, in order."""
+        for each in self.groups:
+            if group in (None, each.name):
+                yield from (NodeRef(self.ref, each.name, index) for index in range(each.count))
+
+
+class Status(StrEnum):
+    """What the engine says of a node. ``FAILED`` is for what can only be deleted."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """All that an engine must know to make one node.
+
+    ``image`` is a reference the engine resolves; ``ports`` maps services with a user interface to their port in the node;
+    ``publish`` maps a port in the node to the port wanted on the host, 0 for any.
+    """
+
+    ref: NodeRef
+    image: str
+    profile: str
+    memory: int
+    cpus: float
+    volumes: int
+    publish: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def digest(self) -> str:
+        """A short hash of all above: another digest on a found node means that it has drifted from what is wanted."""
+        facts = [str(self.ref), self.image, self.memory, self.cpus, self.volumes, sorted(self.publish.items())]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class FoundNode:
+    """A node as the engine has it. ``published`` maps ports in the node to ``host:port`` addresses on this machine."""
+
+    ref: NodeRef
+    status: Status
+    profile: str
+    image: str
+    digest: str
+    memory: int
+    engine_id: str
+    address: str = ""
+    created: str = ""
+    published: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))

@@ -1,0 +1,122 @@
+"""The contract that every engine keeps: the one thing that the rest of labcloud sees of Docker or OpenStack.
+
+A provider makes, finds, starts and deletes nodes and what they need. It knows nothing of Hadoop, of the lab repository, or
+of what is wanted: it is told. What it is asked to ``ensure`` it makes or returns; what it is asked to ``delete`` may be gone
+already. The identity of everything that it makes goes into the create call (labels, metadata), so that a killed run
+leaves nothing that ``find`` does not see. Calls block, and may come from several threads at once.
+
+Errors are labcloud's (`labcloud.errors`): EngineError for a refusal, with what the engine said in ``details``;
+DeadlineError for a wait that ended; NotFoundError where a node is asked for that is not there.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec
+
+
+@dataclass(frozen=True)
+class Found:
+    """What exists of a lab, a tenant or a cluster. ``networks`` are tenants' names; ``volumes`` and ``configs`` name owners."""
+
+    nodes: tuple[FoundNode, ...] = ()
+    networks: frozenset[str] = frozenset()
+    volumes: frozenset[tuple[NodeRef, int]] = frozenset()
+    configs: frozenset[ClusterRef] = frozenset()
+
+
+@dataclass(frozen=True)
+class Response:
+    """An HTTP answer of a service on a node."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class Provider(ABC):
+    """One engine. See the module for the rules of the contract."""
+
+    name: str
+
+    # What exists
+
+    @abstractmethod
+    def find(self, tenant: str | None = None, cluster: ClusterRef | None = None) -> Found:
+        """Everything of this lab that exists, or of one tenant, or of one cluster (its tenant's network included)."""
+
+    @abstractmethod
+    def domain(self, tenant: str) -> str:
+        """The DNS domain of a tenant's nodes: a node's host name is ``NodeRef.qualified`` + ``.`` + this."""
+
+    @abstractmethod
+    def image(self, name: str) -> str:
+        """The reference of the newest usable image ``name`` (as ``hadoop-2.7``). Raise NotFoundError if it was not built."""
+
+    # Making and deleting
+
+    @abstractmethod
+    def ensure_network(self, tenant: str) -> None:
+        """The tenant's own network, walled off from every other tenant's."""
+
+    @abstractmethod
+    def delete_network(self, tenant: str) -> None: ...
+
+    @abstractmethod
+    def ensure_config(self, cluster: ClusterRef, files: Mapping[str, str]) -> bool:
+        """Make the cluster's configuration tree exactly ``files``: ``{"GROUP/relative/path": text}``.
+
+        Each node sees its group's part at ``/etc/labcloud/cluster``, read-only. Files change in place for running
+        nodes. Returns whether anything changed.
+        """
+
+    @abstractmethod
+    def delete_config(self, cluster: ClusterRef) -> None: ...
+
+    @abstractmethod
+    def ensure_node(self, spec: NodeSpec) -> None:
+        """A running node as ``spec`` says, with its data volumes. A node with another digest is made again; volumes stay."""
+
+    @abstractmethod
+    def stop_node(self, ref: NodeRef, *, timeout: float = 30.0) -> None:
+        """Stop the node's services in order, then the node; by force after ``timeout`` seconds."""
+
+    @abstractmethod
+    def delete_node(self, ref: NodeRef) -> None:
+        """The node, at once; its volumes stay."""
+
+    @abstractmethod
+    def delete_volume(self, ref: NodeRef, number: int) -> None: ...
+
+    # Talking to nodes
+
+    @abstractmethod
+    def execute(
+        self, ref: NodeRef, argv: Sequence[str], *, user: str = "root", stdin: bytes = b"",
+        stdout: BinaryIO | None = None, stderr: BinaryIO | None = None, environment: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes]:  # fmt: skip
+        """Run ``argv`` on the node as ``user``. Returns the exit code and what it printed on standard output, both streams
+        being passed on as they come where ``stdout`` and ``stderr`` are given (nothing is returned then)."""
+
+    @abstractmethod
+    def interactive(self, ref: NodeRef, argv: Sequence[str], *, user: str) -> list[str]:
+        """The command line, on this machine, that runs ``argv`` on the node with the caller's terminal."""
+
+    @abstractmethod
+    def put_file(self, ref: NodeRef, path: str, content: Iterable[bytes], *, size: int, owner: int) -> None:
+        """Write one file of ``size`` bytes on the node, in an existing folder, owned by the user id ``owner``, mode 0600."""
+
+    @abstractmethod
+    def request(
+        self, ref: NodeRef, port: int, path: str, *, method: str = "GET", body: bytes = b"", timeout: float = 5.0
+    ) -> Response:
+        """An HTTP request to a service on the node, from outside the cluster. Raise EngineError if nothing answers."""
+
+    # Images (only the engine can hold them)
+
+    def close(self) -> None:
+        """Let go of connections."""

@@ -1,0 +1,92 @@
+"""The only door to the Docker SDK: one client per thread, and Docker's errors as labcloud's. Knows nothing of clusters.
+
+The low-level ``APIClient`` is used because each of its calls is one request; the object layer inspects after each one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from labcloud.errors import ConflictError, EngineError, LabError, NotFoundError
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+_START = "start it with 'dockerd &' or 'systemctl start docker'; ./quickstart.sh does both, and installs it"
+
+
+class Engine:
+    """A Docker Engine, by its URL (``unix:///var/run/docker.sock`` by default) with a time limit a request, in seconds."""
+
+    def __init__(self, url: str | None = None, *, timeout: float = 60.0) -> None:
+        self._url = url
+        self._timeout = timeout
+        self._local = threading.local()
+        self._clients: list[APIClient] = []
+
+    @contextmanager
+    def api(self, doing: str) -> Iterator[APIClient]:
+        """This thread's client. ``doing`` begins the sentence if Docker refuses: ``"create the node a/b/worker-0"``."""
+        with translated(doing):
+            client = getattr(self._local, "client", None)
+            if client is None:
+                client = self._local.client = self._connect()
+                self._clients.append(client)
+            yield client
+
+    def _connect(self) -> APIClient:
+        from docker import APIClient
+
+        # 1.41 is Engine 20.10's; naming it saves the request that "auto" needs.
+        return APIClient(base_url=self._url, version="1.41", timeout=self._timeout)
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
+        self._local = threading.local()
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn what the SDK raises into labcloud's errors."""
+    from docker.errors import APIError, DockerException
+    from requests import exceptions as requests_errors
+
+    try:
+        yield
+    except APIError as exc:
+        raise _refusal(doing, exc) from exc
+    except requests_errors.ReadTimeout as exc:
+        raise EngineError(f"could not {doing}: Docker did not answer in time", details=str(exc)) from exc
+    except (DockerException, requests_errors.RequestException) as exc:
+        raise _unreachable(doing, exc) from exc
+
+
+def _refusal(doing: str, exc: Exception) -> LabError:
+    status = getattr(getattr(exc, "response", None), "status_code", 500)
+    said = str(getattr(exc, "explanation", "") or exc)
+    if "no space left" in said:
+        return EngineError(
+            f"could not {doing}: the disk is full", details=said, resolution="free some space ('labcloud image prune' helps), then run the same command again"
+        )
+    if "port is already allocated" in said or "address already in use" in said:
+        return ConflictError(
+            f"could not {doing}: a port that it shall publish is taken", details=said, resolution="choose another port, or leave it to labcloud"
+        )
+    kind = {404: NotFoundError, 409: ConflictError}.get(status, EngineError)
+    return kind(f"could not {doing}: {said}", details=f"HTTP {status} of Docker")
+
+
+def _unreachable(doing: str, exc: Exception) -> EngineError:
+    said = str(exc)
+    if "Permission denied" in said or "PermissionError" in said:
+        return EngineError(
+            f"could not {doing}: no permission on Docker's socket", details=said, resolution="run as root, or let an administrator add you to the group 'docker'"
+        )
+    if "No such file" in said or "FileNotFoundError" in said or "Connection refused" in said or "ConnectionRefused" in said:
+        return EngineError(f"could not {doing}: no Docker Engine answers", details=said, resolution=_START)
+    return EngineError(f"could not {doing}: {said}", resolution="look at Docker's own log, then run the same command again")
