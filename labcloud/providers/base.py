@@ -11,9 +11,11 @@ DeadlineError for a wait that ended; NotFoundError where a node is asked for tha
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec
@@ -21,12 +23,21 @@ from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec
 
 @dataclass(frozen=True)
 class Found:
-    """What exists of a lab, a tenant or a cluster. ``networks`` are tenants' names; ``volumes`` and ``configs`` name owners."""
+    """What exists of a lab, a tenant or a cluster.
+
+    ``networks`` are tenants' names; ``volumes`` name a node and the volume's number; ``configs`` map a cluster to the
+    `config_digest` of the tree that its nodes see.
+    """
 
     nodes: tuple[FoundNode, ...] = ()
     networks: frozenset[str] = frozenset()
     volumes: frozenset[tuple[NodeRef, int]] = frozenset()
-    configs: frozenset[ClusterRef] = frozenset()
+    configs: Mapping[ClusterRef, str] = field(default_factory=dict)
+
+
+def config_digest(files: Mapping[str, str]) -> str:
+    """A short hash of a configuration tree ``{"GROUP/relative/path": text}``."""
+    return hashlib.sha256(json.dumps(sorted(files.items())).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -115,8 +126,6 @@ class Provider(ABC):
         self, ref: NodeRef, port: int, path: str, *, method: str = "GET", body: bytes = b"", timeout: float = 5.0
     ) -> Response:
         """An HTTP request to a service on the node, from outside the cluster. Raise EngineError if nothing answers."""
-
-    # Images (only the engine can hold them)
 
     def close(self) -> None:
         """Let go of connections."""
