@@ -1,6 +1,7 @@
 """What a lab is made of: names, sizes, clusters, nodes. Pure: no I/O, and no knowledge of engines, files or screens."""
 
-from labcloud.model.cluster import MAX_NODES, Cluster, FoundNode, NodeGroup, NodeSpec, Status
+from labcloud.model.cluster import MAX_NODES, Cluster, NodeGroup, NodeSpec
+from labcloud.model.found import Found, FoundNode, Status, config_digest
 from labcloud.model.names import ClusterRef, NodeRef, cluster_name, tenant_name
 from labcloud.model.sizes import format_bytes, format_memory, parse_memory
 
@@ -8,12 +9,14 @@ __all__ = [
     "MAX_NODES",
     "Cluster",
     "ClusterRef",
+    "Found",
     "FoundNode",
     "NodeGroup",
     "NodeRef",
     "NodeSpec",
     "Status",
     "cluster_name",
+    "config_digest",
     "format_bytes",
     "format_memory",
     "parse_memory",

@@ -1,4 +1,4 @@
-"""What a lab is made of: clusters as they are wanted, nodes as they are found. Pure."""
+"""What is wanted: clusters, their groups of nodes, and what an engine must know to make a node. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from types import MappingProxyType
 
 from labcloud.model.names import ClusterRef, NodeRef
@@ -59,15 +58,6 @@ class Cluster:
                 yield from (NodeRef(self.ref, each.name, index) for index in range(each.count))
 
 
-class Status(StrEnum):
-    """What the engine says of a node. ``FAILED`` is for what can only be deleted."""
-
-    CREATED = "created"
-    RUNNING = "running"
-    STOPPED = "stopped"
-    FAILED = "failed"
-
-
 @dataclass(frozen=True)
 class NodeSpec:
     """All that an engine must know to make one node.
@@ -89,19 +79,3 @@ class NodeSpec:
         """A short hash of all above: another digest on a found node means that it has drifted from what is wanted."""
         facts = [str(self.ref), self.image, self.memory, self.cpus, self.volumes, sorted(self.publish.items())]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class FoundNode:
-    """A node as the engine has it. ``published`` maps ports in the node to ``host:port`` addresses on this machine."""
-
-    ref: NodeRef
-    status: Status
-    profile: str
-    image: str
-    digest: str
-    memory: int
-    engine_id: str
-    address: str = ""
-    created: str = ""
-    published: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))

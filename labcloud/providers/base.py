@@ -11,33 +11,14 @@ DeadlineError for a wait that ended; NotFoundError where a node is asked for tha
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import BinaryIO
 
-from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec
+from labcloud.model import ClusterRef, Found, NodeRef, NodeSpec, config_digest
 
-
-@dataclass(frozen=True)
-class Found:
-    """What exists of a lab, a tenant or a cluster.
-
-    ``networks`` are tenants' names; ``volumes`` name a node and the volume's number; ``configs`` map a cluster to the
-    `config_digest` of the tree that its nodes see.
-    """
-
-    nodes: tuple[FoundNode, ...] = ()
-    networks: frozenset[str] = frozenset()
-    volumes: frozenset[tuple[NodeRef, int]] = frozenset()
-    configs: Mapping[ClusterRef, str] = field(default_factory=dict)
-
-
-def config_digest(files: Mapping[str, str]) -> str:
-    """A short hash of a configuration tree ``{"GROUP/relative/path": text}``."""
-    return hashlib.sha256(json.dumps(sorted(files.items())).encode()).hexdigest()[:16]
+__all__ = ["Found", "Provider", "Response", "config_digest"]
 
 
 @dataclass(frozen=True)
@@ -122,9 +103,7 @@ class Provider(ABC):
         """Write one file of ``size`` bytes on the node, in an existing folder, owned by the user id ``owner``, mode 0600."""
 
     @abstractmethod
-    def request(
-        self, ref: NodeRef, port: int, path: str, *, method: str = "GET", body: bytes = b"", timeout: float = 5.0
-    ) -> Response:
+    def request(self, ref: NodeRef, port: int, path: str, *, method: str = "GET", body: bytes = b"", timeout: float = 5.0) -> Response:
         """An HTTP request to a service on the node, from outside the cluster. Raise EngineError if nothing answers."""
 
     def close(self) -> None:

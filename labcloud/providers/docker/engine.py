@@ -50,6 +50,11 @@ class Engine:
         self._local = threading.local()
 
 
+def refused(exc: BaseException | None, status: int) -> bool:
+    """Whether ``exc`` is Docker's answer with this HTTP status."""
+    return getattr(getattr(exc, "response", None), "status_code", 0) == status
+
+
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
     """Turn what the SDK raises into labcloud's errors."""
@@ -67,25 +72,30 @@ def translated(doing: str) -> Iterator[None]:
 
 
 def _refusal(doing: str, exc: Exception) -> LabError:
-    status = getattr(getattr(exc, "response", None), "status_code", 500)
     said = str(getattr(exc, "explanation", "") or exc)
     if "no space left" in said:
         return EngineError(
-            f"could not {doing}: the disk is full", details=said, resolution="free some space ('labcloud image prune' helps), then run the same command again"
+            f"could not {doing}: the disk is full",
+            details=said,
+            resolution="free some space ('labcloud image prune' helps), then run the same command again",
         )
     if "port is already allocated" in said or "address already in use" in said:
         return ConflictError(
-            f"could not {doing}: a port that it shall publish is taken", details=said, resolution="choose another port, or leave it to labcloud"
+            f"could not {doing}: a port that it shall publish is taken",
+            details=said,
+            resolution="choose another port, or leave it to labcloud",
         )
-    kind = {404: NotFoundError, 409: ConflictError}.get(status, EngineError)
-    return kind(f"could not {doing}: {said}", details=f"HTTP {status} of Docker")
+    kind = NotFoundError if refused(exc, 404) else ConflictError if refused(exc, 409) else EngineError
+    return kind(f"could not {doing}: {said}")
 
 
 def _unreachable(doing: str, exc: Exception) -> EngineError:
     said = str(exc)
     if "Permission denied" in said or "PermissionError" in said:
         return EngineError(
-            f"could not {doing}: no permission on Docker's socket", details=said, resolution="run as root, or let an administrator add you to the group 'docker'"
+            f"could not {doing}: no permission on Docker's socket",
+            details=said,
+            resolution="run as root, or let an administrator add you to the group 'docker'",
         )
     if "No such file" in said or "FileNotFoundError" in said or "Connection refused" in said or "ConnectionRefused" in said:
         return EngineError(f"could not {doing}: no Docker Engine answers", details=said, resolution=_START)

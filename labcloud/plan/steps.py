@@ -1,0 +1,128 @@
+"""The steps that a plan is made of. Each says in words what it does, and can be done again without harm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from labcloud.model import ClusterRef, NodeRef, NodeSpec
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change. ``str()`` of it is the line that ``--dry-run`` and the journal show."""
+
+
+@dataclass(frozen=True)
+class EnsureNetwork(Step):
+    tenant: str
+
+    def __str__(self) -> str:
+        return f"make the network of {self.tenant}"
+
+
+@dataclass(frozen=True)
+class PutConfig(Step):
+    """Write the rendered configuration. ``leaving`` names the nodes that it tells HDFS and YARN to empty."""
+
+    cluster: ClusterRef
+    files: Mapping[str, str] = field(repr=False)
+    leaving: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        what = f", excluding {', '.join(self.leaving)}" if self.leaving else ""
+        return f"write the configuration of {self.cluster}{what}"
+
+
+@dataclass(frozen=True)
+class EnsureNode(Step):
+    spec: NodeSpec
+    reason: str = "missing"
+
+    def __str__(self) -> str:
+        verb = {"missing": "make", "stopped": "start", "drifted": "make again"}[self.reason]
+        return f"{verb} the node {self.spec.ref}"
+
+
+@dataclass(frozen=True)
+class StopNode(Step):
+    ref: NodeRef
+
+    def __str__(self) -> str:
+        return f"stop the node {self.ref}"
+
+
+@dataclass(frozen=True)
+class RefreshNodes(Step):
+    """Let the NameNode and the ResourceManager read again which nodes are excluded."""
+
+    cluster: ClusterRef
+
+    def __str__(self) -> str:
+        return f"tell HDFS and YARN of {self.cluster} which nodes are excluded"
+
+
+@dataclass(frozen=True)
+class Decommission(Step):
+    """Wait until HDFS has copied every block of these nodes elsewhere and YARN has let go of them."""
+
+    cluster: ClusterRef
+    nodes: tuple[NodeRef, ...]
+
+    def __str__(self) -> str:
+        return f"decommission {', '.join(node.name for node in self.nodes)} of {self.cluster}"
+
+
+@dataclass(frozen=True)
+class DeleteNode(Step):
+    ref: NodeRef
+
+    def __str__(self) -> str:
+        return f"delete the node {self.ref}"
+
+
+@dataclass(frozen=True)
+class DeleteVolume(Step):
+    ref: NodeRef
+    number: int
+
+    def __str__(self) -> str:
+        return f"delete volume {self.number} of {self.ref}"
+
+
+@dataclass(frozen=True)
+class DeleteConfig(Step):
+    cluster: ClusterRef
+
+    def __str__(self) -> str:
+        return f"delete the configuration of {self.cluster}"
+
+
+@dataclass(frozen=True)
+class DeleteNetwork(Step):
+    tenant: str
+
+    def __str__(self) -> str:
+        return f"delete the network of {self.tenant}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Stages one after the other; the steps of a stage at the same time."""
+
+    stages: tuple[tuple[Step, ...], ...] = ()
+
+    @classmethod
+    def of(cls, *stages: tuple[Step, ...]) -> Plan:
+        """A plan without empty stages."""
+        return cls(tuple(stage for stage in stages if stage))
+
+    def __bool__(self) -> bool:
+        return bool(self.stages)
+
+    def __len__(self) -> int:
+        return sum(len(stage) for stage in self.stages)
+
+    def __iter__(self) -> Iterator[Step]:
+        for stage in self.stages:
+            yield from stage

@@ -1,0 +1,147 @@
+"""Nodes as Docker knows them: what a create call says, and what a list call answered. Pure.
+
+The identity of all that labcloud makes stands in labels, in the create call, so nothing exists that `find` does not see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, Status
+
+PREFIX: Final = "labcloud."
+LAB: Final = PREFIX + "lab"
+TENANT: Final = PREFIX + "tenant"
+CLUSTER: Final = PREFIX + "cluster"
+GROUP: Final = PREFIX + "group"
+INDEX: Final = PREFIX + "index"
+VOLUME: Final = PREFIX + "volume"
+PROFILE: Final = PREFIX + "profile"
+DIGEST: Final = PREFIX + "digest"
+MEMORY: Final = PREFIX + "memory"
+
+_LOOPBACK: Final = "127.0.0.1"
+_STATUS: Final = {
+    "created": Status.CREATED,
+    "running": Status.RUNNING,
+    "restarting": Status.RUNNING,
+    "paused": Status.STOPPED,
+    "exited": Status.STOPPED,
+}
+# What a Hadoop node never needs of Docker's default set; without NET_RAW a node cannot pose as its neighbour.
+_DROPPED: Final = ["AUDIT_WRITE", "MKNOD", "NET_RAW", "SETFCAP", "SYS_CHROOT"]
+# A namenode and its workers hold many sockets and block files; a runaway job must not take the machine's process table.
+_OPEN_FILES: Final = 65536
+_PROCESSES: Final = 16384
+
+
+@dataclass(frozen=True)
+class Mounts:
+    """The folders of this machine that nodes see: ``base`` for all, ``cluster`` holds one folder a group."""
+
+    base: Path
+    cluster: Path
+
+
+def network_name(tenant: str) -> str:
+    """The tenant's network. Docker appends it to a container's name for reverse look-ups: it is the domain."""
+    return f"labcloud-{tenant}"
+
+
+def volume_name(ref: NodeRef, number: int) -> str:
+    return f"{ref.qualified}.data-{number}"
+
+
+def filters(lab: str, *, tenant: str | None = None, cluster: ClusterRef | None = None) -> dict[str, list[str]]:
+    """The ``filters`` of a list call for a lab, a tenant or a cluster."""
+    wanted = [f"{LAB}={lab}"]
+    if cluster is not None:
+        wanted += [f"{TENANT}={cluster.tenant}", f"{CLUSTER}={cluster.name}"]
+    elif tenant is not None:
+        wanted.append(f"{TENANT}={tenant}")
+    return {"label": wanted}
+
+
+def identity(lab: str, ref: NodeRef) -> dict[str, str]:
+    """The labels that say whose a container or a volume is."""
+    return {LAB: lab, TENANT: ref.cluster.tenant, CLUSTER: ref.cluster.name, GROUP: ref.group, INDEX: str(ref.index)}
+
+
+def create_body(lab: str, spec: NodeSpec, mounts: Mounts) -> dict[str, Any]:
+    """The body of ``POST /containers/create`` for a node, its volumes and ports included."""
+    ref = spec.ref
+    network = network_name(ref.cluster.tenant)
+    return {
+        "Image": spec.image,
+        # The kernel holds 64 characters of host name; the domain comes from /etc/hosts and the resolver.
+        "Hostname": ref.name,
+        "Domainname": f"{ref.cluster.name}.{ref.cluster.tenant}.{network}",
+        "Labels": identity(lab, ref) | {PROFILE: spec.profile, DIGEST: spec.digest, MEMORY: str(spec.memory)},
+        "ExposedPorts": {f"{port}/tcp": {} for port in spec.publish},
+        "StopTimeout": 30,
+        "HostConfig": _host_config(lab, spec, mounts),
+        "NetworkingConfig": {"EndpointsConfig": {network: {}}},
+    }
+
+
+def _host_config(lab: str, spec: NodeSpec, mounts: Mounts) -> dict[str, Any]:
+    ref = spec.ref
+    limit = spec.memory * 1024 * 1024
+    return {
+        "NetworkMode": network_name(ref.cluster.tenant),
+        "DnsSearch": [f"{ref.cluster.name}.{ref.cluster.tenant}.{network_name(ref.cluster.tenant)}"],
+        "Mounts": [
+            _bind(mounts.base, "/etc/labcloud/base"),
+            _bind(mounts.cluster / ref.group, "/etc/labcloud/cluster"),
+            *(_volume(lab, ref, number) for number in range(spec.volumes)),
+        ],
+        "Memory": limit,
+        "MemorySwap": limit,
+        "NanoCpus": round(spec.cpus * 1_000_000_000),
+        "PidsLimit": _PROCESSES,
+        "Ulimits": [{"Name": "nofile", "Soft": _OPEN_FILES, "Hard": _OPEN_FILES}],
+        "CapDrop": _DROPPED,
+        "SecurityOpt": ["no-new-privileges"],
+        "RestartPolicy": {"Name": "unless-stopped"},
+        "LogConfig": {"Type": "json-file", "Config": {"max-size": "5m", "max-file": "2"}},
+        "PortBindings": {
+            f"{port}/tcp": [{"HostIp": _LOOPBACK, "HostPort": str(host) if host else ""}] for port, host in spec.publish.items()
+        },
+    }
+
+
+def _bind(source: Path, target: str) -> dict[str, Any]:
+    return {"Type": "bind", "Source": str(source), "Target": target, "ReadOnly": True}
+
+
+def _volume(lab: str, ref: NodeRef, number: int) -> dict[str, Any]:
+    options = {"Labels": identity(lab, ref) | {VOLUME: str(number)}, "DriverConfig": {"Name": "local"}}
+    return {"Type": "volume", "Source": volume_name(ref, number), "Target": f"/data/{number}", "VolumeOptions": options}
+
+
+def ref_of(labels: Mapping[str, str]) -> NodeRef:
+    """The node that a container's or volume's labels name."""
+    return NodeRef(ClusterRef(labels[TENANT], labels[CLUSTER]), labels[GROUP], int(labels[INDEX]))
+
+
+def found_node(answer: Mapping[str, Any]) -> FoundNode:
+    """A node from one entry of ``GET /containers/json``."""
+    labels = answer["Labels"]
+    networks = (answer.get("NetworkSettings") or {}).get("Networks") or {}
+    return FoundNode(
+        ref=ref_of(labels),
+        status=_STATUS.get(answer["State"], Status.FAILED),
+        profile=labels.get(PROFILE, ""),
+        image=answer.get("Image", ""),
+        digest=labels.get(DIGEST, ""),
+        memory=int(labels.get(MEMORY, "0")),
+        engine_id=answer["Id"],
+        address=next((each.get("IPAddress") or "" for each in networks.values()), ""),
+        created=str(answer.get("Created", "")),
+        published={
+            each["PrivatePort"]: f"{each['IP']}:{each['PublicPort']}" for each in answer.get("Ports") or () if each.get("PublicPort")
+        },
+    )

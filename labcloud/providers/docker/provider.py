@@ -1,0 +1,244 @@
+"""The contract of `labcloud.providers.base`, kept by a Docker Engine on this machine.
+
+State lives in the engine: containers, networks and volumes carry labels. The only files are the rendered configurations,
+below ``HOME/rendered``, which nodes have mounted.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import os
+import tarfile
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from labcloud.errors import ConflictError, EngineError, NotFoundError
+from labcloud.model import ClusterRef, NodeRef, NodeSpec
+from labcloud.providers.base import Found, Provider, Response, config_digest
+from labcloud.providers.docker import containers, streams
+from labcloud.providers.docker.engine import Engine, refused
+from labcloud.providers.docker.subnets import free_subnet, host_routes
+from labcloud.providers.tree import delete_tree, read_tree, write_tree
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+_SUBNET_TRIES: Final = 8
+
+
+class DockerProvider(Provider):
+    """Nodes are containers, a tenant's wall is a bridge network, data lies in named volumes.
+
+    ``home`` is the lab's folder on this machine, ``lab_id`` the label that keeps labs on one engine apart.
+    """
+
+    name = "docker"
+
+    def __init__(self, home: Path, lab_id: str, *, engine: Engine | None = None) -> None:
+        self._base = home / "lab" / "base"
+        self._rendered = home / "rendered"
+        self._lab = lab_id
+        self._engine = engine or Engine(os.environ.get("DOCKER_HOST"))
+        self._addresses: dict[NodeRef, str] = {}
+        self._network_lock = threading.Lock()
+
+    def close(self) -> None:
+        self._engine.close()
+
+    # What exists
+
+    def find(self, tenant: str | None = None, cluster: ClusterRef | None = None) -> Found:
+        nodes = containers.filters(self._lab, tenant=tenant, cluster=cluster)
+        networks = containers.filters(self._lab, tenant=cluster.tenant if cluster else tenant)
+        with self._engine.api("ask Docker what exists") as api:
+            found = tuple(containers.found_node(each) for each in api.containers(all=True, filters=nodes))
+            volumes = api.volumes(filters=nodes).get("Volumes") or []
+            tenants = [each["Labels"][containers.TENANT] for each in api.networks(filters=networks)]
+        self._addresses.update({node.ref: node.address for node in found})
+        return Found(
+            nodes=tuple(sorted(found, key=lambda node: node.ref)),
+            networks=frozenset(tenants),
+            volumes=frozenset((containers.ref_of(each["Labels"]), int(each["Labels"][containers.VOLUME])) for each in volumes),
+            configs={ref: config_digest(read_tree(self._config(ref))) for ref in self._configs(tenant, cluster)},
+        )
+
+    def _configs(self, tenant: str | None, cluster: ClusterRef | None) -> Iterator[ClusterRef]:
+        pattern = f"{cluster.tenant}/{cluster.name}" if cluster else f"{tenant or '*'}/*"
+        for path in self._rendered.glob(pattern):
+            yield ClusterRef(path.parent.name, path.name)
+
+    def _config(self, cluster: ClusterRef) -> Path:
+        return self._rendered / cluster.tenant / cluster.name
+
+    def domain(self, tenant: str) -> str:
+        return containers.network_name(tenant)
+
+    def image(self, name: str) -> str:
+        from docker.errors import APIError
+
+        repository = f"labcloud/{name}"
+        with self._engine.api(f"look for the image {name}") as api:
+            try:
+                tags = api.inspect_image(f"{repository}:latest")["RepoTags"]
+            except APIError as exc:
+                if not refused(exc, 404):
+                    raise
+                raise NotFoundError(f"the image of {name} is not built yet", resolution=f"run 'labcloud image build {name}' first") from exc
+        return str(next((tag for tag in tags if tag.startswith(f"{repository}:") and not tag.endswith(":latest")), f"{repository}:latest"))
+
+    # Making and deleting
+
+    def ensure_network(self, tenant: str) -> None:
+        from docker.errors import APIError
+
+        name = containers.network_name(tenant)
+        labels = {containers.LAB: self._lab, containers.TENANT: tenant}
+        with self._network_lock, self._engine.api(f"create the network of {tenant}") as api:
+            if self._own_network(api, tenant):
+                return
+            for attempt in range(_SUBNET_TRIES):
+                ipam = {"Config": [{"Subnet": str(free_subnet(_taken(api)))}]}
+                try:
+                    api.create_network(name, driver="bridge", ipam=ipam, labels=labels, check_duplicate=True)
+                except APIError as exc:
+                    # Another labcloud was quicker: with this network, or with the subnet.
+                    if self._own_network(api, tenant):
+                        return
+                    if "overlap" not in str(exc) or attempt == _SUBNET_TRIES - 1:
+                        raise
+                else:
+                    return
+
+    def _own_network(self, api: APIClient, tenant: str) -> bool:
+        name = containers.network_name(tenant)
+        same = [each for each in api.networks(names=[name]) if each["Name"] == name]
+        if same and same[0]["Labels"].get(containers.LAB) != self._lab:
+            raise ConflictError(
+                f"the network {name} exists already, and is not this lab's", resolution="choose another tenant name, or remove that network"
+            )
+        return bool(same)
+
+    def delete_network(self, tenant: str) -> None:
+        with self._engine.api(f"delete the network of {tenant}") as api, _gone_is_done():
+            api.remove_network(containers.network_name(tenant))
+
+    def ensure_config(self, cluster: ClusterRef, files: Mapping[str, str]) -> bool:
+        return write_tree(self._config(cluster), files)
+
+    def delete_config(self, cluster: ClusterRef) -> None:
+        delete_tree(self._config(cluster))
+
+    def ensure_node(self, spec: NodeSpec) -> None:
+        from docker.errors import APIError
+
+        name = spec.ref.qualified
+        mounts = containers.Mounts(self._base, self._config(spec.ref.cluster))
+        body = containers.create_body(self._lab, spec, mounts)
+        with self._engine.api(f"create the node {spec.ref}") as api:
+            try:
+                api.create_container_from_config(body, name)
+            except APIError as exc:
+                if not refused(exc, 409):
+                    raise
+                self._replace_if_drifted(api, spec, body)
+            api.start(name)
+
+    def _replace_if_drifted(self, api: APIClient, spec: NodeSpec, body: Mapping[str, Any]) -> None:
+        name = spec.ref.qualified
+        labels = api.inspect_container(name)["Config"]["Labels"] or {}
+        if labels.get(containers.LAB) != self._lab:
+            raise ConflictError(
+                f"a container named {name} exists already, and is not this lab's",
+                resolution="choose another cluster name, or remove that container",
+            )
+        if labels.get(containers.DIGEST) != spec.digest:
+            self.stop_node(spec.ref)
+            api.remove_container(name, force=True)
+            api.create_container_from_config(body, name)
+
+    def stop_node(self, ref: NodeRef, *, timeout: float = 30.0) -> None:
+        with self._engine.api(f"stop the node {ref}") as api, _gone_is_done():
+            api.stop(ref.qualified, timeout=round(timeout))
+
+    def delete_node(self, ref: NodeRef) -> None:
+        with self._engine.api(f"delete the node {ref}") as api, _gone_is_done():
+            api.remove_container(ref.qualified, force=True, v=True)
+
+    def delete_volume(self, ref: NodeRef, number: int) -> None:
+        with self._engine.api(f"delete volume {number} of {ref}") as api, _gone_is_done():
+            api.remove_volume(containers.volume_name(ref, number), force=True)
+
+    # Talking to nodes
+
+    def execute(
+        self, ref: NodeRef, argv: Sequence[str], *, user: str = "root", stdin: bytes = b"",
+        stdout: BinaryIO | None = None, stderr: BinaryIO | None = None, environment: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes]:  # fmt: skip
+        with self._engine.api(f"run {argv[0]} on {ref}") as api:
+            return streams.run(
+                api, ref.qualified, argv, user=user, stdin=stdin, stdout=stdout, stderr=stderr, environment=environment
+            )  # fmt: skip
+
+    def interactive(self, ref: NodeRef, argv: Sequence[str], *, user: str) -> list[str]:
+        return ["docker", "exec", "--interactive", "--tty", "--user", user, ref.qualified, *argv]
+
+    def put_file(self, ref: NodeRef, path: str, content: Iterable[bytes], *, size: int, owner: int) -> None:
+        folder, _, name = path.rpartition("/")
+        with self._engine.api(f"write {path} on {ref}") as api:
+            api.put_archive(ref.qualified, folder or "/", _archive(name, content, size=size, owner=owner))
+
+    def request(self, ref: NodeRef, port: int, path: str, *, method: str = "GET", body: bytes = b"", timeout: float = 5.0) -> Response:
+        connection = http.client.HTTPConnection(self._address(ref), port, timeout=timeout)
+        try:
+            connection.request(method, path, body=body or None)
+            answer = connection.getresponse()
+            return Response(answer.status, answer.read(), dict(answer.getheaders()))
+        except ConnectionRefusedError as exc:
+            raise EngineError(f"nothing listens on port {port} of {ref}") from exc
+        except (OSError, http.client.HTTPException) as exc:
+            self._addresses.pop(ref, None)  # a node that was started again has another address
+            raise EngineError(f"port {port} of {ref} does not answer", details=str(exc)) from exc
+        finally:
+            connection.close()
+
+    def _address(self, ref: NodeRef) -> str:
+        if not self._addresses.get(ref):
+            self.find(cluster=ref.cluster)
+        address = self._addresses.get(ref)
+        if not address:
+            raise EngineError(f"the node {ref} does not run")
+        return address
+
+
+def _taken(api: APIClient) -> list[IPv4Network]:
+    """The subnets of Docker's networks, and the machine's routes."""
+    configs = [config for each in api.networks() for config in (each["IPAM"].get("Config") or ())]
+    subnets = [config["Subnet"] for config in configs if "." in config.get("Subnet", "")]
+    return [IPv4Network(each) for each in subnets] + host_routes()
+
+
+@contextmanager
+def _gone_is_done() -> Iterator[None]:
+    """What is gone already is deleted: passes over Docker's 404."""
+    from docker.errors import APIError
+
+    try:
+        yield
+    except APIError as exc:
+        if not refused(exc, 404):
+            raise
+
+
+def _archive(name: str, content: Iterable[bytes], *, size: int, owner: int) -> Iterator[bytes]:
+    """A tar stream of one file, made as it is read: the file need not fit into memory."""
+    header = tarfile.TarInfo(name)
+    header.size, header.mode, header.uid, header.gid, header.mtime = size, 0o600, owner, owner, int(time.time())
+    yield header.tobuf(format=tarfile.PAX_FORMAT)
+    yield from content
+    yield bytes(-size % tarfile.BLOCKSIZE) + bytes(2 * tarfile.BLOCKSIZE)
