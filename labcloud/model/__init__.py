@@ -4,8 +4,10 @@ from labcloud.model.cluster import MAX_NODES, Cluster, NodeGroup, NodeSpec
 from labcloud.model.found import Found, FoundNode, Status, config_digest
 from labcloud.model.names import ClusterRef, NodeRef, cluster_name, tenant_name
 from labcloud.model.sizes import format_bytes, format_memory, parse_memory
+from labcloud.model.tenant import FIRST_USER_ID, Tenant
 
 __all__ = [
+    "FIRST_USER_ID",
     "MAX_NODES",
     "Cluster",
     "ClusterRef",
@@ -15,6 +17,7 @@ __all__ = [
     "NodeRef",
     "NodeSpec",
     "Status",
+    "Tenant",
     "cluster_name",
     "config_digest",
     "format_bytes",

@@ -33,8 +33,8 @@ class Cluster:
 
     ``id`` is its identity for life (HDFS' cluster id is made of it): 32 hexadecimal digits. ``settings`` overrides the
     profile's Hadoop settings: ``{"hdfs-site:dfs.replication": "2"}``. ``image`` is the image that its nodes are made of,
-    pinned when the cluster is created, so that a newer build changes no running cluster. ``publish`` fixes the host ports of user interfaces
-    by service: ``{"namenode": 9870}``. ``running`` is false for a cluster that was stopped on purpose.
+    pinned when the cluster is created, so that a newer build changes no running cluster. ``publish`` fixes the host ports
+    of user interfaces by service: ``{"namenode": 9870}``. ``running`` is false for a cluster that was stopped on purpose.
     """
 
     ref: ClusterRef

@@ -42,7 +42,7 @@ def cluster_name(text: str) -> str:
     if len(text) > _CLUSTER_LENGTH or not _CLUSTER.fullmatch(text):
         raise UsageError(
             f"{text!r} cannot name a cluster",
-            resolution=f"use 1 to {_CLUSTER_LENGTH} lower-case letters, digits, dots and inner hyphens, beginning with a letter, as in 'hadoop-2.7'",
+            resolution=f"use 1 to {_CLUSTER_LENGTH} lower-case letters, digits, dots and inner hyphens, as in 'hadoop-2.7'",
         )
     return text
 

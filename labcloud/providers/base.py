@@ -13,12 +13,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from labcloud.model import ClusterRef, Found, NodeRef, NodeSpec, config_digest
 
-__all__ = ["Found", "Provider", "Response", "config_digest"]
+__all__ = ["Command", "Found", "Provider", "Response", "Result", "config_digest"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run on a node, as which user, with what on its standard input."""
+
+    argv: tuple[str, ...]
+    user: str = "root"
+    stdin: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended, and what it printed."""
+
+    exit_code: int
+    stdout: bytes = b""
+    stderr: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -87,12 +105,11 @@ class Provider(ABC):
     # Talking to nodes
 
     @abstractmethod
-    def execute(
-        self, ref: NodeRef, argv: Sequence[str], *, user: str = "root", stdin: bytes = b"",
-        stdout: BinaryIO | None = None, stderr: BinaryIO | None = None, environment: Mapping[str, str] | None = None,
-    ) -> tuple[int, bytes]:  # fmt: skip
-        """Run ``argv`` on the node as ``user``. Returns the exit code and what it printed on standard output, both streams
-        being passed on as they come where ``stdout`` and ``stderr`` are given (nothing is returned then)."""
+    def execute(self, ref: NodeRef, command: Command, *, stdout: BinaryIO | None = None, stderr: BinaryIO | None = None) -> Result:
+        """Run a command on the node and wait for its end.
+
+        Where ``stdout`` or ``stderr`` is given, that stream is passed on as it comes, and is empty in the result.
+        """
 
     @abstractmethod
     def interactive(self, ref: NodeRef, argv: Sequence[str], *, user: str) -> list[str]:
@@ -106,5 +123,5 @@ class Provider(ABC):
     def request(self, ref: NodeRef, port: int, path: str, *, method: str = "GET", body: bytes = b"", timeout: float = 5.0) -> Response:
         """An HTTP request to a service on the node, from outside the cluster. Raise EngineError if nothing answers."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - an engine without connections has nothing to let go of
         """Let go of connections."""

@@ -21,7 +21,7 @@ _START = "start it with 'dockerd &' or 'systemctl start docker'; ./quickstart.sh
 class Engine:
     """A Docker Engine, by its URL (``unix:///var/run/docker.sock`` by default) with a time limit a request, in seconds."""
 
-    def __init__(self, url: str | None = None, *, timeout: float = 60.0) -> None:
+    def __init__(self, url: str | None = None, *, timeout: int = 60) -> None:
         self._url = url
         self._timeout = timeout
         self._local = threading.local()

@@ -7,7 +7,6 @@ below ``HOME/rendered``, which nodes have mounted.
 from __future__ import annotations
 
 import http.client
-import io
 import os
 import tarfile
 import threading
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from labcloud.errors import ConflictError, EngineError, NotFoundError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec
-from labcloud.providers.base import Found, Provider, Response, config_digest
+from labcloud.providers.base import Command, Found, Provider, Response, Result, config_digest
 from labcloud.providers.docker import containers, streams
 from labcloud.providers.docker.engine import Engine, refused
 from labcloud.providers.docker.subnets import free_subnet, host_routes
@@ -96,6 +95,7 @@ class DockerProvider(Provider):
 
     def ensure_network(self, tenant: str) -> None:
         from docker.errors import APIError
+        from docker.types import IPAMConfig, IPAMPool
 
         name = containers.network_name(tenant)
         labels = {containers.LAB: self._lab, containers.TENANT: tenant}
@@ -103,7 +103,7 @@ class DockerProvider(Provider):
             if self._own_network(api, tenant):
                 return
             for attempt in range(_SUBNET_TRIES):
-                ipam = {"Config": [{"Subnet": str(free_subnet(_taken(api)))}]}
+                ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=str(free_subnet(_taken(api))))])
                 try:
                     api.create_network(name, driver="bridge", ipam=ipam, labels=labels, check_duplicate=True)
                 except APIError as exc:
@@ -176,14 +176,9 @@ class DockerProvider(Provider):
 
     # Talking to nodes
 
-    def execute(
-        self, ref: NodeRef, argv: Sequence[str], *, user: str = "root", stdin: bytes = b"",
-        stdout: BinaryIO | None = None, stderr: BinaryIO | None = None, environment: Mapping[str, str] | None = None,
-    ) -> tuple[int, bytes]:  # fmt: skip
-        with self._engine.api(f"run {argv[0]} on {ref}") as api:
-            return streams.run(
-                api, ref.qualified, argv, user=user, stdin=stdin, stdout=stdout, stderr=stderr, environment=environment
-            )  # fmt: skip
+    def execute(self, ref: NodeRef, command: Command, *, stdout: BinaryIO | None = None, stderr: BinaryIO | None = None) -> Result:
+        with self._engine.api(f"run {command.argv[0]} on {ref}") as api:
+            return streams.run(api, ref.qualified, command, stdout=stdout, stderr=stderr)
 
     def interactive(self, ref: NodeRef, argv: Sequence[str], *, user: str) -> list[str]:
         return ["docker", "exec", "--interactive", "--tty", "--user", user, ref.qualified, *argv]

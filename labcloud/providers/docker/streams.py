@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+
+from labcloud.providers.base import Command, Result
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -13,27 +16,19 @@ if TYPE_CHECKING:
 _STDERR: Final = 2
 
 
-def run(
-    api: APIClient, container: str, argv: Sequence[str], *, user: str, stdin: bytes = b"",
-    environment: Mapping[str, str] | None = None, stdout: BinaryIO | None = None, stderr: BinaryIO | None = None,
-) -> tuple[int, bytes]:  # fmt: skip
-    """Run ``argv`` and wait. Returns its exit code and, where no ``stdout`` is given, what it printed there."""
-    made = api.exec_create(container, list(argv), user=user, stdin=bool(stdin), environment=dict(environment or {}))
-    printed: list[bytes] = []
-    for stream, chunk in _frames(api, made["Id"], stdin):
-        if stream == _STDERR:
-            _pass_on(stderr, chunk)
-        elif stdout is not None:
-            _pass_on(stdout, chunk)
-        else:
-            printed.append(chunk)
-    return int(api.exec_inspect(made["Id"])["ExitCode"]), b"".join(printed)
-
-
-def _pass_on(target: BinaryIO | None, chunk: bytes) -> None:
-    if target is not None:
+def run(api: APIClient, container: str, command: Command, *, stdout: BinaryIO | None = None, stderr: BinaryIO | None = None) -> Result:
+    """Run a command and wait for its end; see `Provider.execute`."""
+    made = api.exec_create(container, list(command.argv), user=command.user, stdin=bool(command.stdin))
+    out, err = stdout or io.BytesIO(), stderr or io.BytesIO()
+    for stream, chunk in _frames(api, made["Id"], command.stdin):
+        target = err if stream == _STDERR else out
         target.write(chunk)
         target.flush()
+    return Result(int(api.exec_inspect(made["Id"])["ExitCode"]), _held(out, stdout), _held(err, stderr))
+
+
+def _held(target: BinaryIO | io.BytesIO, given: BinaryIO | None) -> bytes:
+    return target.getvalue() if given is None and isinstance(target, io.BytesIO) else b""
 
 
 def _frames(api: APIClient, exec_id: str, stdin: bytes) -> Iterator[tuple[int, bytes]]:
@@ -46,7 +41,7 @@ def _frames(api: APIClient, exec_id: str, stdin: bytes) -> Iterator[tuple[int, b
     if stdin:
         writer.start()
     try:
-        yield from frames_iter_no_tty(raw)
+        yield from cast(Iterator[tuple[int, bytes]], frames_iter_no_tty(raw))
     finally:
         connection.close()
 
