@@ -1,0 +1,207 @@
+"""Tenants and clusters as the YAML files that people read and write. Knows nothing of where the files are kept.
+
+Values are taken as they stand in the text: ``on``, ``2`` and ``2.10`` stay what was written, whatever YAML thinks that they are.
+The checks are written by hand: `yaml.compose` gives the line of each value, and a start-up without pydantic saves 0.1 s.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+import yaml
+
+from labcloud.errors import ConfigError, UsageError
+from labcloud.model import FIRST_USER_ID, MAX_NODES, Cluster, ClusterRef, NodeGroup, NodeRef, Tenant, format_memory, parse_memory
+
+Value = TypeVar("Value")
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_ID: Final = re.compile(r"[0-9a-f]{32}")
+_WORD: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
+_IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
+_SETTING: Final = re.compile(r"[a-z][a-z0-9-]*:[^\s:][^\s]*")
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,9}")
+_LAST_USER_ID: Final = 2**31 - 1
+_MOST_VOLUMES: Final = 64
+_MOST_CPUS: Final = 1024.0
+
+
+def cluster_document(cluster: Cluster) -> dict[str, Any]:
+    """The plain data of a cluster, in the order in which it is written."""
+    groups = [
+        {"name": each.name, "count": each.count, "memory": format_memory(each.memory), "cpus": each.cpus, "volumes": each.volumes}
+        for each in cluster.groups
+    ]
+    return {
+        "profile": cluster.profile, "provider": cluster.provider, "id": cluster.id, "image": cluster.image,
+        "user_id": cluster.user_id, "running": cluster.running, "groups": groups,
+        "settings": dict(sorted(cluster.settings.items())), "publish": dict(sorted(cluster.publish.items())),
+    }  # fmt: skip
+
+
+def tenant_document(tenant: Tenant) -> dict[str, Any]:
+    return {"user_id": tenant.user_id}
+
+
+def dump(document: Mapping[str, Any]) -> str:
+    """``document`` as YAML, in its own order."""
+    return str(yaml.dump(document, Dumper=_DUMPER, sort_keys=False, default_flow_style=False, allow_unicode=True, width=4096))
+
+
+def read_cluster(text: str, ref: ClusterRef, path: Path) -> Cluster:
+    """The cluster ``ref`` that ``text`` declares. Raise ConfigError with ``path`` and the line of what is wrong."""
+    document = Document(path)
+    fields = document.mapping(document.root(text), required=("profile", "provider", "id", "image", "groups"), more=_OPTIONAL)
+    settings = document.entries(fields.get("settings"), lambda key: _matching(_SETTING, "'FILE:PROPERTY'", key), lambda value: value)
+    publish = document.entries(fields.get("publish"), lambda key: _matching(_WORD, "a service", key), lambda value: _whole(value, 1, 65535))
+    return Cluster(
+        ref=ref,
+        profile=document.scalar(fields["profile"], lambda text: _matching(_WORD, "a profile", text)),
+        provider=document.scalar(fields["provider"], lambda text: _matching(_WORD, "a provider", text)),
+        id=document.scalar(fields["id"], lambda text: _matching(_ID, "32 hexadecimal digits", text)),
+        image=document.scalar(fields["image"], lambda text: _matching(_IMAGE, "an image", text)),
+        groups=_groups(document, fields["groups"], ref),
+        settings=MappingProxyType(settings),
+        publish=MappingProxyType(publish),
+        user_id=document.scalar(fields.get("user_id"), _user_id, FIRST_USER_ID),
+        running=document.scalar(fields.get("running"), _truth, True),
+    )
+
+
+def read_tenant(text: str, name: str, path: Path) -> Tenant:
+    """The tenant ``name`` that ``text`` declares. Raise ConfigError with ``path`` and the line of what is wrong."""
+    document = Document(path)
+    fields = document.mapping(document.root(text), required=("user_id",))
+    return Tenant(name, document.scalar(fields["user_id"], _user_id))
+
+
+class Document:
+    """One YAML file, read with the line of each value. All its methods raise ConfigError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def wrong(self, line: int, problem: str, resolution: str = "") -> ConfigError:
+        """The error for what stands on ``line``, counted from 0."""
+        where = f"{self._path}:{line + 1}"
+        return ConfigError(f"{where}: {problem}", resolution=resolution or "correct the file, then run the same command again")
+
+    def root(self, text: str) -> yaml.Node:
+        try:
+            root = yaml.compose(text, Loader=_LOADER)
+        except yaml.MarkedYAMLError as exc:
+            raise self.wrong(exc.problem_mark.line if exc.problem_mark else 0, f"this is not YAML: {exc.problem or exc.context}") from exc
+        except (yaml.YAMLError, RecursionError) as exc:
+            raise self.wrong(0, f"this is not YAML: {' '.join(str(exc).split())}") from exc
+        if root is None:
+            raise self.wrong(0, "the file says nothing")
+        return root
+
+    def mapping(self, node: yaml.Node, *, required: tuple[str, ...], more: tuple[str, ...] = ()) -> dict[str, yaml.Node]:
+        """The values of a mapping that must have the keys ``required`` and may have those in ``more``."""
+        pairs = self._pairs(node)
+        known = (*required, *more)
+        for key in pairs:
+            if key.value not in known:
+                raise self.wrong(key.start_mark.line, f"{key.value!r} means nothing here", f"known are {', '.join(known)}")
+        fields = {str(key.value): value for key, value in pairs.items()}
+        for name in required:
+            if name not in fields:
+                raise self.wrong(node.start_mark.line, f"{name!r} is missing")
+        return fields
+
+    def entries(self, node: yaml.Node | None, key: Callable[[str], str], value: Callable[[str], Value]) -> dict[str, Value]:
+        """A mapping with free keys, each checked by ``key`` and each value by ``value``; nothing is an empty one."""
+        if node is None or (isinstance(node, yaml.ScalarNode) and node.value in ("", "null", "~")):
+            return {}
+        return {self.scalar(name, key): self.scalar(each, value) for name, each in self._pairs(node).items()}
+
+    def items(self, node: yaml.Node) -> list[yaml.Node]:
+        if not isinstance(node, yaml.SequenceNode) or not node.value:
+            raise self.wrong(node.start_mark.line, "a list is expected here")
+        return list(node.value)
+
+    def scalar(self, node: yaml.Node | None, read: Callable[[str], Value], default: Value | None = None) -> Value:
+        """What ``read`` makes of a value; its UsageError gets the line. ``default`` is for a value that is not there."""
+        if node is None:
+            assert default is not None  # noqa: S101  # required values were looked for before
+            return default
+        if not isinstance(node, yaml.ScalarNode):
+            raise self.wrong(node.start_mark.line, "one value is expected here")
+        try:
+            return read(str(node.value))
+        except UsageError as exc:
+            raise self.wrong(node.start_mark.line, exc.brief, exc.resolution) from exc
+
+    def _pairs(self, node: yaml.Node) -> dict[yaml.ScalarNode, yaml.Node]:
+        if not isinstance(node, yaml.MappingNode):
+            raise self.wrong(node.start_mark.line, "'key: value' lines are expected here")
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise self.wrong(key.start_mark.line, "a key must be one word")
+            if key.value in seen:
+                raise self.wrong(key.start_mark.line, f"{key.value!r} is said twice")
+            seen.add(key.value)
+        return dict(node.value)
+
+
+_OPTIONAL: Final = ("user_id", "running", "settings", "publish")
+
+
+def _groups(document: Document, node: yaml.Node, ref: ClusterRef) -> tuple[NodeGroup, ...]:
+    groups: dict[str, NodeGroup] = {}
+    for item in document.items(node):
+        fields = document.mapping(item, required=("name", "count", "memory"), more=("cpus", "volumes"))
+        name = document.scalar(fields["name"], lambda text: NodeRef.parse(ref, f"{text}-0").group)
+        if name in groups:
+            raise document.wrong(item.start_mark.line, f"the group {name!r} is declared twice")
+        groups[name] = NodeGroup(
+            name=name,
+            count=document.scalar(fields["count"], lambda text: _whole(text, 0, MAX_NODES)),
+            memory=document.scalar(fields["memory"], parse_memory),
+            cpus=document.scalar(fields.get("cpus"), _cpus, 1.0),
+            volumes=document.scalar(fields.get("volumes"), lambda text: _whole(text, 0, _MOST_VOLUMES), 1),
+        )
+    total = sum(group.count for group in groups.values())
+    if total > MAX_NODES:
+        raise document.wrong(node.start_mark.line, f"the groups have {total} nodes together; the most is {MAX_NODES}")
+    return tuple(groups.values())
+
+
+def _matching(rule: re.Pattern[str], what: str, text: str) -> str:
+    if not rule.fullmatch(text):
+        raise UsageError(f"{text!r} is not {what}")
+    return text
+
+
+def _whole(text: str, least: int, most: int) -> int:
+    if not _NUMBER.fullmatch(text) or not least <= int(text) <= most:
+        raise UsageError(f"{text!r} is not a whole number from {least} to {most}")
+    return int(text)
+
+
+def _user_id(text: str) -> int:
+    return _whole(text, FIRST_USER_ID, _LAST_USER_ID)
+
+
+def _cpus(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= _MOST_CPUS:
+        raise UsageError(f"{text!r} is not a number of cores, as in 0.5 or 2")
+    return value
+
+
+def _truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise UsageError(f"{text!r} is neither true nor false")
+    return text == "true"

@@ -1,0 +1,61 @@
+"""Small file operations that leave either the old state or the new one. Knows nothing of what the files say."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from labcloud.errors import EngineError
+
+
+@contextmanager
+def disk_errors(doing: str) -> Iterator[None]:
+    """Turn what the file system refuses into an EngineError. ``doing`` begins the sentence: ``"write /a/b"``."""
+    try:
+        yield
+    except OSError as exc:
+        resolution = {
+            errno.ENOSPC: "free some space, then run the same command again",
+            errno.EDQUOT: "free some space, then run the same command again",
+            errno.EACCES: "run it as the user who owns the lab, or set LABCLOUD_HOME to a folder of yours",
+            errno.EPERM: "run it as the user who owns the lab, or set LABCLOUD_HOME to a folder of yours",
+            errno.EROFS: "set LABCLOUD_HOME to a folder on a file system that can be written",
+        }.get(exc.errno or 0, "look at the folder, then run the same command again")
+        raise EngineError(f"could not {doing}: {os.strerror(exc.errno or 0)}", details=str(exc), resolution=resolution) from exc
+
+
+def make_private(folder: Path) -> Path:
+    """Make ``folder``, and its parents, for its owner only; return it. One that exists keeps its mode."""
+    if not folder.is_dir():
+        make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def replace(path: Path, text: str, *, mode: int = 0o600, scratch: Path) -> None:
+    """Make ``path`` say ``text``, at once: written to ``scratch`` (on the same file system) and renamed.
+
+    Both reach the disk before this returns: what a command has acknowledged survives a power cut.
+    """
+    fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        os.fchmod(fd, mode)
+        file.write(text)
+        file.flush()
+        os.fsync(fd)
+    scratch.replace(path)
+
+
+def create_once(path: Path, text: str) -> None:
+    """Make ``path`` say ``text`` unless it exists: of several processes that try, one wins, and none sees half of it."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        replace(path=scratch, text=text, scratch=path.with_name(f"{scratch.name}.new"))
+        os.link(scratch, path)
+    except FileExistsError:
+        pass
+    finally:
+        scratch.unlink(missing_ok=True)

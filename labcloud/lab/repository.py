@@ -1,0 +1,230 @@
+"""The lab repository: what is wanted, as files that people read, each change one commit. Knows nothing of what exists.
+
+::
+
+    HOME/lab-id                   which lab this is: labels carry it, so that two labs on one engine never mix
+    HOME/lab/                     a git repository
+        tenants/T.yaml            the tenant T
+        clusters/T/C.yaml         the cluster T/C
+        base/                     configuration that all nodes share; mounted read-only, so readable to all
+    HOME/rendered  journal  cache  locks     others' folders
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from labcloud.errors import ConfigError, UsageError
+from labcloud.lab import files
+from labcloud.lab.documents import cluster_document, dump, read_cluster, read_tenant, tenant_document
+from labcloud.lab.edit import update
+from labcloud.lab.history import History
+from labcloud.lab.locks import lab_lock
+from labcloud.model import FIRST_USER_ID, Cluster, ClusterRef, Tenant, cluster_name, tenant_name
+
+Name = TypeVar("Name")
+
+_BASHRC = """\
+# Read by every interactive shell on every node of this lab. Edit it here; running nodes see the change at once.
+shopt -s checkwinsize histappend
+HISTCONTROL=ignoreboth
+PS1='\\u@\\h:\\w\\$ '
+alias ll='ls -l'
+alias hls='hdfs dfs -ls'
+"""
+
+
+def home() -> Path:
+    """Where a lab is kept: LABCLOUD_HOME, else /var/lib/labcloud for root, else the user's data folder."""
+    said = os.environ.get("LABCLOUD_HOME")
+    if said:
+        return Path(said).expanduser().absolute()
+    if os.geteuid() == 0:
+        return Path("/var/lib/labcloud")
+    data = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(data) if data.startswith("/") else Path.home() / ".local" / "share") / "labcloud"
+
+
+class Lab:
+    """What is wanted in the lab at ``home``. Reading takes no lock and writes nothing; the first change makes the repository.
+
+    All methods raise ConfigError (with file and line) for a file that is wrong, EngineError for what the disk or git refuses.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._folder = home / "lab"
+        self._history = History(self._folder)
+
+    @property
+    def id(self) -> str:
+        """This lab's identity for life, 8 characters; made when it is first asked for."""
+        path = self.home / "lab-id"
+        with files.disk_errors(f"read {path}"):
+            if not path.exists():
+                files.make_private(self.home)
+                files.create_once(path, secrets.token_hex(4) + "\n")
+            found = path.read_text(encoding="utf-8", errors="replace").strip()
+        if not re.fullmatch(r"[0-9a-z]{8}", found):
+            raise ConfigError(
+                f"{path}:1: this is not a lab's identity", resolution="restore the file: without it labcloud does not find its nodes"
+            )
+        return found
+
+    @property
+    def base(self) -> Path:
+        """The folder of the shared base configuration. It exists after the first change."""
+        return self._folder / "base"
+
+    # What is wanted
+
+    def cluster(self, ref: ClusterRef) -> Cluster | None:
+        path = self._cluster_path(ref)
+        text = _text(path)
+        return None if text is None else read_cluster(text, ref, path)
+
+    def clusters(self, tenant: str | None = None) -> list[Cluster]:
+        """All wanted clusters, or one tenant's, by name."""
+        names = [tenant] if tenant else [_named(tenant_name, path, path.name) for path in _listed(self._folder / "clusters")]
+        refs = [
+            ClusterRef(owner, _named(cluster_name, path, path.stem))
+            for owner in names
+            for path in _listed(self._folder / "clusters" / owner)
+            if path.suffix == ".yaml"
+        ]
+        return [cluster for ref in sorted(refs) if (cluster := self.cluster(ref))]
+
+    def tenants(self) -> list[Tenant]:
+        """All tenants, by name."""
+        paths = [path for path in _listed(self._folder / "tenants") if path.suffix == ".yaml"]
+        found = [self._tenant(_named(tenant_name, path, path.stem)) for path in paths]
+        return sorted(tenant for tenant in found if tenant)
+
+    # Changing it
+
+    def ensure_tenant(self, name: str) -> Tenant:
+        """The tenant ``name``, with the lowest free user id if it is new."""
+        there = self._tenant(tenant_name(name))
+        if there:
+            return there
+        with self._changing(f"create the tenant {name}") as commit:
+            there = self._tenant(name)
+            if there:
+                return there
+            taken = {each.user_id for each in self.tenants()} | {each.user_id for each in self.clusters() if each.ref.tenant != name}
+            tenant = Tenant(name, next(number for number in range(FIRST_USER_ID, 2**31) if number not in taken))
+            path = self._folder / "tenants" / f"{name}.yaml"
+            self._write(path, dump(tenant_document(tenant)))
+            commit(path)
+        return tenant
+
+    def save(self, cluster: Cluster, reason: str) -> bool:
+        """Make the repository want ``cluster``, as one commit with ``reason``. Returns whether that changed anything.
+
+        Comments in a file that exists are kept.
+        """
+        path = self._cluster_path(cluster.ref)
+        document = cluster_document(cluster)
+        if self._wants(path, cluster):
+            return False
+        with self._changing(reason) as commit:
+            if self._wants(path, cluster):
+                return False
+            self._write(path, _rewritten(_text(path), document))
+            commit(path)
+        return True
+
+    def remove(self, ref: ClusterRef, reason: str) -> bool:
+        """Want the cluster ``ref`` no longer, as one commit with ``reason``. Returns whether it was wanted."""
+        path = self._cluster_path(ref)
+        if not path.exists():
+            return False
+        with self._changing(reason) as commit:
+            if not path.exists():
+                return False
+            path.unlink()
+            commit(path)
+            if not any(path.parent.iterdir()):
+                path.parent.rmdir()
+        return True
+
+    # Inside
+
+    def _cluster_path(self, ref: ClusterRef) -> Path:
+        return self._folder / "clusters" / tenant_name(ref.tenant) / f"{cluster_name(ref.name)}.yaml"
+
+    def _tenant(self, name: str) -> Tenant | None:
+        path = self._folder / "tenants" / f"{name}.yaml"
+        text = _text(path)
+        return None if text is None else read_tenant(text, name, path)
+
+    def _wants(self, path: Path, cluster: Cluster) -> bool:
+        """Whether the file says just that already. A broken one does not: it is written anew."""
+        text = _text(path)
+        try:
+            return text is not None and read_cluster(text, cluster.ref, path) == cluster
+        except ConfigError:
+            return False
+
+    @contextmanager
+    def _changing(self, reason: str) -> Iterator[Callable[[Path], None]]:
+        """Hold the lab for one change; what a broken-off run left is committed first. Gives what commits a path."""
+        with lab_lock(self.home) as lock, files.disk_errors(f"change the lab repository {self._folder}"):
+            if self._history.begun:
+                self._history.heal(reason, lock)
+            else:
+                self._begin(lock)
+            yield lambda path: self._history.commit(path, reason, lock)
+
+    def _begin(self, lock: int) -> None:
+        files.make_private(self.home)
+        self._history.begin(lock)
+        self.base.mkdir(exist_ok=True)
+        self.base.chmod(0o755)
+        bashrc = self.base / "bashrc"
+        if not bashrc.exists():
+            files.replace(bashrc, _BASHRC, mode=0o644, scratch=self._history.scratch)
+        self._history.finish("begin the lab repository", lock)
+
+    def _write(self, path: Path, text: str) -> None:
+        files.make_private(path.parent)
+        files.replace(path, text, scratch=self._history.scratch)
+
+
+def _rewritten(text: str | None, document: dict[str, Any]) -> str:
+    return dump(document) if text is None else update(text, document)
+
+
+def _text(path: Path) -> str | None:
+    """What the file says; None if there is none."""
+    with files.disk_errors(f"read {path}"):
+        try:
+            return path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except UnicodeDecodeError as exc:
+            line = exc.object[: exc.start].count(b"\n") + 1
+            raise ConfigError(
+                f"{path}:{line}: this is not UTF-8 text", resolution="correct the file, then run the same command again"
+            ) from exc
+
+
+def _listed(folder: Path) -> list[Path]:
+    with files.disk_errors(f"read {folder}"):
+        try:
+            return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+
+def _named(check: Callable[[str], Name], path: Path, text: str) -> Name:
+    try:
+        return check(text)
+    except UsageError as exc:
+        raise ConfigError(f"{path}:1: {exc.brief}", resolution=exc.resolution or "rename or remove the file") from exc
