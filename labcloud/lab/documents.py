@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import yaml
 
 from labcloud.errors import ConfigError, UsageError
-from labcloud.model import FIRST_USER_ID, MAX_NODES, Cluster, ClusterRef, NodeGroup, NodeRef, Tenant, format_memory, parse_memory
+from labcloud.model import FIRST_USER_ID, MAX_NODES, Cluster, ClusterRef, NodeGroup, NodeRef, Tenant, Wanted, format_memory, parse_memory
 
 Value = TypeVar("Value")
 
@@ -40,7 +40,7 @@ def cluster_document(cluster: Cluster) -> dict[str, Any]:
     ]
     return {
         "profile": cluster.profile, "provider": cluster.provider, "id": cluster.id, "image": cluster.image,
-        "user_id": cluster.user_id, "running": cluster.running, "groups": groups,
+        "user_id": cluster.user_id, "state": str(cluster.state), "groups": groups,
         "settings": dict(sorted(cluster.settings.items())), "publish": dict(sorted(cluster.publish.items())),
     }  # fmt: skip
 
@@ -70,7 +70,7 @@ def read_cluster(text: str, ref: ClusterRef, path: Path) -> Cluster:
         settings=MappingProxyType(settings),
         publish=MappingProxyType(publish),
         user_id=document.scalar(fields.get("user_id"), _user_id, FIRST_USER_ID),
-        running=document.scalar(fields.get("running"), _truth, True),
+        state=document.scalar(fields.get("state"), _state, Wanted.RUNNING),
     )
 
 
@@ -152,7 +152,7 @@ class Document:
         return dict(node.value)
 
 
-_OPTIONAL: Final = ("user_id", "running", "settings", "publish")
+_OPTIONAL: Final = ("user_id", "state", "settings", "publish")
 
 
 def _groups(document: Document, node: yaml.Node, ref: ClusterRef) -> tuple[NodeGroup, ...]:
@@ -201,7 +201,8 @@ def _cpus(text: str) -> float:
     return value
 
 
-def _truth(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise UsageError(f"{text!r} is neither true nor false")
-    return text == "true"
+def _state(text: str) -> Wanted:
+    try:
+        return Wanted(text)
+    except ValueError as exc:
+        raise UsageError(f"{text!r} is no state of a cluster", resolution=f"write one of {', '.join(Wanted)}") from exc

@@ -1,6 +1,6 @@
 """What a lab is made of: names, sizes, clusters, nodes. Pure: no I/O, and no knowledge of engines, files or screens."""
 
-from labcloud.model.cluster import MAX_NODES, Cluster, NodeGroup, NodeSpec
+from labcloud.model.cluster import MAX_NODES, Cluster, NodeGroup, NodeSpec, Wanted
 from labcloud.model.found import Found, FoundNode, Status, config_digest
 from labcloud.model.names import ClusterRef, NodeRef, cluster_name, tenant_name
 from labcloud.model.sizes import format_bytes, format_memory, parse_memory
@@ -17,6 +17,7 @@ __all__ = [
     "NodeRef",
     "NodeSpec",
     "Status",
+    "Wanted",
     "Tenant",
     "cluster_name",
     "config_digest",

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from types import MappingProxyType
 
 from labcloud.model.names import ClusterRef, NodeRef
@@ -14,6 +15,14 @@ MAX_NODES = 5000
 """The most nodes that one cluster may declare."""
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class Wanted(StrEnum):
+    """What shall become of a cluster. ``DELETED`` is for one whose deletion has begun and is finished by running it again."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    DELETED = "deleted"
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class Cluster:
     ``id`` is its identity for life (HDFS' cluster id is made of it): 32 hexadecimal digits. ``settings`` overrides the
     profile's Hadoop settings: ``{"hdfs-site:dfs.replication": "2"}``. ``image`` is the image that its nodes are made of,
     pinned when the cluster is created, so that a newer build changes no running cluster. ``publish`` fixes the host ports
-    of user interfaces by service: ``{"namenode": 9870}``. ``running`` is false for a cluster that was stopped on purpose.
+    of user interfaces by service: ``{"namenode": 9870}``. ``state`` says whether it shall run.
     """
 
     ref: ClusterRef
@@ -46,7 +55,7 @@ class Cluster:
     settings: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     publish: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     user_id: int = 20000
-    running: bool = True
+    state: Wanted = Wanted.RUNNING
 
     def group(self, name: str) -> NodeGroup:
         return next(group for group in self.groups if group.name == name)
