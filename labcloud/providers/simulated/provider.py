@@ -1,0 +1,215 @@
+"""The contract of `labcloud.providers.base`, kept in memory. Shipped, and held to the same tests as the engines; never proof of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Final
+
+from labcloud.errors import ConflictError, EngineError, NotFoundError
+from labcloud.model import ClusterRef, NodeRef, NodeSpec, Status
+from labcloud.providers.base import Command, Found, Provider, Response, Result, config_digest
+from labcloud.providers.simulated import daemons, shell, state
+from labcloud.providers.simulated.faults import Faults
+from labcloud.providers.simulated.world import File, LabState, Machine, World, locate
+
+STATE: Final = "LABCLOUD_SIMULATED_STATE"
+"""The environment's name for a file that keeps the simulated engine between commands."""
+
+
+class SimulatedProvider(Provider):
+    """Nodes are entries of a table.
+
+    ``world`` is the engine that several providers may share; ``faults`` is what goes wrong; ``images`` are the images that are
+    built (all, unless it is given); ``startup`` is how many requests a node's daemons refuse after its start. Without a world, the
+    file that LABCLOUD_SIMULATED_STATE names is read at first and written by `close`.
+    """
+
+    name = "simulated"
+
+    def __init__(  # the first two are every provider's, the others are for tests
+        self, home: Path, lab_id: str, *, world: World | None = None, faults: Faults | None = None,
+        images: Collection[str] | None = None, startup: int = 0,
+    ) -> None:  # fmt: skip
+        del home  # nothing of a simulated node lies on the disk
+        kept = os.environ.get(STATE)
+        self._kept = Path(kept) if kept and world is None else None
+        self._world = world or (state.load(self._kept) if self._kept else World())
+        self._lab = self._world.lab(lab_id)
+        self._faults = faults or Faults()
+        self._images = images
+        self._startup = startup
+        self._answers: dict[tuple[str, ...], Result] = {}
+
+    def answer(self, argv: Sequence[str], result: Result) -> None:
+        """Let `execute` answer commands that begin with ``argv``; the longest beginning counts."""
+        self._answers[tuple(argv)] = result
+
+    def close(self) -> None:
+        if self._kept:
+            with self._world.lock:
+                state.save(self._world, self._kept)
+
+    @contextmanager
+    def _call(self, name: str, target: object = "") -> Iterator[LabState]:
+        # Pauses and refusals happen outside the lock, so that calls from several threads overlap as an engine's do.
+        with self._faults.around(name, str(target)), self._world.lock:
+            yield self._lab
+
+    # What exists
+
+    def find(self, tenant: str | None = None, cluster: ClusterRef | None = None) -> Found:
+        with self._call("find", cluster or tenant or "") as lab:
+            owner = cluster.tenant if cluster else tenant
+            refs = [cluster] if cluster else list(lab.by_tenant.get(tenant, ())) if tenant else list(lab.clusters)
+            states = [(ref, lab.cluster(ref)) for ref in sorted(refs)]
+            return Found(
+                nodes=tuple(each.nodes[ref].found() for _, each in states for ref in sorted(each.nodes)),
+                networks=frozenset(name for name in lab.networks if owner in (None, name)),
+                volumes=frozenset(volume for _, each in states for volume in each.volumes),
+                configs={ref: config_digest(each.config) for ref, each in states if each.config is not None},
+            )
+
+    def domain(self, tenant: str) -> str:  # noqa: ARG002  # one domain serves all tenants here
+        return "lab"
+
+    def image(self, name: str) -> str:
+        with self._call("image", name):
+            if self._images is not None and name not in self._images:
+                raise NotFoundError(f"the image of {name} is not built yet", resolution=f"run 'labcloud image build {name}' first")
+            return _image(name)
+
+    # Making and deleting
+
+    def ensure_network(self, tenant: str) -> None:
+        with self._call("ensure_network", tenant) as lab:
+            lab.networks.add(tenant)
+
+    def delete_network(self, tenant: str) -> None:
+        with self._call("delete_network", tenant) as lab:
+            if tenant in lab.networks and any(each.status is Status.RUNNING for each in lab.machines(tenant)):
+                raise EngineError(f"could not delete the network of {tenant}: nodes use it")
+            lab.networks.discard(tenant)
+
+    def ensure_config(self, cluster: ClusterRef, files: Mapping[str, str]) -> bool:
+        with self._call("ensure_config", cluster) as lab:
+            there = lab.opened(cluster)
+            changed = there.config != dict(files)
+            there.config = dict(files)
+            return changed
+
+    def delete_config(self, cluster: ClusterRef) -> None:
+        with self._call("delete_config", cluster) as lab:
+            if cluster in lab.clusters:
+                lab.clusters[cluster].config = None
+                lab.sweep(cluster)
+
+    def ensure_node(self, spec: NodeSpec) -> None:
+        with self._call("ensure_node", spec.ref) as lab:
+            machine = lab.cluster(spec.ref.cluster).nodes.get(spec.ref)
+            if machine is None or machine.spec.digest != spec.digest:
+                self._make(lab, spec)
+            elif machine.status is not Status.RUNNING:
+                machine.status, machine.asked = Status.RUNNING, 0
+
+    def _make(self, lab: LabState, spec: NodeSpec) -> None:
+        ref = spec.ref
+        if ref.cluster.tenant not in lab.networks:
+            raise NotFoundError(f"could not create the node {ref}: the network of {ref.cluster.tenant} does not exist")
+        if lab.cluster(ref.cluster).config is None:
+            raise EngineError(f"could not create the node {ref}: its configuration does not exist")
+        if self._images is not None and spec.image not in {_image(name) for name in self._images}:
+            raise NotFoundError(f"could not create the node {ref}: there is no image {spec.image}")
+        there = lab.opened(ref.cluster)
+        if ref in there.nodes:
+            self._release(there.nodes.pop(ref))
+        machine = Machine(spec, self._world.serial())
+        for port, wanted in spec.publish.items():
+            machine.published[port] = self._world.claim_port(wanted, f"create the node {ref}")
+        there.nodes[ref] = machine
+        for number in range(spec.volumes):
+            there.volumes.setdefault((ref, number), {"/": File(mode=0o755, folder=True)})
+
+    def _release(self, machine: Machine) -> None:
+        self._world.ports.difference_update(machine.published.values())
+
+    def stop_node(self, ref: NodeRef, *, timeout: float = 30.0) -> None:  # noqa: ARG002  # it stops at once
+        with self._call("stop_node", ref) as lab:
+            machine = lab.cluster(ref.cluster).nodes.get(ref)
+            if machine:
+                machine.status = Status.STOPPED
+
+    def delete_node(self, ref: NodeRef) -> None:
+        with self._call("delete_node", ref) as lab:
+            machine = lab.cluster(ref.cluster).nodes.pop(ref, None)
+            if machine:
+                self._release(machine)
+                lab.sweep(ref.cluster)
+
+    def delete_volume(self, ref: NodeRef, number: int) -> None:
+        with self._call("delete_volume", ref) as lab:
+            there = lab.cluster(ref.cluster)
+            machine = there.nodes.get(ref)
+            if machine and number < machine.spec.volumes:
+                raise ConflictError(f"could not delete volume {number} of {ref}: its node uses it")
+            there.volumes.pop((ref, number), None)
+            lab.sweep(ref.cluster)
+
+    # Talking to nodes
+
+    def execute(self, ref: NodeRef, command: Command, *, stdout: BinaryIO | None = None, stderr: BinaryIO | None = None) -> Result:
+        with self._call("execute", ref) as lab:
+            result = self._registered(command) or shell.run(
+                shell.Place(lab, self._running(lab, ref), self.domain(ref.cluster.tenant)), command
+            )
+        for given, data in ((stdout, result.stdout), (stderr, result.stderr)):
+            if given:
+                given.write(data)
+                given.flush()
+        return Result(result.exit_code, b"" if stdout else result.stdout, b"" if stderr else result.stderr)
+
+    def _registered(self, command: Command) -> Result | None:
+        for length in range(len(command.argv), 0, -1):
+            if command.argv[:length] in self._answers:
+                return self._answers[command.argv[:length]]
+        return None
+
+    def _running(self, lab: LabState, ref: NodeRef) -> Machine:
+        machine = lab.cluster(ref.cluster).nodes.get(ref)
+        if machine is None:
+            raise NotFoundError(f"there is no node {ref}")
+        if machine.status is not Status.RUNNING:
+            raise ConflictError(f"the node {ref} does not run", resolution=f"start it: labcloud start {ref.cluster}")
+        return machine
+
+    def interactive(self, ref: NodeRef, argv: Sequence[str], *, user: str) -> list[str]:  # noqa: ARG002  # there is nobody to be
+        return ["echo", f"{ref} is simulated; it would run:", *argv]
+
+    def put_file(self, ref: NodeRef, path: str, content: Iterable[bytes], *, size: int, owner: int) -> None:
+        data = b"".join(content)
+        with self._call("put_file", ref) as lab:
+            files, name = locate(lab, self._running(lab, ref), path)
+            folder = files.get(str(PurePosixPath(name).parent))
+            if folder is None or not folder.folder:
+                raise NotFoundError(f"could not write {path} on {ref}: its folder does not exist")
+            if len(data) != size:
+                raise EngineError(f"could not write {path} on {ref}: {len(data)} bytes came instead of {size}")
+            files[name] = File(data, str(owner), str(owner), 0o600)
+
+    def request(self, ref: NodeRef, port: int, path: str, *, method: str = "GET", body: bytes = b"", timeout: float = 5.0) -> Response:  # noqa: ARG002
+        with self._call("request", ref) as lab:
+            machine = lab.cluster(ref.cluster).nodes.get(ref)
+            if machine is None or machine.status is not Status.RUNNING:
+                raise EngineError(f"the node {ref} does not run")
+            machine.asked += 1
+            asked = daemons.Asked.of(lab, machine, self.domain(ref.cluster.tenant), method=method, target=path, body=body)
+            answer = daemons.answer(asked) if machine.asked > self._startup else None
+            if answer is None:
+                raise EngineError(f"nothing listens on port {port} of {ref}")
+            return answer
+
+
+def _image(name: str) -> str:
+    return f"labcloud/{name}:simulated"

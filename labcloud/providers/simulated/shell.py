@@ -1,0 +1,170 @@
+"""The few commands that simulated nodes run by themselves: enough to look at files, users and names. Anything else is not found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from labcloud.model import Status
+from labcloud.providers.base import Command, Result
+from labcloud.providers.simulated.world import CONFIG, File, LabState, Machine, config_text, locate
+
+_USERS = {"root": 0, "hdfs": 901, "yarn": 902, "mapred": 903}
+
+
+@dataclass(frozen=True)
+class Place:
+    """The node that a command runs on, and the domain of its host names."""
+
+    lab: LabState
+    machine: Machine
+    domain: str
+
+    def read(self, path: str) -> File | None:
+        text = config_text(self.lab, self.machine, path)
+        if text is not None:
+            return File(text.encode())
+        files, name = locate(self.lab, self.machine, path)
+        return files.get(name)
+
+
+def _input(command: Command) -> bytes:
+    return command.stdin if isinstance(command.stdin, bytes) else command.stdin.read()
+
+
+def run(place: Place, command: Command) -> Result:
+    """What a command answers on a node. 127 is for one that is not there, as a shell says."""
+    name = PurePosixPath(command.argv[0]).name if command.argv else ""
+    program = _PROGRAMS.get(name)
+    if program is None:
+        return Result(127, stderr=f"{name}: command not found\n".encode())
+    return program(place, command)
+
+
+def _cat(place: Place, command: Command) -> Result:
+    out, missing = b"", []
+    for path in command.argv[1:]:
+        file = place.read(path)
+        if file is None or file.folder:
+            missing.append(path)
+        else:
+            out += file.content
+    if not command.argv[1:]:
+        out = _input(command)
+    return Result(1 if missing else 0, out, _complaint("cat", missing))
+
+
+def _ls(place: Place, command: Command) -> Result:
+    paths = [each for each in command.argv[1:] if not each.startswith("-")]
+    missing = [path for path in paths if place.read(path) is None]
+    present = "".join(f"{path}\n" for path in paths if path not in missing)
+    return Result(2 if missing else 0, present.encode(), _complaint("ls", missing))
+
+
+def _stat(place: Place, command: Command) -> Result:
+    """``stat -c FORMAT PATH`` with %u %g %a %s."""
+    _, _, form, path = command.argv
+    file = place.read(path)
+    if file is None:
+        return Result(1, stderr=_complaint("stat", [path]))
+    facts = {"%u": file.owner, "%g": file.group, "%a": f"{file.mode:o}", "%s": str(len(file.content))}
+    for key, value in facts.items():
+        form = form.replace(key, value)
+    return Result(0, f"{form}\n".encode())
+
+
+def _hadoop(place: Place, command: Command) -> Result:  # noqa: ARG001
+    """``hdfs dfsadmin -refreshNodes`` and ``yarn rmadmin -refreshNodes``: excluded nodes are always up to date here."""
+    known = command.argv[1:] in (("dfsadmin", "-refreshNodes"), ("rmadmin", "-refreshNodes"))
+    return Result(0) if known else Result(1, stderr=b"this node is simulated: it has no Hadoop\n")
+
+
+def _tee(place: Place, command: Command) -> Result:
+    path, data = command.argv[-1], _input(command)
+    if PurePosixPath("/", path).is_relative_to(CONFIG):
+        return Result(1, data, f"tee: {path}: Read-only file system\n".encode())
+    files, name = locate(place.lab, place.machine, path)
+    parent = files.get(str(PurePosixPath(name).parent))
+    if parent is None or not parent.folder:
+        return Result(1, data, _complaint("tee", [path]))
+    owner = str(_user_id(place, command.user))
+    files[name] = File(data, owner, owner)
+    return Result(0, data)
+
+
+def _mkdir(place: Place, command: Command) -> Result:
+    """``mkdir -p PATH``."""
+    files, name = locate(place.lab, place.machine, command.argv[-1])
+    for folder in (PurePosixPath(name), *PurePosixPath(name).parents):
+        files.setdefault(str(folder), File(mode=0o755, folder=True))
+    return Result(0)
+
+
+def _id(place: Place, command: Command) -> Result:
+    if command.argv[1:] == ("-un",):
+        return Result(0, f"{command.user}\n".encode())
+    return Result(0, f"{_user_id(place, command.user)}\n".encode())
+
+
+def _hostname(place: Place, command: Command) -> Result:
+    ref = place.machine.spec.ref
+    return Result(0, f"{ref.qualified}.{place.domain}\n".encode() if command.argv[1:] == ("-f",) else f"{ref.name}\n".encode())
+
+
+def _getent(place: Place, command: Command) -> Result:
+    """``getent hosts NAME|ADDRESS``, as the tenant's resolver answers."""
+    found = _resolve(place, command.argv[-1])
+    if found is None:
+        return Result(2)
+    return Result(0, f"{found.address:<15} {found.spec.ref.qualified}.{place.domain}\n".encode())
+
+
+def _timeout(place: Place, command: Command) -> Result:
+    """``timeout SECONDS bash -c 'exec 3<>/dev/tcp/$0/$1' HOST PORT``: 0 or 1 (refused) where the host is reached, else 124."""
+    if len(command.argv) < 7 or command.argv[2:4] != ("bash", "-c") or "/dev/tcp/" not in command.argv[4]:
+        return Result(127, stderr=b"timeout: command not found\n")
+    host = command.argv[5]
+    return Result(124) if _resolve(place, host) is None else Result(1, stderr=f"{host}: Connection refused\n".encode())
+
+
+def _resolve(place: Place, text: str) -> Machine | None:
+    """The running node of the same tenant that has this name or address: there is no way to another's."""
+    own = place.machine.spec.ref.cluster
+    for machine in place.lab.machines(own.tenant):
+        ref = machine.spec.ref
+        names = {machine.address, ref.qualified, f"{ref.qualified}.{place.domain}"} | ({ref.name} if ref.cluster == own else set())
+        if text in names and machine.status is Status.RUNNING:
+            return machine
+    return None
+
+
+def _user_id(place: Place, user: str) -> int:
+    if user.isdigit():
+        return int(user)
+    for line in (config_text(place.lab, place.machine, str(CONFIG / "node.env")) or "").splitlines():
+        key, _, value = line.partition("=")
+        if key == "LABCLOUD_USER_ID" and user not in _USERS:
+            return int(value.strip("'\""))
+    return _USERS.get(user, 65534)
+
+
+def _complaint(program: str, paths: Sequence[str]) -> bytes:
+    return "".join(f"{program}: {path}: No such file or directory\n" for path in paths).encode()
+
+
+_PROGRAMS: dict[str, Callable[[Place, Command], Result]] = {
+    "cat": _cat,
+    "false": lambda place, command: Result(1),  # noqa: ARG005
+    "getent": _getent,
+    "hdfs": _hadoop,
+    "hostname": _hostname,
+    "id": _id,
+    "ls": _ls,
+    "mkdir": _mkdir,
+    "stat": _stat,
+    "tee": _tee,
+    "timeout": _timeout,
+    "yarn": _hadoop,
+    "true": lambda place, command: Result(0),  # noqa: ARG005
+}

@@ -1,0 +1,93 @@
+"""The simulated engine in a file, so that one command sees what an earlier one made. Knows nothing of calls."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from labcloud.errors import ConfigError
+from labcloud.model import ClusterRef, NodeRef, NodeSpec, Status
+from labcloud.providers.simulated.world import ClusterState, File, Files, Machine, World
+
+
+def save(world: World, path: Path) -> None:
+    """Write all of ``world`` to ``path``, at once."""
+    labs = {
+        id: {"networks": sorted(lab.networks), "clusters": [_cluster_out(ref, lab.clusters[ref]) for ref in sorted(lab.clusters)]}
+        for id, lab in world.labs.items()
+    }
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_text(json.dumps({"labs": labs}), encoding="utf-8")
+    scratch.replace(path)
+
+
+def load(path: Path) -> World:
+    """The world that ``path`` holds; an empty one where there is no such file. Raise ConfigError if it is not one."""
+    world = World()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return world
+    try:
+        for id, kept in json.loads(text)["labs"].items():
+            lab = world.lab(id)
+            lab.networks.update(kept["networks"])
+            for entry in kept["clusters"]:
+                _cluster_in(world, id, entry)
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise ConfigError(f"{path}:1: this is not the state of a simulated engine", resolution="remove the file") from exc
+    return world
+
+
+def _cluster_out(ref: ClusterRef, state: ClusterState) -> dict[str, Any]:
+    nodes = [
+        {
+            "group": each.group, "index": each.index, "serial": machine.serial, "status": machine.status,
+            "files": _files_out(machine.files), "published": {str(port): host for port, host in machine.published.items()},
+            "spec": _spec_out(machine.spec),
+        }
+        for each, machine in state.nodes.items()
+    ]  # fmt: skip
+    volumes = [
+        {"group": each.group, "index": each.index, "number": number, "files": _files_out(files)}
+        for (each, number), files in state.volumes.items()
+    ]
+    return {"tenant": ref.tenant, "name": ref.name, "config": state.config, "nodes": nodes, "volumes": volumes}
+
+
+def _cluster_in(world: World, id: str, entry: dict[str, Any]) -> None:
+    ref = ClusterRef(entry["tenant"], entry["name"])
+    state = world.lab(id).opened(ref)
+    state.config = entry["config"]
+    for kept in entry["nodes"]:
+        node = NodeRef(ref, kept["group"], kept["index"])
+        published = {int(port): host for port, host in kept["published"].items()}
+        machine = Machine(_spec_in(node, kept["spec"]), kept["serial"], Status(kept["status"]), published, _files_in(kept["files"]))
+        state.nodes[node] = machine
+        world.resume(machine.serial)
+        world.ports.update(published.values())
+    for kept in entry["volumes"]:
+        state.volumes[NodeRef(ref, kept["group"], kept["index"]), kept["number"]] = _files_in(kept["files"])
+
+
+def _spec_out(spec: NodeSpec) -> dict[str, Any]:
+    return {
+        "image": spec.image, "profile": spec.profile, "memory": spec.memory, "cpus": spec.cpus, "volumes": spec.volumes,
+        "publish": {str(port): host for port, host in spec.publish.items()},
+    }  # fmt: skip
+
+
+def _spec_in(ref: NodeRef, kept: dict[str, Any]) -> NodeSpec:
+    return NodeSpec(ref=ref, **{**kept, "publish": {int(port): host for port, host in kept["publish"].items()}})
+
+
+def _files_out(files: Files) -> dict[str, Any]:
+    return {path: {**asdict(file), "content": base64.b64encode(file.content).decode()} for path, file in files.items()}
+
+
+def _files_in(kept: dict[str, Any]) -> Files:
+    return {path: File(**{**facts, "content": base64.b64decode(facts["content"])}) for path, facts in kept.items()}
