@@ -1,0 +1,145 @@
+"""What people may write in a profile.yaml, after its ancestors were merged in. Shapes only; docs/profiles.md explains them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from labcloud.errors import UsageError
+from labcloud.model import MAX_NODES, parse_memory
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$")]
+GroupName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*$")]
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Word = Annotated[str, StringConstraints(pattern=r"^(?:\{\{.*?\}\}|\S)+$")]
+Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
+Formula = int | float | str
+Scalar = bool | int | float | str
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Artifact(_Shape):
+    maven: Annotated[str, StringConstraints(pattern=r"^[^:\s]+(:[^:]+){2,4}$")] | None = None
+    url: str | None = None
+    file: str | None = None
+    transitive: bool = True
+    optional: bool = False
+    to: str = ""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if sum(source is not None for source in (self.maven, self.url, self.file)) != 1:
+            raise ValueError("give one of maven, url and file")
+        return self
+
+
+class Release(_Shape):
+    opens: list[Word] = []
+    class_data: list[Word] = []
+
+
+class Jvm(_Shape):
+    all: list[Word] = []
+    daemon: list[Word] = []
+    client: list[Word] = []
+    task: list[Word] = []
+    releases: dict[int, Release]
+
+
+class Group(_Shape):
+    title: str = ""
+    count: Annotated[int, Field(ge=1, le=MAX_NODES)]
+    minimum: Annotated[int, Field(ge=1)] = 1
+    maximum: Annotated[int, Field(le=MAX_NODES)] = MAX_NODES
+    scalable: bool = False
+    memory: int
+    cpus: Annotated[float, Field(gt=0)] = 1.0
+    volumes: Annotated[int, Field(ge=1)] = 1
+    system: Formula = 0
+    workload: Formula = 0
+    inputs: dict[Identifier, Formula] = {}
+    values: dict[Identifier, Formula] = {}
+
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _mib(cls, value: object) -> int:
+        try:
+            return parse_memory(str(value))
+        except UsageError as exc:
+            raise ValueError(exc.brief) from exc
+
+
+class Ui(_Shape):
+    port: Name
+    path: Annotated[str, StringConstraints(pattern="^/")] = "/"
+
+
+class Probe(_Shape):
+    port: Name
+    path: Annotated[str, StringConstraints(pattern="^/")]
+    kind: Literal["jmx", "json"]
+    field: str = ""
+    expect: bool | int | str | None = None
+
+
+class Service(_Shape):
+    title: str = ""
+    group: GroupName
+    user: Name
+    class_name: Annotated[str, Field(alias="class")]
+    heap: Formula
+    overhead: Formula
+    ports: dict[Name, Port] = {}
+    options: list[Word] = []
+    args: list[Word] = []
+    ui: Ui | None = None
+    dirs: list[Annotated[str, StringConstraints(pattern=r"^(/|\{\{)")]] = []
+    prepare: str = ""
+    after: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+\.[a-z0-9_-]+$")]] = []
+    probe: Probe | None = None
+
+
+class Command(_Shape):
+    class_name: Annotated[str, Field(alias="class")]
+    options: str = ""
+    help: str = ""
+
+
+class Folder(_Shape):
+    path: Annotated[str, StringConstraints(pattern="^/")]
+    owner: Name
+    group: Name
+    mode: Annotated[str, StringConstraints(pattern="^[01]?[0-7]{3}$")]
+
+
+class ProfileFile(_Shape):
+    """A whole profile."""
+
+    version: str
+    title: str
+    summary: str = ""
+    java: int
+    stack: str
+    variables: dict[Identifier, str] = {}
+    artifacts: dict[Name, Artifact]
+    jvm: Jvm
+    environment: dict[Identifier, str] = {}
+    groups: dict[GroupName, Group]
+    services: dict[Name, Service]
+    service_options: list[Word] = []
+    filesystem: list[Folder] = []
+    files: dict[FileName, FileName] = {}
+    exclude_files: list[FileName] = []
+    settings: dict[FileName, dict[str, Scalar]] = {}
+    commands: dict[Name, dict[str, Command]] = {}
+
+    @model_validator(mode="after")
+    def _java_is_known(self) -> Self:
+        if self.java not in self.jvm.releases:
+            raise ValueError(f"jvm.releases says nothing of Java {self.java}")
+        return self
