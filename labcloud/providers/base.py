@@ -14,11 +14,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from labcloud.model import ClusterRef, Found, NodeRef, NodeSpec, config_digest
 
-__all__ = ["Command", "Found", "Provider", "Response", "Result", "config_digest"]
+__all__ = ["Command", "Found", "Provider", "Response", "Result", "Sink", "config_digest"]
+
+
+class Sink(Protocol):
+    """What takes the output of a command as it comes: a binary file, or anything that writes."""
+
+    def write(self, chunk: bytes, /) -> object: ...
+
+    def flush(self) -> object: ...
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,7 @@ class Command:
 
     argv: tuple[str, ...]
     user: str = "root"
-    stdin: bytes = field(default=b"", repr=False)
+    stdin: bytes | BinaryIO = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,7 @@ class Provider(ABC):
     # Talking to nodes
 
     @abstractmethod
-    def execute(self, ref: NodeRef, command: Command, *, stdout: BinaryIO | None = None, stderr: BinaryIO | None = None) -> Result:
+    def execute(self, ref: NodeRef, command: Command, *, stdout: Sink | None = None, stderr: Sink | None = None) -> Result:
         """Run a command on the node and wait for its end.
 
         Where ``stdout`` or ``stderr`` is given, that stream is passed on as it comes, and is empty in the result.

@@ -7,7 +7,7 @@ The beans are the same in all versions: NameNodeMXBean, FSNamesystemMBean, RMNMI
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -25,13 +25,19 @@ _SUPERUSER: Final = "hdfs"
 
 @dataclass(frozen=True)
 class HdfsState:
-    """``live`` and ``dead`` map DataNodes by node name (``worker-0``) to what the NameNode says of their administration."""
+    """``live`` and ``dead`` map DataNodes by node name (``worker-0``) to what the NameNode says of their administration; ``leaving``
+    those that are being decommissioned to their blocks that have too few copies elsewhere."""
 
     safe_mode: str
     live: Mapping[str, str]
     dead: Mapping[str, str]
+    leaving: Mapping[str, int]
     missing_blocks: int
     failed_volumes: int
+
+    def under_replicated(self, nodes: Iterable[str]) -> int:
+        """Blocks of leaving ``nodes`` that have too few copies elsewhere."""
+        return sum(self.leaving.get(node, 0) for node in nodes)
 
 
 class Hadoop:
@@ -63,6 +69,7 @@ class Hadoop:
             safe_mode=bean["Safemode"],
             live={_node_name(host): facts.get("adminState", "") for host, facts in live.items()},
             dead={_node_name(host): "Decommissioned" if facts.get("decommissioned") else "dead" for host, facts in dead.items()},
+            leaving={_node_name(host): facts.get("underReplicatedBlocks", 0) for host, facts in json.loads(bean["DecomNodes"]).items()},
             missing_blocks=int(bean["NumberOfMissingBlocks"]),
             failed_volumes=sum(facts.get("volfails", 0) for facts in live.values()),
         )

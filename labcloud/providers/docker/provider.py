@@ -15,11 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from labcloud.errors import ConflictError, EngineError, NotFoundError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec
-from labcloud.providers.base import Command, Found, Provider, Response, Result, config_digest
+from labcloud.providers.base import Command, Found, Provider, Response, Result, Sink, config_digest
 from labcloud.providers.docker import containers, streams
 from labcloud.providers.docker.engine import Engine, refused
 from labcloud.providers.docker.subnets import free_subnet, host_routes
@@ -176,7 +176,7 @@ class DockerProvider(Provider):
 
     # Talking to nodes
 
-    def execute(self, ref: NodeRef, command: Command, *, stdout: BinaryIO | None = None, stderr: BinaryIO | None = None) -> Result:
+    def execute(self, ref: NodeRef, command: Command, *, stdout: Sink | None = None, stderr: Sink | None = None) -> Result:
         with self._engine.api(f"run {command.argv[0]} on {ref}") as api:
             return streams.run(api, ref.qualified, command, stdout=stdout, stderr=stderr)
 

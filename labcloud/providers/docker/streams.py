@@ -8,15 +8,16 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
-from labcloud.providers.base import Command, Result
+from labcloud.providers.base import Command, Result, Sink
 
 if TYPE_CHECKING:
     from docker import APIClient
 
 _STDERR: Final = 2
+_CHUNK: Final = 1 << 16
 
 
-def run(api: APIClient, container: str, command: Command, *, stdout: BinaryIO | None = None, stderr: BinaryIO | None = None) -> Result:
+def run(api: APIClient, container: str, command: Command, *, stdout: Sink | None = None, stderr: Sink | None = None) -> Result:
     """Run a command and wait for its end; see `Provider.execute`."""
     made = api.exec_create(container, list(command.argv), user=command.user, stdin=bool(command.stdin))
     out, err = stdout or io.BytesIO(), stderr or io.BytesIO()
@@ -27,11 +28,11 @@ def run(api: APIClient, container: str, command: Command, *, stdout: BinaryIO | 
     return Result(int(api.exec_inspect(made["Id"])["ExitCode"]), _held(out, stdout), _held(err, stderr))
 
 
-def _held(target: BinaryIO | io.BytesIO, given: BinaryIO | None) -> bytes:
+def _held(target: Sink, given: Sink | None) -> bytes:
     return target.getvalue() if given is None and isinstance(target, io.BytesIO) else b""
 
 
-def _frames(api: APIClient, exec_id: str, stdin: bytes) -> Iterator[tuple[int, bytes]]:
+def _frames(api: APIClient, exec_id: str, stdin: bytes | BinaryIO) -> Iterator[tuple[int, bytes]]:
     from docker.utils.socket import frames_iter_no_tty
 
     connection: Any = api.exec_start(exec_id, socket=True)
@@ -46,7 +47,7 @@ def _frames(api: APIClient, exec_id: str, stdin: bytes) -> Iterator[tuple[int, b
         connection.close()
 
 
-def _feed(raw: socket.socket, stdin: bytes) -> None:
+def _feed(raw: socket.socket, stdin: bytes | BinaryIO) -> None:
     try:
         raw.sendall(stdin)
         raw.shutdown(socket.SHUT_WR)

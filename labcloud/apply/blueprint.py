@@ -1,0 +1,46 @@
+"""A wanted cluster in an engine's terms: what `labcloud.plan` compares with what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import MappingProxyType
+
+from labcloud.model import Cluster, NodeRef, NodeSpec
+from labcloud.plan import Blueprint
+from labcloud.profiles import Profile, render
+
+
+def draw(cluster: Cluster, profile: Profile, domain: str, leaving: Iterable[NodeRef] = ()) -> Blueprint:
+    """The blueprint of ``cluster``; ``leaving`` are nodes that exist beyond what is declared. Raise UsageError for a wrong setting."""
+    leaving = tuple(leaving)
+    config = render(profile, cluster, domain)
+    excluded = tuple(f"{ref.qualified}.{domain}" for ref in leaving)
+    return Blueprint(
+        specs={ref: _spec(cluster, profile, ref) for ref in (*cluster.nodes(), *leaving)},
+        config=config,
+        config_leaving=render(profile, cluster, domain, excluded=excluded) if leaving else config,
+    )
+
+
+def _spec(cluster: Cluster, profile: Profile, ref: NodeRef) -> NodeSpec:
+    group = cluster.group(ref.group)
+    return NodeSpec(
+        ref=ref,
+        image=cluster.image,
+        profile=cluster.profile,
+        memory=group.memory,
+        cpus=group.cpus,
+        volumes=group.volumes,
+        publish=MappingProxyType(_published(cluster, profile, ref)),
+    )
+
+
+def _published(cluster: Cluster, profile: Profile, ref: NodeRef) -> dict[int, int]:
+    """User interfaces of the one node that leads its group; those of scalable groups are reached by their nodes' addresses."""
+    if profile.groups[ref.group].scalable:
+        return {}
+    return {
+        service.ports[service.ui.port]: cluster.publish.get(name, 0)
+        for name, service in profile.services.items()
+        if service.group == ref.group and service.ui is not None
+    }

@@ -1,0 +1,241 @@
+"""The verbs that change clusters: each changes what is wanted, then makes it so. Running one again finishes a broken-off run.
+
+::
+
+    create scale start → wanted → plan.converge → Runner → Readiness
+    stop               → wanted → plan.stop     → Runner
+    delete             → wanted → plan.remove   → Runner → no longer wanted
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Final
+
+from labcloud.apply.blueprint import draw
+from labcloud.apply.decommission import Decommissioner
+from labcloud.apply.journal import Journal, Operation
+from labcloud.apply.ready import Readiness
+from labcloud.apply.requests import CreateRequest, agree, declared, workers
+from labcloud.apply.runner import Runner
+from labcloud.apply.watch import Deadline, Event, Kind, Watch
+from labcloud.errors import ConfiguringError, ConflictError, NotFoundError, UsageError
+from labcloud.lab import Lab
+from labcloud.lab.locks import cluster_lock
+from labcloud.model import FIRST_USER_ID, Cluster, ClusterRef, Found, NodeRef, Wanted
+from labcloud.plan import Plan, converge, remove, stop, surplus
+from labcloud.profiles import Profile, load
+from labcloud.providers.base import Command, Provider, Result
+
+DEFAULT_TIMEOUT: Final = 300.0
+_DEFAULT_PROVIDER: Final = "docker"
+_RESTART_LIMIT: Final = "30000"  # milliseconds, as s6-svc takes them
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a verb is done: ``timeout`` seconds for all waits together, whether to wait until the cluster is ready."""
+
+    timeout: float = DEFAULT_TIMEOUT
+    wait: bool = True
+
+
+class Clusters:
+    """All verbs, for one lab. ``provider`` opens an engine by its name."""
+
+    def __init__(self, lab: Lab, journal: Journal, provider: Callable[[str], Provider], watch: Watch) -> None:
+        self._lab = lab
+        self._journal = journal
+        self._provider = provider
+        self._watch = watch
+
+    # Making and changing
+
+    def plan_create(self, request: CreateRequest) -> Plan:
+        """What `create` would do. Nothing is made or written."""
+        profile, provider = load(request.profile), self._provider(request.provider)
+        wanted = self._asked(request, profile, provider, FIRST_USER_ID)
+        return self._plan(wanted, profile, provider, provider.find(cluster=request.ref))
+
+    def create(self, request: CreateRequest, terms: Terms) -> Plan:
+        """Make the cluster, or finish making it. Returns what had to be done: nothing if it was there.
+
+        Raise ConflictError if it exists with another specification.
+        """
+        profile, provider = load(request.profile), self._provider(request.provider)
+        self._asked(request, profile, provider, FIRST_USER_ID)  # refused before anything is written
+        spec = {"profile": request.profile, "provider": request.provider, "workers": request.workers}
+        with self._changing(request.ref, "create", terms, spec) as (operation, deadline):
+            there = self._lab.cluster(request.ref)
+            if there is not None and there.state is Wanted.DELETED:
+                self._remove(there.ref, provider, operation)
+            wanted = self._asked(request, profile, provider, self._lab.ensure_tenant(request.ref.tenant).user_id)
+            self._lab.save(wanted, f"create {wanted.ref}: {wanted.profile}")
+            return self._converge(wanted, profile, provider, operation, terms, deadline)
+
+    def _asked(self, request: CreateRequest, profile: Profile, provider: Provider, user_id: int) -> Cluster:
+        asked = declared(request, profile, image=provider.image(profile.image_name), user_id=user_id)
+        there = self._lab.cluster(request.ref)
+        return asked if there is None or there.state is Wanted.DELETED else agree(asked, there)
+
+    def start(self, ref: ClusterRef, terms: Terms) -> Plan:
+        """Make every declared node run and wait until the cluster is ready."""
+        with self._changing(ref, "start", terms) as (operation, deadline):
+            wanted, profile, provider = self._known(ref)
+            wanted = replace(wanted, state=Wanted.RUNNING)
+            self._lab.save(wanted, f"start {ref}")
+            return self._converge(wanted, profile, provider, operation, terms, deadline)
+
+    def stop(self, ref: ClusterRef, terms: Terms) -> Plan:
+        """Stop every node; all data stays."""
+        with self._changing(ref, "stop", terms) as (operation, _):
+            wanted, _, provider = self._known(ref)
+            self._lab.save(replace(wanted, state=Wanted.STOPPED), f"stop {ref}")
+            plan = stop(provider.find(cluster=ref))
+            Runner(provider, self._watch, operation).run(plan)
+            return plan
+
+    def scale(self, ref: ClusterRef, count: int, terms: Terms) -> Plan:
+        """Give the cluster ``count`` workers. Nodes that leave are emptied first. Raise ConflictError if the data needs more."""
+        with self._changing(ref, "scale", terms, {"workers": count}) as (operation, deadline):
+            wanted, profile, provider = self._known(ref)
+            if wanted.state is not Wanted.RUNNING:
+                raise ConflictError(f"the cluster {ref} is stopped", resolution=f"start it first: labcloud start {ref}")
+            group = next(name for name, each in profile.groups.items() if each.scalable)
+            scaled = _with_count(wanted, group, workers(count, group, profile))
+            if count < wanted.group(group).count:
+                self._check_replication(provider, wanted, count)
+            self._lab.save(scaled, f"scale {ref} to {count} {group}s")
+            return self._converge(scaled, profile, provider, operation, terms, deadline)
+
+    def restart(self, ref: ClusterRef, terms: Terms, *, service: str | None = None, rolling: bool = False) -> None:
+        """Restart all services of all nodes, or one; ``rolling`` waits for readiness after each node."""
+        with self._changing(ref, "restart", terms, {"service": service, "rolling": rolling}) as (operation, deadline):
+            wanted, profile, provider = self._known(ref)
+            names = [service] if service else list(profile.services)
+            if service and service not in profile.services:
+                raise UsageError(f"{wanted.profile} has no service {service!r}", resolution=f"it has {', '.join(profile.services)}")
+            readiness = Readiness(provider, wanted, profile)
+            for node in wanted.nodes():
+                own = [name for name in names if profile.services[name].group == node.group]
+                if own:
+                    self._restart_services(provider, node, own)
+                    operation.event("restarted", node=node.name, services=own)
+                    self._watch.tell(Event(str(ref), Kind.DONE, f"restart {', '.join(own)} on {node.name}"))
+                if own and rolling and terms.wait:
+                    readiness.wait(self._watch, deadline)
+            if terms.wait and not rolling:
+                readiness.wait(self._watch, deadline)
+
+    def _restart_services(self, provider: Provider, node: NodeRef, names: list[str]) -> None:
+        def restart(name: str) -> Result:
+            return provider.execute(node, Command(("s6-svc", "-wr", "-T", _RESTART_LIMIT, "-r", f"/run/service/{name}")))
+
+        with ThreadPoolExecutor(len(names)) as pool:
+            failed = [(name, result) for name, result in zip(names, pool.map(restart, names), strict=True) if result.exit_code]
+        if failed:
+            raise ConfiguringError(
+                f"could not restart {', '.join(name for name, _ in failed)} on {node}",
+                details="\n".join(result.stderr.decode(errors="replace") for _, result in failed),
+                resolution=f"look at 'labcloud logs {node.cluster} --node {node.name}'",
+            )
+
+    # Deleting
+
+    def delete(self, ref: ClusterRef, terms: Terms) -> Plan:
+        """Delete the cluster with all its data; nothing of it is left. Raise NotFoundError if there is nothing."""
+        with self._changing(ref, "delete", terms) as (operation, _):
+            wanted = self._lab.cluster(ref)
+            provider = self._provider(wanted.provider if wanted else _DEFAULT_PROVIDER)
+            if wanted is None and not _exists(provider.find(cluster=ref), ref):
+                raise self._unknown(ref)
+            if wanted is not None:
+                self._lab.save(replace(wanted, state=Wanted.DELETED), f"delete {ref}: begun")
+            return self._remove(ref, provider, operation)
+
+    def _remove(self, ref: ClusterRef, provider: Provider, operation: Operation) -> Plan:
+        others = provider.find(tenant=ref.tenant).nodes
+        last = all(node.ref.cluster == ref for node in others) and all(each.ref == ref for each in self._lab.clusters(ref.tenant))
+        plan = remove(ref, provider.find(cluster=ref), last_of_tenant=last)
+        Runner(provider, self._watch, operation).run(plan)
+        self._lab.remove(ref, f"delete {ref}")
+        return plan
+
+    # What they share
+
+    @contextmanager
+    def _changing(
+        self, ref: ClusterRef, verb: str, terms: Terms, spec: Mapping[str, object] | None = None
+    ) -> Iterator[tuple[Operation, Deadline]]:
+        deadline = Deadline(terms.timeout)
+
+        def waiting(text: str) -> None:
+            self._watch.tell(Event(str(ref), Kind.WAITING, text))
+
+        with (
+            cluster_lock(self._lab.home, ref, verb=verb, timeout=terms.timeout, waiting=waiting),
+            self._journal.operation(verb, str(ref), spec) as operation,
+        ):
+            yield operation, deadline
+
+    def _known(self, ref: ClusterRef) -> tuple[Cluster, Profile, Provider]:
+        wanted = self._lab.cluster(ref)
+        if wanted is None:
+            raise self._unknown(ref)
+        if wanted.state is Wanted.DELETED:
+            raise ConflictError(f"the deletion of {ref} was begun and not finished", resolution=f"finish it: labcloud delete {ref}")
+        return wanted, load(wanted.profile), self._provider(wanted.provider)
+
+    def _unknown(self, ref: ClusterRef) -> NotFoundError:
+        others = ", ".join(str(each.ref) for each in self._lab.clusters(ref.tenant)) or "none"
+        return NotFoundError(f"there is no cluster {ref}", resolution=f"clusters of {ref.tenant}: {others}; 'labcloud list' shows all")
+
+    def _plan(self, wanted: Cluster, profile: Profile, provider: Provider, found: Found) -> Plan:
+        leaving = tuple(node.ref for node in surplus(wanted, found))
+        return converge(wanted, found, draw(wanted, profile, provider.domain(wanted.ref.tenant), leaving))
+
+    def _converge(
+        self, wanted: Cluster, profile: Profile, provider: Provider, operation: Operation, terms: Terms, deadline: Deadline
+    ) -> Plan:
+        plan = self._plan(wanted, profile, provider, provider.find(cluster=wanted.ref))
+        operation.event("planned", steps=[str(step) for step in plan])
+        decommissioner = Decommissioner(provider, wanted, profile, watch=self._watch, deadline=deadline)
+        Runner(provider, self._watch, operation, decommissioner).run(plan)
+        if terms.wait:
+            Readiness(provider, wanted, profile).wait(self._watch, deadline)
+            operation.event("ready")
+        return plan
+
+    def _check_replication(self, provider: Provider, wanted: Cluster, count: int) -> None:
+        """Raise ConflictError if a file has more replicas than ``count`` workers can hold: decommissioning would never end."""
+        node = NodeRef(wanted.ref, wanted.groups[0].name, 0)
+        result = provider.execute(node, Command(("hdfs", "dfs", "-ls", "-R", "/"), user="hdfs"))
+        if result.exit_code:
+            raise ConfiguringError(
+                f"could not ask HDFS of {wanted.ref} which replication its files have",
+                details=result.stderr.decode(errors="replace")[-1000:],
+                resolution=f"look at 'labcloud show {wanted.ref}'",
+            )
+        above = [fields for line in result.stdout.decode(errors="replace").splitlines() if _replication(fields := line.split()) > count]
+        if above:
+            most = max(_replication(fields) for fields in above)
+            raise ConflictError(
+                f"{wanted.ref} cannot do with {count} workers: {len(above)} files have up to {most} replicas, the first is {above[0][-1]}",
+                resolution=f"lower it first: labcloud exec {wanted.ref} -- hdfs dfs -setrep -R {count} /",
+            )
+
+
+def _replication(fields: list[str]) -> int:
+    """The second column of ``hdfs dfs -ls``: a number for files, ``-`` for folders."""
+    return int(fields[1]) if len(fields) > 7 and fields[1].isdigit() else 0
+
+
+def _with_count(cluster: Cluster, group: str, count: int) -> Cluster:
+    return replace(cluster, groups=tuple(replace(each, count=count) if each.name == group else each for each in cluster.groups))
+
+
+def _exists(found: Found, ref: ClusterRef) -> bool:
+    return bool(found.nodes or found.volumes or ref in found.configs)

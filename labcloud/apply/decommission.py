@@ -1,0 +1,66 @@
+"""Lets nodes leave a running cluster without losing a block: HDFS copies first, then YARN and the node go.
+
+The lists of excluded nodes are part of the rendered configuration; here the daemons are told to read them, and waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from labcloud.apply.watch import Deadline, Watch, wait_until_nothing
+from labcloud.errors import ConfiguringError, EngineError
+from labcloud.model import Cluster, NodeRef
+from labcloud.profiles import Profile
+from labcloud.providers.base import Command, Provider
+from labcloud.services.hadoop import DECOMMISSIONED, Hadoop
+
+# As each service's own user: a superuser of its own file system or scheduler.
+_REFRESH: Final = {
+    "namenode": Command(("hdfs", "dfsadmin", "-refreshNodes"), user="hdfs"),
+    "resourcemanager": Command(("yarn", "rmadmin", "-refreshNodes"), user="yarn"),
+}
+
+
+class Decommissioner:
+    """For one cluster. ``deadline`` limits the wait for blocks to be copied."""
+
+    def __init__(self, provider: Provider, cluster: Cluster, profile: Profile, *, watch: Watch, deadline: Deadline) -> None:
+        self._provider = provider
+        self._cluster = cluster
+        self._services = profile.services
+        self._hadoop = Hadoop(provider, cluster, profile)
+        self._watch = watch
+        self._deadline = deadline
+
+    def refresh(self) -> None:
+        """Let the daemons read again which nodes are excluded. Raise ConfiguringError if one refuses."""
+        with ThreadPoolExecutor(len(_REFRESH)) as pool:
+            list(pool.map(self._refresh, (name for name in _REFRESH if name in self._services)))
+
+    def _refresh(self, service: str) -> None:
+        node = NodeRef(self._cluster.ref, self._services[service].group, 0)
+        result = self._provider.execute(node, _REFRESH[service])
+        if result.exit_code:
+            raise ConfiguringError(
+                f"the {service} of {self._cluster.ref} refused to read its list of excluded nodes",
+                details=result.stderr.decode(errors="replace")[-2000:],
+                resolution=f"look at 'labcloud logs {self._cluster.ref} --service {service}', then run the same command again",
+            )
+
+    def wait(self, nodes: Iterable[NodeRef]) -> None:
+        """Wait until HDFS and YARN have let go of ``nodes``. Raise DeadlineError with what is left to copy."""
+        names = {node.name for node in nodes}
+        wait_until_nothing(lambda: self._left(names), subject=str(self._cluster.ref), watch=self._watch, deadline=self._deadline)
+
+    def _left(self, names: set[str]) -> str:
+        try:
+            hdfs = self._hadoop.hdfs()
+            busy = sorted(name for name in names if {**hdfs.dead, **hdfs.live}.get(name, DECOMMISSIONED) != DECOMMISSIONED)
+            if busy:
+                return f"HDFS copies the blocks of {', '.join(busy)} elsewhere ({hdfs.under_replicated(busy)} left)"
+            working = sorted(names & self._hadoop.yarn().keys()) if "resourcemanager" in self._services else []
+        except EngineError as exc:
+            return exc.brief
+        return f"YARN lets go of {', '.join(working)}" if working else ""

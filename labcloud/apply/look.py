@@ -1,0 +1,211 @@
+"""Clusters as somebody looks at them: what is wanted, what exists, and what each service says of itself. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+from labcloud.errors import EngineError, LabError, NotFoundError
+from labcloud.lab import Lab
+from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeRef, Status, Wanted
+from labcloud.profiles import Profile, load
+from labcloud.providers.base import Provider
+from labcloud.services.hadoop import IN_SERVICE, Hadoop
+
+_THREADS: Final = 16
+RUNNING: Final = "running"
+
+
+@dataclass(frozen=True)
+class ServiceView:
+    """``status`` is ``running``, ``silent`` (nothing answers), ``stopped``, or what the service's master calls it."""
+
+    name: str
+    status: str
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """``memory`` is MiB; ``address`` is empty for a node that does not run."""
+
+    name: str
+    group: str
+    address: str
+    status: str
+    memory: int
+    services: tuple[ServiceView, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClusterView:
+    """``status`` is one of ready, degraded, stopped, missing, deleting. ``endpoints`` are URLs of user interfaces by service."""
+
+    tenant: str
+    name: str
+    profile: str
+    provider: str
+    status: str
+    nodes: tuple[NodeView, ...] = ()
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    hosts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A cluster in a list: what the engine says, no service being asked. ``memory`` is the sum of its nodes' limits in MiB."""
+
+    tenant: str
+    name: str
+    profile: str
+    provider: str
+    status: str
+    running: int
+    declared: int
+    memory: int
+
+
+class Look:
+    """Answers questions about one lab's clusters. ``provider`` opens an engine by its name."""
+
+    def __init__(self, lab: Lab, provider: Callable[[str], Provider]) -> None:
+        self._lab = lab
+        self._provider = provider
+
+    def cluster(self, ref: ClusterRef) -> tuple[Cluster, Profile, Provider]:
+        """A wanted cluster, its profile and its engine. Raise NotFoundError if it is not wanted."""
+        wanted = self._lab.cluster(ref)
+        if wanted is None:
+            raise NotFoundError(f"there is no cluster {ref}", resolution="'labcloud list' shows those that there are")
+        return wanted, load(wanted.profile), self._provider(wanted.provider)
+
+    def show(self, ref: ClusterRef) -> ClusterView:
+        """All about one cluster; every service is asked."""
+        wanted, profile, provider = self.cluster(ref)
+        found = provider.find(cluster=ref)
+        statuses = _ask_services(wanted, profile, provider, found)
+        exists = {node.ref: node for node in found.nodes}
+        refs = [*wanted.nodes(), *sorted(exists.keys() - set(wanted.nodes()))]
+        nodes = tuple(_node_view(node, exists.get(node), wanted, statuses) for node in refs)
+        domain = provider.domain(ref.tenant)
+        return ClusterView(
+            tenant=ref.tenant,
+            name=ref.name,
+            profile=wanted.profile,
+            provider=wanted.provider,
+            status=_status(wanted, nodes),
+            nodes=nodes,
+            endpoints=_endpoints(profile, found),
+            hosts={f"{node.ref.qualified}.{domain}": node.address for node in found.nodes if node.address},
+        )
+
+    def list(self, tenant: str | None = None) -> list[Summary]:
+        """Every cluster that is wanted or exists, by name. One question for each engine that the lab uses."""
+        wanted = {each.ref: each for each in self._lab.clusters(tenant)}
+        engines = {each.provider for each in wanted.values()}
+        nodes: dict[ClusterRef, list[FoundNode]] = {}
+        for engine in engines:
+            for node in self._provider(engine).find(tenant=tenant).nodes:
+                nodes.setdefault(node.ref.cluster, []).append(node)
+        return [_summary(ref, wanted.get(ref), nodes.get(ref, [])) for ref in sorted({*wanted, *nodes})]
+
+
+def _summary(ref: ClusterRef, wanted: Cluster | None, nodes: list[FoundNode]) -> Summary:
+    running = sum(node.status is Status.RUNNING for node in nodes)
+    declared = sum(group.count for group in wanted.groups) if wanted else 0
+    return Summary(
+        tenant=ref.tenant,
+        name=ref.name,
+        profile=wanted.profile if wanted else nodes[0].profile,
+        provider=wanted.provider if wanted else "",
+        status=_listed_status(wanted, running, declared, len(nodes)),
+        running=running,
+        declared=declared,
+        memory=sum(node.memory for node in nodes),
+    )
+
+
+def _listed_status(wanted: Cluster | None, running: int, declared: int, existing: int) -> str:
+    if wanted is None:
+        return "unknown"
+    if wanted.state is Wanted.DELETED:
+        return "deleting"
+    if not existing:
+        return "missing"
+    if wanted.state is Wanted.STOPPED and not running:
+        return "stopped"
+    return RUNNING if running == declared == existing else "degraded"
+
+
+def _status(wanted: Cluster, nodes: tuple[NodeView, ...]) -> str:
+    if wanted.state is Wanted.DELETED:
+        return "deleting"
+    if all(node.status == "missing" for node in nodes):
+        return "missing"
+    if wanted.state is Wanted.STOPPED and not any(node.status == RUNNING for node in nodes):
+        return "stopped"
+    good = all(node.status == RUNNING and all(service.status == RUNNING for service in node.services) for node in nodes)
+    return "ready" if good else "degraded"
+
+
+def _node_view(ref: NodeRef, node: FoundNode | None, wanted: Cluster, statuses: Mapping[NodeRef, tuple[ServiceView, ...]]) -> NodeView:
+    if node is None:
+        return NodeView(ref.name, ref.group, "", "missing", wanted.group(ref.group).memory)
+    return NodeView(ref.name, ref.group, node.address, str(node.status), node.memory, statuses.get(ref, ()))
+
+
+def _endpoints(profile: Profile, found: Found) -> dict[str, str]:
+    """Where a browser on this machine finds each user interface."""
+    endpoints = {}
+    for node in found.nodes:
+        for name, service in profile.services.items():
+            if service.group != node.ref.group or service.ui is None:
+                continue
+            port = service.ports[service.ui.port]
+            if port in node.published:
+                endpoints[name] = f"http://{node.published[port]}{service.ui.path}"
+    return endpoints
+
+
+def _ask_services(wanted: Cluster, profile: Profile, provider: Provider, found: Found) -> dict[NodeRef, tuple[ServiceView, ...]]:
+    """What each service of each node says: by its own port, and for DataNodes and NodeManagers what their master says."""
+    hadoop = Hadoop(provider, wanted, profile)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        registered = {
+            "datanode": pool.submit(_registered, lambda: hadoop.hdfs().live),
+            "nodemanager": pool.submit(_registered, hadoop.yarn),
+        }
+        asked = {
+            (node.ref, name): pool.submit(_answers, provider, profile, node, name)
+            for node in found.nodes
+            for name, service in profile.services.items()
+            if service.group == node.ref.group
+        }
+        known = {name: future.result() for name, future in registered.items()}
+        answers = {key: future.result() for key, future in asked.items()}
+    views: dict[NodeRef, list[ServiceView]] = {}
+    for (ref, name), answer in answers.items():
+        status = known[name].get(ref.name, "not registered") if answer == RUNNING and name in known else answer
+        views.setdefault(ref, []).append(ServiceView(name, RUNNING if status in (IN_SERVICE, "RUNNING") else status.lower()))
+    return {ref: tuple(each) for ref, each in views.items()}
+
+
+def _registered(ask: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
+    try:
+        return ask()
+    except LabError:
+        return {}
+
+
+def _answers(provider: Provider, profile: Profile, node: FoundNode, name: str) -> str:
+    service = profile.services[name]
+    if node.status is not Status.RUNNING:
+        return "stopped"
+    if service.probe is None:
+        return RUNNING
+    try:
+        answer = provider.request(node.ref, service.ports[service.probe.port], service.probe.path, timeout=3)
+    except EngineError:
+        return "silent"
+    return RUNNING if answer.status < 400 else f"answers {answer.status}"

@@ -1,0 +1,127 @@
+"""What "ready" means, and waiting for it.
+
+A cluster is ready when HDFS has left safe mode, every declared DataNode and NodeManager is registered and healthy, every other
+service answers, the tenant's user has a home, and a file has been written and read back. Not when containers run.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable
+
+from labcloud.apply.watch import Deadline, Event, Kind, Watch, wait_until_nothing
+from labcloud.errors import ConfiguringError, DeadlineError, EngineError
+from labcloud.model import Cluster, NodeRef
+from labcloud.profiles import Profile
+from labcloud.providers.base import Command, Provider
+from labcloud.services.hadoop import IN_SERVICE, Hadoop
+
+_LOG_LINES = "15"
+
+
+class Readiness:
+    """The test of one cluster."""
+
+    def __init__(self, provider: Provider, cluster: Cluster, profile: Profile) -> None:
+        self._provider = provider
+        self._cluster = cluster
+        self._profile = profile
+        self._hadoop = Hadoop(provider, cluster, profile)
+        self._answered: set[str] = set()
+
+    def wait(self, watch: Watch, deadline: Deadline) -> None:
+        """Return when the cluster is ready. Raise DeadlineError, with the log of the service that is missing, if it never is."""
+        began = time.monotonic()
+        subject = str(self._cluster.ref)
+        try:
+            for missing in (self._hdfs, self._yarn, self._others, self._proof):
+                wait_until_nothing(missing, subject=subject, watch=watch, deadline=deadline)
+        except DeadlineError as exc:
+            exc.details = self._why()
+            raise
+        watch.tell(Event(subject, Kind.READY, "ready", seconds=time.monotonic() - began))
+
+    # Each of these returns what is missing still, or nothing.
+
+    def _hdfs(self) -> str:
+        try:
+            state = self._hadoop.hdfs()
+        except EngineError:
+            return "the NameNode is starting"
+        absent = self._absent("datanode", lambda name: state.live.get(name) == IN_SERVICE)
+        if absent:
+            return _lacking("DataNodes", absent, self._declared("datanode"))
+        return "HDFS is in safe mode" if state.safe_mode else ""
+
+    def _yarn(self) -> str:
+        if "resourcemanager" not in self._profile.services:
+            return ""
+        try:
+            nodes = self._hadoop.yarn()
+        except EngineError:
+            return "the ResourceManager is starting"
+        absent = self._absent("nodemanager", lambda name: nodes.get(name) == "RUNNING")
+        return _lacking("NodeManagers", absent, self._declared("nodemanager")) if absent else ""
+
+    def _others(self) -> str:
+        """Services that register nowhere are ready when they answer."""
+        for name, service in self._profile.services.items():
+            if service.probe is None or name in self._answered:
+                continue
+            for node in self._cluster.nodes(service.group):
+                try:
+                    self._provider.request(node, service.ports[service.probe.port], service.probe.path)
+                except EngineError:
+                    return f"the {name} on {node.name} is starting"
+            self._answered.add(name)
+        return ""
+
+    def _proof(self) -> str:
+        user = self._cluster.ref.tenant
+        path = f"/user/{user}/.ready-{secrets.token_hex(4)}"
+        content = path.encode()
+        try:
+            self._hadoop.make_folder(f"/user/{user}", owner=user, group=user, mode="750")
+            self._hadoop.write(path, content)
+            back = self._hadoop.read(path)
+            self._hadoop.delete(path)
+        except EngineError as exc:
+            return f"a file cannot be written to HDFS and read back yet ({exc.brief})"
+        return "" if back == content else "HDFS returned other bytes than were written"
+
+    def _declared(self, service: str) -> list[str]:
+        return [node.name for node in self._cluster.nodes(self._profile.services[service].group)]
+
+    def _absent(self, service: str, there: Callable[[str], bool]) -> list[str]:
+        return [name for name in self._declared(service) if not there(name)]
+
+    def _why(self) -> str:
+        """The last lines of the log of each service that does not answer."""
+        silent = [
+            (node, name)
+            for name, service in self._profile.services.items()
+            if service.probe is not None
+            for node in self._cluster.nodes(service.group)
+            if not self._answers(node, service.ports[service.probe.port], service.probe.path)
+        ]
+        return "\n".join(self._tail(node, name) for node, name in silent[:3])
+
+    def _answers(self, node: NodeRef, port: int, path: str) -> bool:
+        try:
+            return self._provider.request(node, port, path, timeout=2).status < 500
+        except EngineError:
+            return False
+
+    def _tail(self, node: NodeRef, service: str) -> str:
+        command = Command(("tail", "-n", _LOG_LINES, f"/var/log/hadoop/{service}.log", f"/var/log/hadoop/{service}.out"))
+        try:
+            return f"{service} on {node.name}:\n{self._provider.execute(node, command).stdout.decode(errors='replace')}"
+        except (EngineError, ConfiguringError) as exc:
+            return f"{service} on {node.name}: {exc.brief}"
+
+
+def _lacking(what: str, absent: Iterable[str], declared: Iterable[str]) -> str:
+    absent, declared = list(absent), list(declared)
+    named = ", ".join(absent[:3]) + (", …" if len(absent) > 3 else "")
+    return f"{len(declared) - len(absent)} of {len(declared)} {what} are registered; missing: {named}"

@@ -1,0 +1,111 @@
+"""What somebody asks for, made into a wanted cluster, or refused in one sentence before anything is made. Pure but for chance."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from labcloud.errors import ConflictError, UsageError
+from labcloud.model import MAX_NODES, Cluster, ClusterRef, NodeGroup, Wanted, format_memory
+from labcloud.profiles import Profile, check_memory
+
+_LEAST_CPUS: Final = 0.1
+_MOST_CPUS: Final = 512.0
+
+
+@dataclass(frozen=True)
+class CreateRequest:
+    """The options of ``create``. None stands for the profile's default; ``memory`` is MiB a node."""
+
+    ref: ClusterRef
+    profile: str
+    provider: str = "docker"
+    workers: int | None = None
+    memory: int | None = None
+    cpus: float | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    publish: Mapping[str, int] = field(default_factory=dict)
+
+
+def declared(request: CreateRequest, profile: Profile, *, image: str, user_id: int) -> Cluster:
+    """The cluster that ``request`` describes. Raise UsageError for what cannot be."""
+    _check_published(request, profile)
+    groups = tuple(_group(name, request, profile) for name in profile.groups)
+    return Cluster(
+        ref=request.ref,
+        profile=profile.name,
+        provider=request.provider,
+        id=secrets.token_hex(16),
+        image=image,
+        groups=groups,
+        settings=dict(request.settings),
+        publish=dict(request.publish),
+        user_id=user_id,
+    )
+
+
+def _group(name: str, request: CreateRequest, profile: Profile) -> NodeGroup:
+    default = profile.groups[name]
+    count = default.count
+    if default.scalable and request.workers is not None:
+        count = workers(request.workers, name, profile)
+    cpus = default.cpus if request.cpus is None else request.cpus
+    if not _LEAST_CPUS <= cpus <= _MOST_CPUS:
+        raise UsageError(f"a node cannot have {cpus:g} cores", resolution=f"give it {_LEAST_CPUS:g} to {_MOST_CPUS:g}")
+    memory = default.memory if request.memory is None else request.memory
+    group = NodeGroup(name, count, memory, cpus, default.volumes)
+    check_memory(profile, group.name, group.memory)
+    return group
+
+
+def workers(count: int, group: str, profile: Profile) -> int:
+    """``count`` if the group may have so many nodes; raise UsageError otherwise."""
+    least = profile.groups[group].minimum
+    if not least <= count <= MAX_NODES:
+        raise UsageError(f"{profile.name} cannot have {count} {group}s", resolution=f"ask for {least} to {MAX_NODES}")
+    return count
+
+
+def _check_published(request: CreateRequest, profile: Profile) -> None:
+    known = sorted(name for name, service in profile.services.items() if service.ui and not profile.groups[service.group].scalable)
+    for service, port in request.publish.items():
+        if service not in known:
+            raise UsageError(f"{service!r} has no user interface to publish", resolution=f"known are {', '.join(known)}")
+        if not 1 <= port <= 65535:
+            raise UsageError(f"{port} is not a port", resolution="give 1 to 65535")
+
+
+def agree(asked: Cluster, there: Cluster) -> Cluster:
+    """The wanted cluster for a repeated create: ``there``, running. Raise ConflictError if ``asked`` describes another one."""
+    differences = _differences(asked, there)
+    if differences:
+        raise ConflictError(
+            f"the cluster {there.ref} exists already, and is wanted differently: {'; '.join(differences)}",
+            resolution=f"see 'labcloud scale {there.ref}', or give the new one another --name, or first: labcloud delete {there.ref}",
+        )
+    return replace(there, state=Wanted.RUNNING)
+
+
+def _differences(asked: Cluster, there: Cluster) -> list[str]:
+    found = []
+    for name in ("profile", "provider", "settings", "publish"):
+        old, new = getattr(there, name), getattr(asked, name)
+        if old != new:
+            found.append(f"{name} is {_said(old)}, not {_said(new)}")
+    for new in asked.groups:
+        old = there.group(new.name)
+        facts = (
+            ("nodes", old.count, new.count),
+            ("memory", format_memory(old.memory), format_memory(new.memory)),
+            ("cpus", f"{old.cpus:g}", f"{new.cpus:g}"),
+        )
+        found += [f"{new.name} {what} is {before}, not {after}" for what, before, after in facts if before != after]
+    return found
+
+
+def _said(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={each}" for key, each in value.items()) or "none"
+    return str(value)

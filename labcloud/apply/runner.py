@@ -1,0 +1,149 @@
+"""Runs a plan: stage by stage, the steps of a stage side by side on bounded threads, each retried where that can help."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import singledispatchmethod
+from typing import Final
+
+from labcloud.apply.decommission import Decommissioner
+from labcloud.apply.journal import Operation
+from labcloud.apply.watch import Event, Kind, Watch
+from labcloud.errors import EngineError, LabError, NotFoundError
+from labcloud.plan import (
+    Decommission,
+    DeleteConfig,
+    DeleteNetwork,
+    DeleteNode,
+    DeleteVolume,
+    EnsureNetwork,
+    EnsureNode,
+    Plan,
+    PutConfig,
+    RefreshNodes,
+    Step,
+    StopNode,
+)
+from labcloud.providers.base import Provider
+
+_THREADS: Final = 16
+_TRIES: Final = 3
+_PAUSE: Final = 0.2
+
+
+class Runner:
+    """Runs plans for one cluster on one provider. ``decommissioner`` is only needed where nodes leave a running cluster."""
+
+    def __init__(self, provider: Provider, watch: Watch, operation: Operation, decommissioner: Decommissioner | None = None) -> None:
+        self._provider = provider
+        self._watch = watch
+        self._operation = operation
+        self._decommissioner = decommissioner
+
+    def run(self, plan: Plan) -> None:
+        """Do every step. The first error ends the run after the steps that were under way with it; others are in its details."""
+        if not plan:
+            return
+        self._watch.tell(Event(self._operation.target, Kind.PLANNED, "", count=len(plan)))
+        width = min(_THREADS, max(len(stage) for stage in plan.stages))
+        pool = ThreadPoolExecutor(width, thread_name_prefix="step")
+        try:
+            for stage in plan.stages:
+                self._run_stage(pool, stage)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run_stage(self, pool: ThreadPoolExecutor, stage: tuple[Step, ...]) -> None:
+        pending: set[Future[None]] = {pool.submit(self._run_step, step) for step in stage}
+        failures: list[LabError] = []
+        while pending:
+            self._watch.check()
+            done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in done:
+                exc = future.exception()
+                if exc is None:
+                    continue
+                if not isinstance(exc, LabError):
+                    raise exc
+                failures.append(exc)
+                pending = {each for each in pending if not each.cancel()}
+        if failures:
+            raise _joined(failures)
+
+    def _run_step(self, step: Step) -> None:
+        began = time.monotonic()
+        for attempt in range(1, _TRIES + 1):
+            self._watch.check()
+            try:
+                self._do(step)
+                break
+            except EngineError as exc:
+                self._operation.event("refused", step=str(step), attempt=attempt, error=exc.brief)
+                if attempt == _TRIES:
+                    raise
+                self._watch.pause(_PAUSE * 2**attempt)
+        seconds = time.monotonic() - began
+        self._operation.event("done", step=str(step), seconds=round(seconds, 3))
+        self._watch.tell(Event(self._operation.target, Kind.DONE, str(step), seconds=seconds))
+
+    @singledispatchmethod
+    def _do(self, step: Step) -> None:
+        raise TypeError(f"no way is known to {step}")
+
+    @_do.register
+    def _(self, step: EnsureNetwork) -> None:
+        self._provider.ensure_network(step.tenant)
+
+    @_do.register
+    def _(self, step: PutConfig) -> None:
+        self._provider.ensure_config(step.cluster, step.files)
+
+    @_do.register
+    def _(self, step: EnsureNode) -> None:
+        try:
+            self._provider.ensure_node(step.spec)
+        except NotFoundError:
+            # The deletion of the tenant's last other cluster may just have taken the network away.
+            self._provider.ensure_network(step.spec.ref.cluster.tenant)
+            self._provider.ensure_node(step.spec)
+
+    @_do.register
+    def _(self, step: StopNode) -> None:
+        self._provider.stop_node(step.ref)
+
+    @_do.register
+    def _(self, step: RefreshNodes) -> None:  # noqa: ARG002 - chosen by its type alone
+        self._leaving().refresh()
+
+    @_do.register
+    def _(self, step: Decommission) -> None:
+        self._leaving().wait(step.nodes)
+
+    @_do.register
+    def _(self, step: DeleteNode) -> None:
+        self._provider.delete_node(step.ref)
+
+    @_do.register
+    def _(self, step: DeleteVolume) -> None:
+        self._provider.delete_volume(step.ref, step.number)
+
+    @_do.register
+    def _(self, step: DeleteConfig) -> None:
+        self._provider.delete_config(step.cluster)
+
+    @_do.register
+    def _(self, step: DeleteNetwork) -> None:
+        self._provider.delete_network(step.tenant)
+
+    def _leaving(self) -> Decommissioner:
+        if self._decommissioner is None:
+            raise TypeError("this plan needs a decommissioner")
+        return self._decommissioner
+
+
+def _joined(failures: list[LabError]) -> LabError:
+    first, *others = failures
+    if others:
+        first.details = "\n".join(filter(None, [first.details, *(f"also: {each.brief}" for each in others)]))
+    return first

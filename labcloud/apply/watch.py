@@ -1,0 +1,88 @@
+"""How whoever waits is told what happens, can stop it, and does not wait for ever. Knows nothing of screens."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from labcloud.errors import DeadlineError
+
+
+class Kind(StrEnum):
+    """``PLANNED``: so many steps will be done. ``DONE``: one is. ``WAITING``: what the run waits for now. ``NOTE``: a plain message."""
+
+    PLANNED = "planned"
+    DONE = "done"
+    WAITING = "waiting"
+    NOTE = "note"
+    READY = "ready"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One piece of news about ``subject`` (a cluster). ``count`` is that of planned steps; ``seconds`` is how long it took."""
+
+    subject: str
+    kind: Kind
+    text: str
+    count: int = 0
+    seconds: float = 0.0
+
+
+class Watch:
+    """Who is told, and whether to stop. One for all threads of a command."""
+
+    def __init__(self, tell: Callable[[Event], None] = lambda _: None) -> None:
+        self.tell = tell
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Ask every wait and every run to end; they raise KeyboardInterrupt in their own thread."""
+        self._stop.set()
+
+    def check(self) -> None:
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+
+    def pause(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise KeyboardInterrupt
+
+
+class Deadline:
+    """A limit for several waits together, in seconds from now."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self._end - time.monotonic())
+
+
+_FIRST_PAUSE: Final = 0.02
+_LONGEST_PAUSE: Final = 0.1
+
+
+def wait_until_nothing(missing: Callable[[], str], *, subject: str, watch: Watch, deadline: Deadline) -> None:
+    """Call ``missing`` until it returns nothing: fast at first, then every 100 ms.
+
+    Each new answer is told as what is waited for. Raise DeadlineError with the last one at the deadline.
+    """
+    pause, told = _FIRST_PAUSE, ""
+    while what := missing():
+        if what != told:
+            told = what
+            watch.tell(Event(subject, Kind.WAITING, what))
+        if not deadline.left:
+            raise DeadlineError(
+                f"{subject} was not ready after {deadline.seconds:g} s: {what}",
+                resolution=f"see 'labcloud show {subject}' and 'labcloud logs {subject}'; the same command, with a longer --timeout, goes on",
+            )
+        watch.pause(min(pause, deadline.left))
+        pause = min(pause * 1.5, _LONGEST_PAUSE)

@@ -1,0 +1,137 @@
+"""What people do on their cluster: commands on nodes, jobs, logs. Changes nothing that is wanted."""
+
+from __future__ import annotations
+
+import io
+import secrets
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+from labcloud.errors import ConflictError, NotFoundError, UsageError
+from labcloud.model import Cluster, FoundNode, NodeRef, Status
+from labcloud.profiles import Profile
+from labcloud.providers.base import Command, Provider, Sink
+
+EXAMPLES: Final = "examples"
+_LOGS: Final = "/var/log/hadoop"
+_CHUNK: Final = 1 << 20
+_THREADS: Final = 16
+
+
+class Work:
+    """Work on one cluster, as the tenant's user unless another is named."""
+
+    def __init__(self, provider: Provider, cluster: Cluster, profile: Profile) -> None:
+        self._provider = provider
+        self._cluster = cluster
+        self._profile = profile
+        self.user = cluster.ref.tenant
+
+    def nodes(self, *, node: str | None = None, group: str | None = None, every: bool = False) -> list[NodeRef]:
+        """The running nodes that are meant: one, a group's, all, or the first of the first group.
+
+        Raise NotFoundError for a node or a group that there is none of, ConflictError for one that does not run.
+        """
+        found = {each.ref: each for each in self._provider.find(cluster=self._cluster.ref).nodes}
+        if node is not None:
+            wanted = [NodeRef.parse(self._cluster.ref, node)]
+        elif group is not None or every:
+            wanted = [ref for ref in found if group in (None, ref.group)]
+        else:
+            wanted = [NodeRef(self._cluster.ref, self._cluster.groups[0].name, 0)]
+        if not wanted or not all(ref in found for ref in wanted):
+            names = ", ".join(ref.name for ref in found) or "none"
+            raise NotFoundError(f"{self._cluster.ref} has no {node or group or 'running node'}", resolution=f"its nodes are {names}")
+        return [_running(found[ref]) for ref in wanted]
+
+    def run(self, commands: Mapping[NodeRef, Command], stdout: Sink, stderr: Sink) -> dict[NodeRef, int]:
+        """Run a command on each node, at once; with several, each line begins with its node's name. Returns the exit codes."""
+        if len(commands) == 1:
+            ((ref, command),) = commands.items()
+            return {ref: self._provider.execute(ref, command, stdout=stdout, stderr=stderr).exit_code}
+        lock = threading.Lock()
+
+        def one(ref: NodeRef) -> int:
+            with _Prefixed(stdout, ref.name, lock) as out, _Prefixed(stderr, ref.name, lock) as err:
+                return self._provider.execute(ref, commands[ref], stdout=out, stderr=err).exit_code
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return dict(zip(commands, pool.map(one, commands), strict=True))
+
+    def shell(self, ref: NodeRef, user: str) -> list[str]:
+        """The command line, on this machine, of a login shell in the user's home."""
+        return self._provider.interactive(ref, ("/bin/bash", "-c", "cd; exec /bin/bash --login"), user=user)
+
+    def submit(self, jar: str, arguments: Sequence[str], stdout: Sink, stderr: Sink) -> int:
+        """Run ``yarn jar`` with a jar of this machine, one on the node (an absolute path), or ``examples``. Returns its exit code."""
+        (node,) = self.nodes()
+        local = Path(jar)
+        if jar == EXAMPLES:
+            return self._yarn_jar(node, self._profile.variables["examples_jar"], arguments, stdout, stderr)
+        if not local.is_file():
+            if jar.startswith("/"):
+                return self._yarn_jar(node, jar, arguments, stdout, stderr)
+            raise NotFoundError(f"there is no file {jar}", resolution="name a jar here, an absolute path on the node, or 'examples'")
+        remote = f"/home/{self.user}/.{secrets.token_hex(4)}-{local.name}"
+        self._provider.put_file(node, remote, _chunks(local), size=local.stat().st_size, owner=self._cluster.user_id)
+        try:
+            return self._yarn_jar(node, remote, arguments, stdout, stderr)
+        finally:
+            self._provider.execute(node, Command(("rm", "-f", remote)))
+
+    def _yarn_jar(self, node: NodeRef, jar: str, arguments: Sequence[str], stdout: Sink, stderr: Sink) -> int:
+        command = Command(("yarn", "jar", jar, *arguments), user=self.user)
+        return self._provider.execute(node, command, stdout=stdout, stderr=stderr).exit_code
+
+    def logs(self, refs: Sequence[NodeRef], service: str | None, *, lines: int, follow: bool) -> dict[NodeRef, Command]:
+        """The command that prints the logs of ``service``, or of all, for each node that has any.
+
+        Raise UsageError for a service that the profile has not.
+        """
+        if service is not None and service not in self._profile.services:
+            raise UsageError(f"{self._profile.name} has no service {service!r}", resolution=f"it has {', '.join(self._profile.services)}")
+        flags = ("-F",) if follow else ()
+        commands = {}
+        for ref in refs:
+            names = [name for name, each in self._profile.services.items() if each.group == ref.group and service in (None, name)]
+            files = [f"{_LOGS}/{name}.{kind}" for name in names for kind in ("log", "out")]
+            if files:
+                commands[ref] = Command(("tail", *flags, "-n", str(lines), *files))
+        return commands
+
+
+def _running(node: FoundNode) -> NodeRef:
+    if node.status is not Status.RUNNING:
+        raise ConflictError(f"the node {node.ref} does not run", resolution=f"start it: labcloud start {node.ref.cluster}")
+    return node.ref
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+class _Prefixed(io.RawIOBase):
+    """Passes whole lines on, each with the name of its node before it."""
+
+    def __init__(self, target: Sink, name: str, lock: threading.Lock) -> None:
+        self._target = target
+        self._prefix = f"{name}: ".encode()
+        self._lock = lock
+        self._rest = b""
+
+    def write(self, chunk: Any) -> int:
+        *whole, self._rest = (self._rest + bytes(chunk)).split(b"\n")
+        with self._lock:
+            self._target.write(b"".join(self._prefix + line + b"\n" for line in whole))
+            self._target.flush()
+        return len(chunk)
+
+    def close(self) -> None:
+        if self._rest and not self.closed:
+            self.write(b"\n")
+        super().close()

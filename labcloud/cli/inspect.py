@@ -1,0 +1,116 @@
+"""list, show, ui: what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from labcloud.cli.output import emit, output_option, print_table, title
+from labcloud.cli.session import Session, cluster_argument, session, tenant_option
+from labcloud.model import ClusterRef, format_memory
+
+if TYPE_CHECKING:
+    from labcloud.apply.look import ClusterView
+
+
+@click.command("list")
+@click.option("--tenant", metavar="T", help="Only this tenant's.")
+@output_option
+def list_command(tenant: str | None, output: str) -> None:
+    """All clusters, with what the engine says of them."""
+    with session() as opened:
+        rows = opened.look().list(tenant)
+
+    def table() -> None:
+        if not rows:
+            click.echo("no clusters; make one: labcloud create hadoop-2.7 --tenant T", err=True)
+            return
+        print_table(
+            ("CLUSTER", "PROFILE", "PROVIDER", "NODES", "MEMORY", "STATUS"),
+            [
+                (
+                    f"{row.tenant}/{row.name}",
+                    row.profile,
+                    row.provider,
+                    f"{row.running}/{row.declared}",
+                    format_memory(row.memory),
+                    row.status,
+                )
+                for row in rows
+            ],
+            right=(3, 4),
+        )
+
+    emit(rows, output, table)
+
+
+@click.command("show")
+@tenant_option
+@cluster_argument
+@output_option
+def show_command(tenant: str | None, cluster: ClusterRef, output: str) -> None:
+    """One cluster: its nodes, the true state of each service, the user interfaces."""
+    with session() as opened:
+        show_clusters(opened, [cluster], output)
+
+
+def show_clusters(opened: Session, refs: Sequence[ClusterRef], output: str, *, created: bool = False) -> None:
+    """Print clusters as ``show`` does; ``created`` adds what to do next. JSON is one object for one cluster, a list for several."""
+    look = opened.look()
+    views = [look.show(ref) for ref in refs]
+
+    def table() -> None:
+        for view in views:
+            _print_view(view)
+        if created and len(views) == 1:
+            _print_next(views[0])
+
+    emit(_public(views[0]) if len(views) == 1 else [_public(view) for view in views], output, table)
+
+
+def _public(view: ClusterView) -> dict[str, object]:
+    keys = ("tenant", "name", "profile", "provider", "status", "nodes", "endpoints")
+    return {key: getattr(view, key) for key in keys}
+
+
+def _print_view(view: ClusterView) -> None:
+    title(f"{view.tenant}/{view.name}  {view.profile} on {view.provider}")
+    colour = "green" if view.status == "ready" else "yellow"
+    click.echo("status: " + click.style(view.status, fg=colour, bold=True))
+    rows = [
+        (node.name, node.address or "-", format_memory(node.memory), node.status, service.name, service.status)
+        if index == 0
+        else ("", "", "", "", service.name, service.status)
+        for node in view.nodes
+        for index, service in enumerate(node.services)
+    ]
+    rows += [(node.name, node.address or "-", format_memory(node.memory), node.status, "", "") for node in view.nodes if not node.services]
+    click.echo()
+    print_table(("NODE", "ADDRESS", "MEMORY", "STATUS", "SERVICE", "STATE"), rows)
+    if view.endpoints:
+        click.echo()
+        print_table(("USER INTERFACE", "ADDRESS"), list(view.endpoints.items()))
+
+
+def _print_next(view: ClusterView) -> None:
+    ref = f"{view.tenant}/{view.name}"
+    click.echo(f"\nnext:  labcloud shell {ref}\n       labcloud submit {ref} examples pi 4 100\n       labcloud delete {ref}")
+
+
+@click.command("ui")
+@tenant_option
+@cluster_argument
+@click.option(
+    "--hosts", is_flag=True, help="Print lines for /etc/hosts, so that every link in the pages and any HDFS client work from here."
+)
+@output_option
+def ui_command(tenant: str | None, cluster: ClusterRef, hosts: bool, output: str) -> None:
+    """Addresses of the user interfaces of CLUSTER, on this machine only."""
+    with session() as opened:
+        view = opened.look().show(cluster)
+    if hosts:
+        emit(view.hosts, output, lambda: click.echo("\n".join(f"{address}\t{name}" for name, address in view.hosts.items())))
+    else:
+        emit(view.endpoints, output, lambda: print_table(("USER INTERFACE", "ADDRESS"), list(view.endpoints.items())))

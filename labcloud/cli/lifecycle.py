@@ -1,0 +1,246 @@
+"""create, start, stop, restart, scale, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from labcloud.cli.main import say_error
+from labcloud.cli.output import emit, note, output_option, title
+from labcloud.cli.progress import progress
+from labcloud.cli.session import Session, cluster_argument, session, tenant_option
+from labcloud.errors import LabError, PartlyDoneError, UsageError
+from labcloud.model import ClusterRef, parse_memory, tenant_name
+
+if TYPE_CHECKING:
+    from labcloud.apply.clusters import Clusters, Terms
+    from labcloud.apply.requests import CreateRequest
+    from labcloud.plan import Plan
+
+Done = TypeVar("Done")
+
+timeout_option = click.option(
+    "--timeout", type=click.FloatRange(1, 86400), default=300.0, show_default=True, metavar="S", help="Limit of all waits together."
+)
+no_wait_option = click.option("--no-wait", is_flag=True, help="Do not wait until the cluster is ready.")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of a verb, for ``--output json``: the cluster, and the steps that it took."""
+
+    tenant: str
+    name: str
+    steps: tuple[str, ...]
+
+
+@click.command("create")
+@click.argument("profile")
+@click.option("--tenant", "tenants", metavar="T", multiple=True, required=True, help="Whose it is; several tenants get one each.")
+@click.option("--name", metavar="N", help="The cluster's name.  [default: the profile's]")
+@click.option("--provider", default="docker", show_default=True, help="The engine that nodes are made on.")
+@click.option("--workers", type=int, metavar="N", help="How many workers.  [default: the profile's]")
+@click.option("--memory", metavar="M", help="Memory of each node, as in 2g.  [default: the profile's]")
+@click.option("--cpus", type=float, metavar="N", help="Cores of each node.  [default: the profile's]")
+@click.option("--set", "settings", multiple=True, metavar="FILE:KEY=VALUE", help="A Hadoop setting, as in hdfs-site:dfs.replication=2.")
+@click.option("--publish", multiple=True, metavar="SERVICE=PORT", help="A fixed port on 127.0.0.1 for a user interface.")
+@click.option("--dry-run", is_flag=True, help="Print the steps; make nothing.")
+@no_wait_option
+@timeout_option
+@output_option
+def create_command(
+    profile: str, tenants: tuple[str, ...], name: str | None, provider: str, workers: int | None, memory: str | None,
+    cpus: float | None, settings: tuple[str, ...], publish: tuple[str, ...], dry_run: bool, no_wait: bool, timeout: float, output: str,
+) -> None:  # fmt: skip
+    """Make a cluster of PROFILE for a tenant, and wait until it is ready.
+
+    Running the same command again changes nothing, or finishes what was broken off.
+    """
+    from labcloud.apply.clusters import Terms
+    from labcloud.apply.requests import CreateRequest
+
+    requests = [
+        CreateRequest(
+            ref=ClusterRef.parse(name or profile, tenant_name(tenant)),
+            profile=profile,
+            provider=provider,
+            workers=workers,
+            memory=parse_memory(memory) if memory else None,
+            cpus=cpus,
+            settings=_pairs(settings, "FILE:KEY=VALUE"),
+            publish={service: _port(port) for service, port in _pairs(publish, "SERVICE=PORT").items()},
+        )
+        for tenant in dict.fromkeys(tenants)
+    ]
+    if dry_run:
+        _dry_run(requests, output)
+    else:
+        _create(requests, Terms(timeout, wait=not no_wait), output)
+
+
+def _dry_run(requests: Sequence[CreateRequest], output: str) -> None:
+    from labcloud.apply.watch import Watch
+
+    with session() as opened:
+        clusters = opened.clusters(Watch())
+        outcomes = [_outcome(request.ref, clusters.plan_create(request)) for request in requests]
+
+    def table() -> None:
+        for outcome in outcomes:
+            title(f"{outcome.tenant}/{outcome.name}")
+            click.echo("\n".join(f"  {step}" for step in outcome.steps) or "  nothing to do")
+
+    emit(outcomes, output, table)
+
+
+def _create(requests: Sequence[CreateRequest], terms: Terms, output: str) -> None:
+    from labcloud.cli.inspect import show_clusters
+
+    with session() as opened:
+        plans = _for_each(opened, [request.ref for request in requests], lambda clusters, index: clusters.create(requests[index], terms))
+        for request, plan in zip(requests, plans, strict=True):
+            if not plan:
+                note(f"{request.ref} is there already; nothing had to be done")
+        show_clusters(opened, [request.ref for request in requests], output, created=True)
+
+
+def _for_each(opened: Session, refs: Sequence[ClusterRef], do: Callable[[Clusters, int], Done]) -> list[Done]:
+    """Do something for several clusters at once. One error is raised as it is; of several clusters, PartlyDoneError says which failed."""
+    with progress() as watch:
+        clusters = opened.clusters(watch)
+        if len(refs) == 1:
+            return [do(clusters, 0)]
+        with ThreadPoolExecutor(len(refs)) as pool:
+            futures = [pool.submit(do, clusters, index) for index in range(len(refs))]
+            try:
+                errors = [(ref, future.exception()) for ref, future in zip(refs, futures, strict=True)]
+            except KeyboardInterrupt:
+                watch.stop()
+                raise
+    failed = [(ref, exc) for ref, exc in errors if exc is not None]
+    for _, exc in failed:
+        if not isinstance(exc, LabError):
+            raise exc
+        say_error(exc)
+    if failed:
+        names = ", ".join(str(ref) for ref, _ in failed)
+        raise PartlyDoneError(f"{len(failed)} of {len(refs)} clusters failed: {names}", resolution="run the same command again")
+    return [future.result() for future in futures]
+
+
+@click.command("start")
+@tenant_option
+@cluster_argument
+@timeout_option
+@no_wait_option
+@output_option
+def start_command(tenant: str | None, cluster: ClusterRef, timeout: float, no_wait: bool, output: str) -> None:
+    """Make every node of CLUSTER run and wait until it is ready: starts a stopped one, heals a broken one."""
+    from labcloud.apply.clusters import Terms
+
+    _verb(cluster, output, lambda clusters: clusters.start(cluster, Terms(timeout, wait=not no_wait)), "runs")
+
+
+@click.command("stop")
+@tenant_option
+@cluster_argument
+@timeout_option
+@output_option
+def stop_command(tenant: str | None, cluster: ClusterRef, timeout: float, output: str) -> None:
+    """Stop the nodes of CLUSTER. All data stays; `start` brings it back."""
+    from labcloud.apply.clusters import Terms
+
+    _verb(cluster, output, lambda clusters: clusters.stop(cluster, Terms(timeout)), "is stopped")
+
+
+@click.command("scale")
+@tenant_option
+@cluster_argument
+@click.option("--workers", type=int, required=True, metavar="N", help="How many workers the cluster shall have.")
+@timeout_option
+@no_wait_option
+@output_option
+def scale_command(tenant: str | None, cluster: ClusterRef, workers: int, timeout: float, no_wait: bool, output: str) -> None:
+    """Change the number of workers of CLUSTER while it works.
+
+    New nodes join live. Nodes that leave are decommissioned first: HDFS copies their blocks elsewhere, then YARN lets go of them.
+    """
+    from labcloud.apply.clusters import Terms
+
+    _verb(cluster, output, lambda clusters: clusters.scale(cluster, workers, Terms(timeout, wait=not no_wait)), f"has {workers} workers")
+
+
+@click.command("restart")
+@tenant_option
+@cluster_argument
+@click.option("--service", metavar="S", help="Only this service, as in datanode.")
+@click.option("--rolling", is_flag=True, help="Node by node, waiting until the cluster is ready each time.")
+@timeout_option
+@no_wait_option
+def restart_command(
+    tenant: str | None,
+    cluster: ClusterRef,
+    service: str | None,
+    rolling: bool,
+    timeout: float,
+    no_wait: bool,
+) -> None:
+    """Restart the services of CLUSTER; nodes keep running."""
+    from labcloud.apply.clusters import Terms
+
+    terms = Terms(timeout, wait=not no_wait)
+    with session() as opened, progress() as watch:
+        opened.clusters(watch).restart(cluster, terms, service=service, rolling=rolling)
+    note(f"{cluster} was restarted")
+
+
+@click.command("delete")
+@click.option("--tenant", metavar="T", is_eager=True, help="The tenant, where CLUSTER is a bare name.")
+@click.argument("clusters", nargs=-1, required=True, metavar="CLUSTER...")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@timeout_option
+def delete_command(tenant: str | None, clusters: tuple[str, ...], yes: bool, timeout: float) -> None:
+    """Delete clusters with all their data; nothing of them is left.
+
+    On a terminal it asks first.
+    """
+    from labcloud.apply.clusters import Terms
+
+    refs = [ClusterRef.parse(text, tenant) for text in dict.fromkeys(clusters)]
+    if not yes and click.get_text_stream("stdin").isatty():
+        click.confirm(f"Delete {', '.join(map(str, refs))} with all data?", abort=True, err=True)
+    with session() as opened:
+        _for_each(opened, refs, lambda verbs, index: verbs.delete(refs[index], Terms(timeout)))
+    for ref in refs:
+        note(f"{ref} is deleted")
+
+
+def _verb(ref: ClusterRef, output: str, do: Callable[[Clusters], Plan], result: str) -> None:
+    with session() as opened, progress() as watch:
+        plan = do(opened.clusters(watch))
+    outcome = _outcome(ref, plan)
+    emit(outcome, output, lambda: note(f"{ref} {result}" + ("" if plan else "; nothing had to be done")))
+
+
+def _outcome(ref: ClusterRef, plan: Plan) -> Outcome:
+    return Outcome(ref.tenant, ref.name, tuple(str(step) for step in plan))
+
+
+def _pairs(texts: Sequence[str], form: str) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{text!r} is not of the form {form}", resolution=f"write {form}")
+        pairs[key] = value
+    return pairs
+
+
+def _port(text: str) -> int:
+    if not text.isdigit():
+        raise UsageError(f"{text!r} is not a port", resolution="give a number from 1 to 65535")
+    return int(text)
