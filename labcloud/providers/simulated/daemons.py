@@ -56,9 +56,9 @@ def answer(asked: Asked) -> Response | None:
     if asked.path.startswith(webhdfs.PREFIX):
         if "namenode" in services:
             return webhdfs.namenode(
-                asked.method, asked.path, asked.query, _hdfs(asked), [asked.host(each) for each in _serving(asked, "datanode")]
+                asked.method, asked.path, asked.query, hdfs(asked.cluster), [asked.host(each) for each in _serving(asked, "datanode")]
             )
-        return webhdfs.datanode(asked.method, asked.path, asked.query, asked.body, _hdfs(asked)) if "datanode" in services else None
+        return webhdfs.datanode(asked.method, asked.path, asked.query, asked.body, hdfs(asked.cluster)) if "datanode" in services else None
     if asked.path == "/jmx" and services:
         return _json({"beans": list(_beans(asked, services))})
     if asked.path.startswith("/ws/v1/cluster") and "resourcemanager" in services:
@@ -99,12 +99,12 @@ def _excluded(cluster: ClusterState) -> set[str]:
     return {line.partition(".")[0] for line in lines if line and not line.startswith("#")}
 
 
-def _hdfs(asked: Asked) -> webhdfs.Tree:
+def hdfs(cluster: ClusterState) -> webhdfs.Tree:
     """The cluster's file system: on its NameNode's first volume, or on the NameNode where it has none."""
-    groups = _groups(asked.cluster, "namenode")
-    for ref, machine in asked.cluster.nodes.items():
+    groups = _groups(cluster, "namenode")
+    for ref, machine in cluster.nodes.items():
         if ref.group in groups:
-            return webhdfs.Tree(asked.cluster.volumes.get((ref, 0), machine.files))
+            return webhdfs.Tree(cluster.volumes.get((ref, 0), machine.files))
     return webhdfs.Tree({})
 
 
@@ -132,7 +132,7 @@ def _namenode_info(asked: Asked) -> dict[str, Any]:
     return {
         "ClusterId": "CID-" + asked.machine.spec.ref.cluster.name, "Safemode": "" if live or not _declared(asked) else _SAFE_MODE,
         "LiveNodes": json.dumps(live), "DeadNodes": json.dumps(stopped), "DecomNodes": "{}",
-        "NumberOfMissingBlocks": 0, "TotalFiles": len(_hdfs(asked)), "Threads": 40,
+        "NumberOfMissingBlocks": 0, "TotalFiles": len(hdfs(asked.cluster)), "Threads": 40,
         "Total": sum(each["capacity"] for each in live.values()),
     }  # fmt: skip
 
@@ -160,7 +160,7 @@ def _fs_state(asked: Asked) -> dict[str, Any]:
     return {
         "FSState": "Operational" if running or not _declared(asked) else "safeMode", "NumLiveDataNodes": len(running),
         "NumDeadDataNodes": 0, "NumDecomLiveDataNodes": leaving, "NumDecommissioningDataNodes": 0, "UnderReplicatedBlocks": 0,
-        "PendingReplicationBlocks": 0, "VolumeFailuresTotal": 0, "FilesTotal": len(_hdfs(asked)),
+        "PendingReplicationBlocks": 0, "VolumeFailuresTotal": 0, "FilesTotal": len(hdfs(asked.cluster)),
     }  # fmt: skip
 
 

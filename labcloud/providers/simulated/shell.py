@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from labcloud.model import Status
 from labcloud.providers.base import Command, Result
+from labcloud.providers.simulated import daemons
 from labcloud.providers.simulated.world import CONFIG, File, LabState, Machine, config_text, locate
 
 _USERS = {"root": 0, "hdfs": 901, "yarn": 902, "mapred": 903}
@@ -74,10 +76,21 @@ def _stat(place: Place, command: Command) -> Result:
     return Result(0, f"{form}\n".encode())
 
 
-def _hadoop(place: Place, command: Command) -> Result:  # noqa: ARG001
-    """``hdfs dfsadmin -refreshNodes`` and ``yarn rmadmin -refreshNodes``: excluded nodes are always up to date here."""
-    known = command.argv[1:] in (("dfsadmin", "-refreshNodes"), ("rmadmin", "-refreshNodes"))
-    return Result(0) if known else Result(1, stderr=b"this node is simulated: it has no Hadoop\n")
+def _hadoop(place: Place, command: Command) -> Result:
+    """``-refreshNodes`` (excluded nodes are always up to date here) and ``hdfs dfs -ls -R PATH``, as Hadoop prints it."""
+    if command.argv[1:] in (("dfsadmin", "-refreshNodes"), ("rmadmin", "-refreshNodes")):
+        return Result(0)
+    if command.argv[1:4] != ("dfs", "-ls", "-R"):
+        return Result(1, stderr=b"this node is simulated: it has no Hadoop\n")
+    tree = daemons.hdfs(place.lab.cluster(place.machine.spec.ref.cluster))
+    head = command.argv[-1].rstrip("/") + "/"
+    lines = []
+    for path in sorted(name for name in tree if name.startswith(head) and name != head):
+        file = tree[path]
+        kind = stat.filemode(file.mode | (stat.S_IFDIR if file.folder else stat.S_IFREG))
+        copies = "-" if file.folder else "1"
+        lines.append(f"{kind}   {copies} {file.owner} {file.group} {len(file.content):>10} 1970-01-01 00:00 {path}\n")
+    return Result(0, "".join(lines).encode())
 
 
 def _tee(place: Place, command: Command) -> Result:
@@ -162,6 +175,7 @@ _PROGRAMS: dict[str, Callable[[Place, Command], Result]] = {
     "id": _id,
     "ls": _ls,
     "mkdir": _mkdir,
+    "s6-svc": lambda place, command: Result(0),  # noqa: ARG005
     "stat": _stat,
     "tee": _tee,
     "timeout": _timeout,

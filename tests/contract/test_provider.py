@@ -1,0 +1,318 @@
+"""What `labcloud.providers.base` promises, asked of every provider."""
+
+from __future__ import annotations
+
+import io
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from labcloud.errors import EngineError, LabError, NotFoundError
+from labcloud.model import ClusterRef, NodeRef, Status
+from labcloud.providers.base import Command, config_digest
+from tests.contract.conftest import CONFIG, IMAGE, Bench
+
+pytestmark = pytest.mark.timeout(180)
+
+
+# What exists
+
+
+def test_nothing_exists_at_first(bench: Bench) -> None:
+    found = bench.provider.find(tenant=bench.tenant)
+    assert (found.nodes, found.networks, found.volumes, dict(found.configs)) == ((), frozenset(), frozenset(), {})
+
+
+def test_a_made_node_is_found_with_its_identity(bench: Bench) -> None:
+    spec = bench.make()
+    found = bench.provider.find(cluster=bench.cluster)
+    (node,) = found.nodes
+    assert (node.ref, node.status, node.digest, node.image) == (spec.ref, Status.RUNNING, spec.digest, spec.image)
+    assert (node.profile, node.memory) == (spec.profile, spec.memory)
+    assert node.engine_id
+    assert node.address
+    assert found.networks == {bench.tenant}
+    assert found.volumes == {(spec.ref, 0)}
+    assert dict(found.configs) == {bench.cluster: config_digest(CONFIG)}
+
+
+def test_find_gives_what_is_asked_for_and_no_more(bench: Bench) -> None:
+    second, foreign = ClusterRef(bench.tenant, "two"), ClusterRef(bench.other, "one.0")
+    for ref in (bench.node(), bench.node(cluster=second), bench.node(cluster=foreign)):
+        bench.make(ref)
+    by = {
+        "cluster": bench.provider.find(cluster=second),
+        "tenant": bench.provider.find(tenant=bench.tenant),
+        "all": bench.provider.find(),
+    }
+    clusters = {key: {node.ref.cluster for node in found.nodes} for key, found in by.items()}
+    assert clusters == {"cluster": {second}, "tenant": {second, bench.cluster}, "all": {second, bench.cluster, foreign}}
+    assert {key: set(found.configs) for key, found in by.items()} == clusters
+    assert {key: {ref.cluster for ref, _ in found.volumes} for key, found in by.items()} == clusters
+    assert by["cluster"].networks == by["tenant"].networks == {bench.tenant}
+    assert by["all"].networks == {bench.tenant, bench.other}
+
+
+def test_another_provider_of_the_same_lab_sees_the_same(bench: Bench) -> None:
+    bench.make()
+    assert bench.open().find(tenant=bench.tenant) == bench.provider.find(tenant=bench.tenant)
+
+
+def test_another_lab_sees_nothing(bench: Bench) -> None:
+    bench.make()
+    found = bench.open_other_lab().find()
+    assert (found.nodes, found.networks, found.volumes) == ((), frozenset(), frozenset())
+
+
+def test_an_unknown_image_is_not_found(bench: Bench) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        bench.provider.image("hadoop-0.1")
+    assert caught.value.resolution
+
+
+def test_an_image_has_a_reference(bench: Bench) -> None:
+    assert IMAGE in bench.provider.image(IMAGE)
+
+
+# Making and deleting
+
+
+def test_ensure_twice_changes_nothing(bench: Bench) -> None:
+    bench.make()
+    before = bench.provider.find(tenant=bench.tenant)
+    assert bench.provider.ensure_config(bench.cluster, CONFIG) is False
+    bench.provider.ensure_network(bench.tenant)
+    bench.provider.ensure_node(bench.spec())
+    assert bench.provider.find(tenant=bench.tenant) == before
+
+
+def test_what_is_gone_is_deleted(bench: Bench) -> None:
+    bench.provider.delete_node(bench.node())
+    bench.provider.delete_volume(bench.node(), 0)
+    bench.provider.delete_config(bench.cluster)
+    bench.provider.delete_network(bench.tenant)
+    bench.provider.stop_node(bench.node())
+
+
+def test_delete_leaves_nothing(bench: Bench) -> None:
+    spec = bench.make(volumes=2)
+    bench.provider.delete_node(spec.ref)
+    assert bench.provider.find(cluster=bench.cluster).volumes == {(spec.ref, 0), (spec.ref, 1)}
+    for number in range(2):
+        bench.provider.delete_volume(spec.ref, number)
+    bench.provider.delete_config(bench.cluster)
+    bench.provider.delete_network(bench.tenant)
+    found = bench.provider.find(tenant=bench.tenant)
+    assert (found.nodes, found.networks, found.volumes, dict(found.configs)) == ((), frozenset(), frozenset(), {})
+
+
+def test_a_volume_in_use_is_not_deleted(bench: Bench) -> None:
+    spec = bench.make()
+    with pytest.raises(LabError):
+        bench.provider.delete_volume(spec.ref, 0)
+    assert bench.provider.find(cluster=bench.cluster).volumes == {(spec.ref, 0)}
+
+
+def test_a_node_needs_its_network(bench: Bench) -> None:
+    bench.provider.ensure_config(bench.cluster, CONFIG)
+    with pytest.raises(LabError):
+        bench.provider.ensure_node(bench.spec())
+
+
+def test_a_node_needs_its_image(bench: Bench) -> None:
+    bench.provider.ensure_network(bench.tenant)
+    bench.provider.ensure_config(bench.cluster, CONFIG)
+    with pytest.raises(NotFoundError):
+        bench.provider.ensure_node(bench.spec(image="labcloud/none:at-all"))
+
+
+def test_a_drifted_node_is_made_again_and_its_volume_stays(bench: Bench) -> None:
+    spec = bench.make()
+    bench.run("tee", "/data/0/kept", stdin=b"data")
+    bench.run("tee", "/tmp/lost", stdin=b"data")
+    before = bench.provider.find(cluster=bench.cluster).nodes[0]
+    grown = replace(spec, memory=spec.memory + 64)
+    bench.provider.ensure_node(grown)
+    (after,) = bench.provider.find(cluster=bench.cluster).nodes
+    assert after.engine_id != before.engine_id
+    assert (after.status, after.digest, after.memory) == (Status.RUNNING, grown.digest, grown.memory)
+    assert bench.text("cat", "/data/0/kept") == "data"
+    assert bench.run("cat", "/tmp/lost").exit_code == 1
+
+
+def test_stop_and_start_keep_the_node_and_its_volume(bench: Bench) -> None:
+    spec = bench.make()
+    bench.run("tee", "/data/0/kept", stdin=b"data")
+    before = bench.provider.find(cluster=bench.cluster).nodes[0]
+    bench.provider.stop_node(spec.ref, timeout=5)
+    stopped = bench.provider.find(cluster=bench.cluster).nodes[0]
+    assert (stopped.status, stopped.engine_id) == (Status.STOPPED, before.engine_id)
+    bench.provider.stop_node(spec.ref, timeout=5)
+    bench.provider.ensure_node(spec)
+    (started,) = bench.provider.find(cluster=bench.cluster).nodes
+    assert (started.status, started.engine_id) == (Status.RUNNING, before.engine_id)
+    assert bench.text("cat", "/data/0/kept") == "data"
+
+
+def test_a_node_can_be_deleted_while_stopped(bench: Bench) -> None:
+    spec = bench.make()
+    bench.provider.stop_node(spec.ref, timeout=5)
+    bench.provider.delete_node(spec.ref)
+    assert bench.provider.find(cluster=bench.cluster).nodes == ()
+
+
+def test_nodes_are_made_from_several_threads(bench: Bench) -> None:
+    refs = [bench.node(index) for index in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda ref: bench.make(ref, volumes=0), refs))
+    found = bench.provider.find(cluster=bench.cluster)
+    assert [node.ref for node in found.nodes] == refs
+    assert {node.status for node in found.nodes} == {Status.RUNNING}
+    assert len({node.address for node in found.nodes}) == 4
+
+
+def test_ports_are_published_on_this_machine_only(bench: Bench) -> None:
+    bench.make(publish={9870: 0, 8088: 0})
+    (node,) = bench.provider.find(cluster=bench.cluster).nodes
+    assert set(node.published) == {9870, 8088}
+    places = [place.rpartition(":") for place in node.published.values()]
+    assert {host for host, _, _ in places} == {"127.0.0.1"}
+    assert len({port for _, _, port in places}) == 2
+
+
+def test_a_wanted_port_is_taken_once(bench: Bench) -> None:
+    bench.make(publish={9870: 28765})
+    assert bench.provider.find(cluster=bench.cluster).nodes[0].published == {9870: "127.0.0.1:28765"}
+    with pytest.raises(LabError):
+        bench.make(bench.node(1), publish={9870: 28765})
+
+
+# Configuration
+
+
+def test_configuration_changes_in_place_and_is_read_only(bench: Bench) -> None:
+    bench.make()
+    assert bench.text("cat", "/etc/labcloud/cluster/greeting") == "hello"
+    changed = {"worker/greeting": "good bye\n", "worker/new/file": "new\n"}
+    assert bench.provider.ensure_config(bench.cluster, changed) is True
+    assert bench.text("cat", "/etc/labcloud/cluster/greeting") == "good bye"
+    assert bench.text("cat", "/etc/labcloud/cluster/new/file") == "new"
+    assert bench.run("cat", "/etc/labcloud/cluster/conf/site.xml").exit_code == 1
+    assert bench.run("tee", "/etc/labcloud/cluster/greeting", stdin=b"mine").exit_code != 0
+    assert bench.text("cat", "/etc/labcloud/cluster/greeting") == "good bye"
+    assert dict(bench.provider.find(cluster=bench.cluster).configs) == {bench.cluster: config_digest(changed)}
+
+
+# Names and walls
+
+
+def test_names_resolve_forward_and_reverse(bench: Bench) -> None:
+    for index in range(2):
+        bench.make(bench.node(index), volumes=0)
+    domain = bench.provider.domain(bench.tenant)
+    neighbour = bench.provider.find(cluster=bench.cluster).nodes[1]
+    name = f"{neighbour.ref.qualified}.{domain}"
+    assert bench.text("hostname", "-f", ref=neighbour.ref) == name
+    for asked in (name, neighbour.ref.name):
+        assert bench.text("getent", "hosts", asked).split()[0] == neighbour.address
+    assert name in bench.text("getent", "hosts", neighbour.address).split()[1:]
+
+
+def test_nodes_of_a_tenant_reach_each_other_and_no_others(bench: Bench) -> None:
+    foreign = NodeRef(ClusterRef(bench.other, "one.0"), "worker", 0)
+    for ref in (bench.node(0), bench.node(1), foreign):
+        bench.make(ref, volumes=0)
+    addresses = {node.ref: node.address for node in bench.provider.find().nodes}
+    assert bench.reaches(bench.node(0), addresses[bench.node(1)])
+    assert not bench.reaches(bench.node(0), addresses[foreign])
+    assert not bench.reaches(foreign, addresses[bench.node(0)])
+    name = f"{bench.node(1).qualified}.{bench.provider.domain(bench.tenant)}"
+    assert bench.run("getent", "hosts", name, ref=foreign).exit_code != 0
+
+
+# Talking to nodes
+
+
+def test_execute_gives_exit_code_and_both_streams(bench: Bench) -> None:
+    bench.make()
+    assert bench.run("true").exit_code == 0
+    assert bench.run("false").exit_code == 1
+    result = bench.run("ls", "/nowhere", "/etc/labcloud/cluster/greeting")
+    assert result.exit_code == 2
+    assert result.stdout == b"/etc/labcloud/cluster/greeting\n"
+    assert b"/nowhere" in result.stderr
+
+
+def test_execute_passes_streams_on(bench: Bench) -> None:
+    bench.make()
+    out, err = io.BytesIO(), io.BytesIO()
+    command = Command(("ls", "/nowhere", "/etc/labcloud/cluster/greeting"))
+    result = bench.provider.execute(bench.node(), command, stdout=out, stderr=err)
+    assert (result.exit_code, result.stdout, result.stderr) == (2, b"", b"")
+    assert out.getvalue() == b"/etc/labcloud/cluster/greeting\n"
+    assert b"/nowhere" in err.getvalue()
+
+
+@pytest.mark.parametrize("size", [1, 5_000_000])
+def test_execute_feeds_standard_input(bench: Bench, size: int) -> None:
+    bench.make()
+    data = bytes(index % 251 for index in range(size))
+    assert bench.run("cat", stdin=data).stdout == data
+    assert bench.provider.execute(bench.node(), Command(("cat",), stdin=io.BytesIO(data))).stdout == data
+
+
+def test_execute_runs_as_the_user(bench: Bench) -> None:
+    bench.make()
+    assert bench.run("id", "-u").stdout == b"0\n"
+    assert bench.run("id", "-u", user="hdfs").stdout == b"901\n"
+
+
+def test_execute_takes_arguments_as_they_are(bench: Bench) -> None:
+    bench.make()
+    odd = "/tmp/a b;$(id)'\"*"
+    assert bench.run("tee", odd, stdin=b"x").exit_code == 0
+    assert bench.text("cat", odd) == "x"
+
+
+def test_execute_needs_a_running_node(bench: Bench) -> None:
+    with pytest.raises(NotFoundError):
+        bench.run("true")
+    bench.make()
+    bench.provider.stop_node(bench.node(), timeout=5)
+    with pytest.raises(LabError):
+        bench.run("true")
+
+
+def test_interactive_names_the_node_and_the_command(bench: Bench) -> None:
+    line = bench.provider.interactive(bench.node(), ["bash", "-l"], user="hdfs")
+    assert line[-2:] == ["bash", "-l"]
+    assert all(isinstance(part, str) for part in line)
+
+
+def test_put_file_sets_content_owner_and_mode(bench: Bench) -> None:
+    bench.make()
+    content = [b"first ", b"second"]
+    bench.provider.put_file(bench.node(), "/data/0/file", iter(content), size=12, owner=20123)
+    assert bench.text("cat", "/data/0/file") == "first second"
+    assert bench.text("stat", "-c", "%u %a %s", "/data/0/file") == "20123 600 12"
+    bench.provider.put_file(bench.node(), "/data/0/file", [b"new"], size=3, owner=0)
+    assert bench.text("cat", "/data/0/file") == "new"
+
+
+def test_put_file_needs_an_existing_folder(bench: Bench) -> None:
+    bench.make()
+    with pytest.raises(LabError):
+        bench.provider.put_file(bench.node(), "/no/such/folder/file", [b"x"], size=1, owner=0)
+
+
+def test_a_request_that_nothing_answers_is_refused(bench: Bench) -> None:
+    with pytest.raises(EngineError):
+        bench.provider.request(bench.node(), 9, "/jmx")
+    spec = bench.make()
+    bench.provider.stop_node(spec.ref, timeout=5)
+    began = time.monotonic()
+    with pytest.raises(EngineError):
+        bench.provider.request(bench.node(), 9, "/jmx", timeout=2)
+    assert time.monotonic() - began < 10
