@@ -9,7 +9,8 @@ from typing import Final
 
 from labcloud.errors import ConflictError, UsageError
 from labcloud.model import MAX_NODES, Cluster, ClusterRef, NodeGroup, Wanted, format_memory
-from labcloud.profiles import Profile, check_memory
+from labcloud.profiles import Profile, sizing
+from labcloud.profiles.rendering import user_settings
 
 _LEAST_CPUS: Final = 0.1
 _MOST_CPUS: Final = 512.0
@@ -33,7 +34,7 @@ def declared(request: CreateRequest, profile: Profile, *, image: str, user_id: i
     """The cluster that ``request`` describes. Raise UsageError for what cannot be."""
     _check_published(request, profile)
     groups = tuple(_group(name, request, profile) for name in profile.groups)
-    return Cluster(
+    asked = Cluster(
         ref=request.ref,
         profile=profile.name,
         provider=request.provider,
@@ -44,6 +45,9 @@ def declared(request: CreateRequest, profile: Profile, *, image: str, user_id: i
         publish=dict(request.publish),
         user_id=user_id,
     )
+    sizing(profile, asked)
+    user_settings(profile, asked.settings)
+    return asked
 
 
 def _group(name: str, request: CreateRequest, profile: Profile) -> NodeGroup:
@@ -55,9 +59,7 @@ def _group(name: str, request: CreateRequest, profile: Profile) -> NodeGroup:
     if not _LEAST_CPUS <= cpus <= _MOST_CPUS:
         raise UsageError(f"a node cannot have {cpus:g} cores", resolution=f"give it {_LEAST_CPUS:g} to {_MOST_CPUS:g}")
     memory = default.memory if request.memory is None else request.memory
-    group = NodeGroup(name, count, memory, cpus, default.volumes)
-    check_memory(profile, group.name, group.memory)
-    return group
+    return NodeGroup(name, count, memory, cpus, default.volumes)
 
 
 def workers(count: int, group: str, profile: Profile) -> int:

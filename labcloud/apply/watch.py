@@ -82,7 +82,7 @@ def wait_until_nothing(missing: Callable[[], str], *, subject: str, watch: Watch
         if not deadline.left:
             raise DeadlineError(
                 f"{subject} was not ready after {deadline.seconds:g} s: {what}",
-                resolution=f"see 'labcloud show {subject}' and 'labcloud logs {subject}'; the same command, with a longer --timeout, goes on",
+                resolution=f"see 'labcloud show {subject}' and 'labcloud logs {subject}'; the same command with a longer --timeout goes on",
             )
         watch.pause(min(pause, deadline.left))
         pause = min(pause * 1.5, _LONGEST_PAUSE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -71,8 +72,8 @@ def create_command(
             workers=workers,
             memory=parse_memory(memory) if memory else None,
             cpus=cpus,
-            settings=_pairs(settings, "FILE:KEY=VALUE"),
-            publish={service: _port(port) for service, port in _pairs(publish, "SERVICE=PORT").items()},
+            settings=pairs(settings, "FILE:KEY=VALUE"),
+            publish={service: _port(port) for service, port in pairs(publish, "SERVICE=PORT").items()},
         )
         for tenant in dict.fromkeys(tenants)
     ]
@@ -211,8 +212,8 @@ def delete_command(tenant: str | None, clusters: tuple[str, ...], yes: bool, tim
     from labcloud.apply.clusters import Terms
 
     refs = [ClusterRef.parse(text, tenant) for text in dict.fromkeys(clusters)]
-    if not yes and click.get_text_stream("stdin").isatty():
-        click.confirm(f"Delete {', '.join(map(str, refs))} with all data?", abort=True, err=True)
+    if not yes and sys.stdin.isatty():
+        click.confirm(f"Delete {', '.join(str(ref) for ref in refs)} with all data?", abort=True, err=True)
     with session() as opened:
         _for_each(opened, refs, lambda verbs, index: verbs.delete(refs[index], Terms(timeout)))
     for ref in refs:
@@ -230,7 +231,7 @@ def _outcome(ref: ClusterRef, plan: Plan) -> Outcome:
     return Outcome(ref.tenant, ref.name, tuple(str(step) for step in plan))
 
 
-def _pairs(texts: Sequence[str], form: str) -> dict[str, str]:
+def pairs(texts: Sequence[str], form: str) -> dict[str, str]:
     pairs = {}
     for text in texts:
         key, equals, value = text.partition("=")

@@ -48,8 +48,10 @@ def _frames(api: APIClient, exec_id: str, stdin: bytes | BinaryIO) -> Iterator[t
 
 
 def _feed(raw: socket.socket, stdin: bytes | BinaryIO) -> None:
+    source = io.BytesIO(stdin) if isinstance(stdin, bytes) else stdin
     try:
-        raw.sendall(stdin)
+        while chunk := source.read(_CHUNK):
+            raw.sendall(chunk)
         raw.shutdown(socket.SHUT_WR)
     except OSError:
         return  # the command ended without reading all of it, as `head` does
