@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Everything that is tested: lint, unit, contract and acceptance tests, the last two on real Docker and real Hadoop.
+# Arguments go to pytest, as in: ./run-tests.sh tests/unit
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")"
+# shellcheck source=scripts/machine.sh
+. scripts/machine.sh
+
+say "labcloud's tests: installs Docker Engine, mmdebstrap and shellcheck from Debian where they are missing, tox into .venv;"
+say "builds the images of all profiles, makes clusters of throw-away tenants, and removes them."
+check_python
+install_packages shellcheck:shellcheck
+install_python .venv -e . tox
+trap stop_docker EXIT
+start_docker
+
+log=$(mktemp)
+trap 'rm -f "$log"; stop_docker' EXIT
+code=0
+.venv/bin/tox run -q -- "$@" 2>&1 | tee "$log" || code=$?
+# Last, so that whoever reads only the end sees it: pytest's own summary.
+sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -E '^=+ .*[0-9]+ (passed|failed|errors?).* =+$' | tail -n 1 || true
+exit "$code"
