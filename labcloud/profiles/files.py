@@ -129,6 +129,14 @@ def locate(folders: Sequence[Path], path: Sequence[str | int]) -> tuple[Path, in
     return best, line
 
 
+def error(folders: Sequence[Path], path: Sequence[str | int], message: str) -> ConfigError:
+    """The error that the value at ``path`` is: its file and line, its name, and what is wrong."""
+    file, line = locate(folders, path)
+    return ConfigError(
+        f"{file}:{line}: {'.'.join(map(str, path))}: {message}", resolution="see docs/profiles.md for what expressions may use"
+    )
+
+
 def _children(node: Any) -> Iterator[tuple[str, int, Any]]:
     """Key, line and value of what a YAML node holds."""
     if isinstance(node, yaml.MappingNode):

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-from labcloud.errors import ConfigError, UsageError
+from labcloud.errors import UsageError
 from labcloud.model import Cluster, NodeGroup, NodeRef
 from labcloud.profiles import files
 from labcloud.profiles.expressions import ExpressionError, fill
@@ -163,7 +163,4 @@ class Group:
         try:
             return fill(text, {**self._names, **more} if more else self._names)
         except ExpressionError as exc:
-            path, line = files.locate(self._profile.folders, place) if self._profile.folders else (self._profile.name, 0)
-            raise ConfigError(
-                f"{path}:{line}: {'.'.join(place)}: {exc}", resolution="see docs/profiles.md for what expressions may use"
-            ) from exc
+            raise files.error(self._profile.folders, place, str(exc)) from exc

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from labcloud.errors import ConfigError, UsageError
 from labcloud.model import Cluster, NodeGroup, format_memory
+from labcloud.profiles import files
 from labcloud.profiles.expressions import ExpressionError, number
 from labcloud.profiles.model import GroupDefaults, Profile
 
@@ -117,24 +118,27 @@ def _share_out(profile: Profile, group: NodeGroup, counts: Mapping[str, int], *,
         **profile.variables, "counts": counts, "count": group.count,
         "memory": group.memory, "cpus": group.cpus, "volumes": group.volumes,
     }  # fmt: skip
-    place = ""
+    place: tuple[str, ...] = ()
     values: dict[str, int | float] = {}
     try:
         for name, formula in defaults.inputs.items():
-            place = f"groups.{group.name}.inputs.{name}"
+            place = ("groups", group.name, "inputs", name)
             values[name] = names[name] = number(formula, names)
         services = {}
         for name, each in profile.services_of(group.name).items():
-            place = f"services.{name}.heap"
-            services[name] = ServiceMemory(int(number(each.heap, names)), int(number(each.overhead, names)))
-        place = f"groups.{group.name}.system"
+            place = ("services", name, "heap")
+            heap = int(number(each.heap, names))
+            place = ("services", name, "overhead")
+            services[name] = ServiceMemory(heap, int(number(each.overhead, names)))
+        place = ("groups", group.name, "system")
         system = int(number(defaults.system, names))
+        place = ("groups", group.name, "workload")
         workload = int(number(defaults.workload, names))
         reserved = system + sum(each.heap + each.overhead for each in services.values())
         names["reserved"] = reserved
         for name, formula in defaults.values.items():
-            place = f"groups.{group.name}.values.{name}"
+            place = ("groups", group.name, "values", name)
             values[name] = names[name] = number(formula, names)
     except ExpressionError as exc:
-        raise ConfigError(f"profile {profile.name}: {place}: {exc}", resolution="see docs/profiles.md for what formulas may use") from exc
+        raise files.error(profile.folders, place, str(exc)) from exc
     return GroupSizing(group.name, group.count, group.memory, minimum, system, workload, services, values)

@@ -1,0 +1,86 @@
+"""What a cluster's own wishes do to the rendered files."""
+
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labcloud.errors import UsageError
+from labcloud.model import NodeGroup
+from labcloud.profiles import load, render
+from labcloud.profiles.formats import unrepresentable
+from labcloud.profiles.golden import DOMAIN, sample
+
+PROFILE = load("hadoop-2.7")
+CLUSTER = sample(PROFILE)
+
+
+def setting(files: dict[str, str], path: str, name: str) -> str | None:
+    root = ET.fromstring(files[path].encode())  # noqa: S314
+    return next((each.findtext("value") for each in root if each.findtext("name") == name), None)
+
+
+def test_a_users_setting_wins_and_others_follow_it() -> None:
+    files = render(PROFILE, replace(CLUSTER, settings={"hdfs-site:dfs.replication": "1", "core-site:my.own": "x"}), DOMAIN)
+    for group in ("master", "worker"):
+        assert setting(files, f"{group}/conf/hdfs-site.xml", "dfs.replication") == "1"
+        assert setting(files, f"{group}/conf/mapred-site.xml", "mapreduce.client.submit.file.replication") == "1"
+        assert setting(files, f"{group}/conf/core-site.xml", "my.own") == "x"
+
+
+@given(st.text().filter(lambda text: not unrepresentable(text)))
+def test_a_users_value_is_literal(value: str) -> None:
+    files = render(PROFILE, replace(CLUSTER, settings={"core-site:my.own": "{{ tenant }}" + value}), DOMAIN)
+    assert setting(files, "worker/conf/core-site.xml", "my.own") == "{{ tenant }}" + value
+
+
+@pytest.mark.parametrize("key", ["dfs.replication", "hdfs:dfs.replication", "hdfs-site:", "../x:y", ":", ""])
+def test_settings_that_name_nothing_are_refused(key: str) -> None:
+    with pytest.raises(UsageError):
+        render(PROFILE, replace(CLUSTER, settings={key: "1"}), DOMAIN)
+
+
+def test_what_xml_cannot_hold_is_refused() -> None:
+    with pytest.raises(UsageError, match="cannot hold"):
+        render(PROFILE, replace(CLUSTER, settings={"core-site:a": "\0"}), DOMAIN)
+
+
+def test_leaving_nodes_stand_in_the_exclude_files() -> None:
+    files = render(PROFILE, CLUSTER, DOMAIN, excluded=["b.example", "a.example"])
+    for file in ("dfs.exclude", "yarn.exclude"):
+        assert files[f"master/conf/{file}"] == "a.example\nb.example\n"
+
+
+def test_volumes_are_all_used() -> None:
+    groups = (CLUSTER.groups[0], NodeGroup("worker", 3, 4096, 2.0, 2))
+    files = render(PROFILE, replace(CLUSTER, groups=groups), DOMAIN)
+    assert setting(files, "worker/conf/hdfs-site.xml", "dfs.datanode.data.dir") == "file:///data/0/hdfs/data,file:///data/1/hdfs/data"
+    assert setting(files, "worker/conf/hdfs-site.xml", "dfs.datanode.failed.volumes.tolerated") == "1"
+    assert "SERVICE_DIRS='/data/0/hdfs/data /data/1/hdfs/data'" in files["worker/services/datanode"]
+    assert "LABCLOUD_VOLUMES='0 1'" in files["worker/node.env"]
+
+
+def test_one_worker_keeps_one_replica() -> None:
+    files = render(PROFILE, replace(CLUSTER, groups=(CLUSTER.groups[0], NodeGroup("worker", 1, 2048))), DOMAIN)
+    assert setting(files, "master/conf/hdfs-site.xml", "dfs.replication") == "1"
+
+
+@pytest.mark.parametrize("groups", [CLUSTER.groups[:1], (*CLUSTER.groups, NodeGroup("edge", 1, 1024))])
+def test_groups_have_to_be_the_profiles(groups: tuple[NodeGroup, ...]) -> None:
+    with pytest.raises(UsageError, match="node groups master, worker"):
+        render(PROFILE, replace(CLUSTER, groups=groups), DOMAIN)
+
+
+def test_too_little_memory_is_refused() -> None:
+    with pytest.raises(UsageError, match="cannot hold a worker"):
+        render(PROFILE, replace(CLUSTER, groups=(CLUSTER.groups[0], NodeGroup("worker", 2, 512))), DOMAIN)
+
+
+def test_lines_of_services_are_what_the_shell_reads() -> None:
+    service = render(PROFILE, CLUSTER, DOMAIN)["master/services/secondarynamenode"]
+    assert [line.partition("=")[0] for line in service.splitlines()] == [
+        "SERVICE_USER", "SERVICE_CLASS", "SERVICE_OPTS", "SERVICE_ARGS", "SERVICE_DIRS", "SERVICE_PREPARE", "SERVICE_AFTER",
+    ]  # fmt: skip
+    assert "SERVICE_AFTER=master-0.lab.acme.lab.internal:8020" in service
