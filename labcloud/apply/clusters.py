@@ -77,9 +77,11 @@ class Clusters:
             return self._converge(wanted, profile, provider, operation, terms, deadline)
 
     def _asked(self, request: CreateRequest, profile: Profile, provider: Provider, user_id: int) -> Cluster:
-        asked = declared(request, profile, image=provider.image(profile.image_name), user_id=user_id)
+        asked = declared(request, profile, user_id=user_id)
         there = self._lab.cluster(request.ref)
-        return asked if there is None or there.state is Wanted.DELETED else agree(asked, there)
+        if there is None or there.state is Wanted.DELETED:
+            return replace(asked, image=provider.image(profile.image_name))
+        return agree(asked, there)
 
     def start(self, ref: ClusterRef, terms: Terms) -> Plan:
         """Make every declared node run and wait until the cluster is ready."""

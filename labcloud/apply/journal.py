@@ -184,10 +184,21 @@ class Journal:
         return sorted(self._folder.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9].jsonl"), reverse=True)
 
 
-def new_id() -> str:
-    """An operation's name: 11 characters, in the order of time (milliseconds, then chance)."""
-    number = (time.time_ns() // 1_000_000 - _EPOCH) << 15 | secrets.randbits(15)
-    return "".join(_DIGITS[number >> shift & 31] for shift in range(50, -5, -5))
+class _Names:
+    """Makes operations' names: 11 characters, in the order of time (milliseconds, then chance), in one process strictly."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def next(self) -> str:
+        with self._lock:
+            now = time.time_ns() // 1_000_000 - _EPOCH
+            self._last = number = max(now << 15 | secrets.randbits(15), self._last + 1)
+        return "".join(_DIGITS[number >> shift & 31] for shift in range(50, -5, -5))
+
+
+new_id: Final = _Names().next
 
 
 def redacted(value: Any, key: str = "") -> Any:

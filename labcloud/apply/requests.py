@@ -30,8 +30,8 @@ class CreateRequest:
     publish: Mapping[str, int] = field(default_factory=dict)
 
 
-def declared(request: CreateRequest, profile: Profile, *, image: str, user_id: int) -> Cluster:
-    """The cluster that ``request`` describes. Raise UsageError for what cannot be."""
+def declared(request: CreateRequest, profile: Profile, *, user_id: int) -> Cluster:
+    """The cluster that ``request`` describes, without an image. Raise UsageError for what cannot be."""
     _check_published(request, profile)
     groups = tuple(_group(name, request, profile) for name in profile.groups)
     asked = Cluster(
@@ -39,7 +39,7 @@ def declared(request: CreateRequest, profile: Profile, *, image: str, user_id: i
         profile=profile.name,
         provider=request.provider,
         id=secrets.token_hex(16),
-        image=image,
+        image="",
         groups=groups,
         settings=dict(request.settings),
         publish=dict(request.publish),

@@ -49,7 +49,7 @@ def show_profile(name: str, memory: str | None, output: str) -> None:
 
     profile = load(name)
     request = CreateRequest(ClusterRef("tenant", "cluster"), name, memory=parse_memory(memory) if memory else None)
-    sizes = sizing(profile, declared(request, profile, image="", user_id=0))
+    sizes = sizing(profile, declared(request, profile, user_id=0))
     facts = {
         "name": profile.name,
         "version": profile.version,
@@ -73,7 +73,7 @@ def show_profile(name: str, memory: str | None, output: str) -> None:
     }
 
     def table() -> None:
-        title(f"{profile.name}  {profile.title} {profile.version} on Java {profile.java}")
+        title(f"{profile.name}  version {profile.version} on Java {profile.java}")
         click.echo(profile.summary + "\n")
         print_table(
             ("GROUP", "NODES", "MEMORY", "AT LEAST", "DAEMONS AND SYSTEM"),
@@ -141,7 +141,7 @@ def render_profile(name: str, workers: int | None, memory: str | None, settings:
         memory=parse_memory(memory) if memory else None,
         settings=pairs(settings, "FILE:KEY=VALUE"),
     )
-    files = render(profile, declared(request, profile, image="", user_id=20000), "lab")
+    files = render(profile, declared(request, profile, user_id=20000), "lab")
     if to is None:
         for path, text in files.items():
             click.echo(click.style(f"==> {path}", bold=True))

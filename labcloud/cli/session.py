@@ -95,7 +95,7 @@ class ClusterParam(click.ParamType[ClusterRef]):
         if isinstance(value, ClusterRef):
             return value
         tenant = ctx.params.get("tenant") if ctx else None
-        return ClusterRef.parse(value, tenant)
+        return ClusterRef.parse(value, tenant if isinstance(tenant, str) else None)
 
 
 tenant_option = click.option("--tenant", metavar="T", is_eager=True, help="The tenant, where CLUSTER is a bare name.")

@@ -31,7 +31,7 @@ class PutConfig(Step):
 
     def __str__(self) -> str:
         what = f", excluding {', '.join(self.leaving)}" if self.leaving else ""
-        return f"write the configuration of {self.cluster}{what}"
+        return f"write the configuration{what}"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class EnsureNode(Step):
 
     def __str__(self) -> str:
         verb = {"missing": "make", "stopped": "start", "drifted": "make again"}[self.reason]
-        return f"{verb} the node {self.spec.ref}"
+        return f"{verb} the node {self.spec.ref.name}"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class StopNode(Step):
     ref: NodeRef
 
     def __str__(self) -> str:
-        return f"stop the node {self.ref}"
+        return f"stop the node {self.ref.name}"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class RefreshNodes(Step):
     cluster: ClusterRef
 
     def __str__(self) -> str:
-        return f"tell HDFS and YARN of {self.cluster} which nodes are excluded"
+        return "tell HDFS and YARN which nodes are excluded"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Decommission(Step):
     nodes: tuple[NodeRef, ...]
 
     def __str__(self) -> str:
-        return f"decommission {', '.join(node.name for node in self.nodes)} of {self.cluster}"
+        return f"decommission {', '.join(node.name for node in self.nodes)}"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class DeleteNode(Step):
     ref: NodeRef
 
     def __str__(self) -> str:
-        return f"delete the node {self.ref}"
+        return f"delete the node {self.ref.name}"
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class DeleteVolume(Step):
     number: int
 
     def __str__(self) -> str:
-        return f"delete volume {self.number} of {self.ref}"
+        return f"delete volume {self.number} of {self.ref.name}"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class DeleteConfig(Step):
     cluster: ClusterRef
 
     def __str__(self) -> str:
-        return f"delete the configuration of {self.cluster}"
+        return "delete the configuration"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -38,5 +39,8 @@ def write_tree(root: Path, files: Mapping[str, str]) -> bool:
 
 
 def delete_tree(root: Path) -> None:
-    """Remove ``root`` and what is below it; nothing happens where there is none."""
-    shutil.rmtree(root, ignore_errors=not root.exists())
+    """Remove ``root``, what is below it, and its folder if that was all in it; nothing happens where there is none."""
+    if root.exists():
+        shutil.rmtree(root)
+    with suppress(OSError):  # another cluster's tree is there still, or nothing is
+        root.parent.rmdir()

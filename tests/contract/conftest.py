@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from labcloud.lab import Lab
 from labcloud.model import ClusterRef, NodeRef, NodeSpec
 from labcloud.providers.base import Command, Provider, Result
 
-IMAGE = "hadoop-2.7"
+IMAGE = os.environ.get("LABCLOUD_CONTRACT_IMAGE", "hadoop-2.7")
 CONFIG = {"worker/greeting": "hello\n", "worker/conf/site.xml": "<configuration/>\n"}
 
 
