@@ -6,11 +6,11 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Final
+from typing import Final
 
 from labcloud.errors import ConflictError, EngineError, NotFoundError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, Status
-from labcloud.providers.base import Command, Found, Provider, Response, Result, config_digest
+from labcloud.providers.base import Command, Found, Provider, Response, Result, Sink, config_digest
 from labcloud.providers.simulated import daemons, shell, state
 from labcloud.providers.simulated.faults import Faults
 from labcloud.providers.simulated.world import File, LabState, Machine, World, locate
@@ -159,7 +159,7 @@ class SimulatedProvider(Provider):
 
     # Talking to nodes
 
-    def execute(self, ref: NodeRef, command: Command, *, stdout: BinaryIO | None = None, stderr: BinaryIO | None = None) -> Result:
+    def execute(self, ref: NodeRef, command: Command, *, stdout: Sink | None = None, stderr: Sink | None = None) -> Result:
         with self._call("execute", ref) as lab:
             result = self._registered(command) or shell.run(
                 shell.Place(lab, self._running(lab, ref), self.domain(ref.cluster.tenant)), command
