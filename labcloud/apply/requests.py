@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from labcloud.errors import ConflictError, UsageError
-from labcloud.model import MAX_NODES, Cluster, ClusterRef, NodeGroup, Wanted, format_memory
+from labcloud.model import Cluster, ClusterRef, NodeGroup, Wanted, format_memory
 from labcloud.profiles import Profile, sizing
 from labcloud.profiles.rendering import user_settings
 
@@ -64,9 +64,9 @@ def _group(name: str, request: CreateRequest, profile: Profile) -> NodeGroup:
 
 def workers(count: int, group: str, profile: Profile) -> int:
     """``count`` if the group may have so many nodes; raise UsageError otherwise."""
-    least = profile.groups[group].minimum
-    if not least <= count <= MAX_NODES:
-        raise UsageError(f"{profile.name} cannot have {count} {group}s", resolution=f"ask for {least} to {MAX_NODES}")
+    least, most = profile.groups[group].minimum, profile.groups[group].maximum
+    if not least <= count <= most:
+        raise UsageError(f"{profile.name} cannot have {count} {group}s", resolution=f"ask for {least} to {most}")
     return count
 
 

@@ -15,7 +15,7 @@ from labcloud.cli.output import emit, note, output_option, title
 from labcloud.cli.progress import progress
 from labcloud.cli.session import Session, cluster_argument, session, tenant_option
 from labcloud.errors import LabError, PartlyDoneError, UsageError
-from labcloud.model import ClusterRef, parse_memory, tenant_name
+from labcloud.model import ClusterRef, cluster_name, parse_memory, tenant_name
 
 if TYPE_CHECKING:
     from labcloud.apply.clusters import Clusters, Terms
@@ -66,7 +66,7 @@ def create_command(
 
     requests = [
         CreateRequest(
-            ref=ClusterRef.parse(name or profile, tenant_name(tenant)),
+            ref=ClusterRef(tenant_name(tenant), _name(name, profile)),
             profile=profile,
             provider=provider,
             workers=workers,
@@ -81,6 +81,19 @@ def create_command(
         _dry_run(requests, output)
     else:
         _create(requests, Terms(timeout, wait=not no_wait), output)
+
+
+def _name(name: str | None, profile: str) -> str:
+    """The cluster's name: what was said, or the profile's."""
+    if name is not None:
+        return cluster_name(name)
+    try:
+        return cluster_name(profile)
+    except UsageError:
+        from labcloud.profiles import load
+
+        load(profile)  # what cannot name a cluster names no profile either: that is the better sentence
+        raise
 
 
 def _dry_run(requests: Sequence[CreateRequest], output: str) -> None:
