@@ -19,6 +19,7 @@ def draw(cluster: Cluster, profile: Profile, domain: str, leaving: Iterable[Node
         specs={ref: _spec(cluster, profile, ref) for ref in (*cluster.nodes(), *leaving)},
         config=config,
         config_leaving=render(profile, cluster, domain, excluded=excluded) if leaving else config,
+        lists=frozenset(path for path in config if path.rpartition("/")[2] in profile.exclude_files),
     )
 
 

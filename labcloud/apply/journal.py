@@ -28,7 +28,7 @@ _BEGIN: Final = "begin"
 _END: Final = "end"
 # Keys stand in this order in each line, and quotes inside strings are escaped: so this finds the ends of operations, and only them.
 _FRAME: Final = re.compile(rb'"event":"(?:begin|end)","details":')
-_SECRET_KEY: Final = re.compile(r"passw|passphrase|secret|token|credential|private|key(?!tab_|s?_count)", re.IGNORECASE)
+_SECRET_KEY: Final = re.compile(r"passw|passphrase|secret|token|credential|private|key", re.IGNORECASE)
 _SECRET_TEXT: Final = re.compile(r"((?:password|passwd|secret|token|api[_-]?key)\s*[=:]\s*)\S+|(://[^/\s:@]+:)[^/\s@]+(?=@)", re.IGNORECASE)
 _REDACTED: Final = "[redacted]"
 _DIGITS: Final = "0123456789abcdefghjkmnpqrstvwxyz"

@@ -1,7 +1,7 @@
 """What a lab is made of: names, sizes, clusters, nodes. Pure: no I/O, and no knowledge of engines, files or screens."""
 
 from labcloud.model.cluster import MAX_NODES, Cluster, NodeGroup, NodeSpec, Wanted
-from labcloud.model.found import Found, FoundNode, Status, config_digest
+from labcloud.model.found import Found, FoundNode, Status, config_digests
 from labcloud.model.names import ClusterRef, NodeRef, cluster_name, tenant_name
 from labcloud.model.sizes import format_bytes, format_memory, parse_memory
 from labcloud.model.tenant import FIRST_USER_ID, Tenant
@@ -20,7 +20,7 @@ __all__ = [
     "Tenant",
     "Wanted",
     "cluster_name",
-    "config_digest",
+    "config_digests",
     "format_bytes",
     "format_memory",
     "parse_memory",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -42,15 +41,15 @@ class Found:
     """What exists of a lab, a tenant or a cluster.
 
     ``networks`` are tenants' names; ``volumes`` name a node and the volume's number; ``configs`` map a cluster to the
-    `config_digest` of the tree that its nodes see.
+    `config_digests` of the tree that its nodes see.
     """
 
     nodes: tuple[FoundNode, ...] = ()
     networks: frozenset[str] = frozenset()
     volumes: frozenset[tuple[NodeRef, int]] = frozenset()
-    configs: Mapping[ClusterRef, str] = field(default_factory=dict)
+    configs: Mapping[ClusterRef, Mapping[str, str]] = field(default_factory=dict)
 
 
-def config_digest(files: Mapping[str, str]) -> str:
-    """A short hash of a configuration tree ``{"GROUP/relative/path": text}``."""
-    return hashlib.sha256(json.dumps(sorted(files.items())).encode()).hexdigest()[:16]
+def config_digests(files: Mapping[str, str]) -> dict[str, str]:
+    """A short hash of each file of a configuration tree ``{"GROUP/relative/path": text}``."""
+    return {path: hashlib.sha256(text.encode()).hexdigest()[:16] for path, text in files.items()}

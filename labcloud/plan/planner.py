@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeRef, NodeSpec, Status, config_digest
+from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeRef, NodeSpec, Status, config_digests
 from labcloud.plan.steps import (
     Decommission,
     DeleteConfig,
@@ -27,11 +27,13 @@ class Blueprint:
     """A wanted cluster in an engine's terms: a spec for each node that may exist, and its rendered configuration.
 
     ``config_leaving`` is the configuration while surplus nodes are emptied; it equals ``config`` when there are none.
+    ``lists`` are the paths in it of the files that name excluded nodes.
     """
 
     specs: Mapping[NodeRef, NodeSpec]
     config: Mapping[str, str] = field(repr=False)
     config_leaving: Mapping[str, str] = field(repr=False)
+    lists: frozenset[str] = frozenset()
 
 
 def surplus(wanted: Cluster, found: Found) -> tuple[FoundNode, ...]:
@@ -45,26 +47,35 @@ def converge(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
 
     Surplus nodes are emptied before they go, so each must run once more if it does not.
     """
-    leaving = surplus(wanted, found)
+    leaving = tuple(node.ref for node in surplus(wanted, found))
     exists = {node.ref: node for node in found.nodes}
     network = () if wanted.ref.tenant in found.networks else (EnsureNetwork(wanted.ref.tenant),)
-    nodes = (*wanted.nodes(), *(node.ref for node in leaving))
-    ensured = tuple(step for ref in nodes if (step := _ensure_node(blueprint.specs[ref], exists.get(ref))))
-    digest = found.configs.get(wanted.ref)
+    ensured = tuple(step for ref in (*wanted.nodes(), *leaving) if (step := _ensure_node(blueprint.specs[ref], exists.get(ref))))
+    changed = _changed(blueprint.config_leaving, found.configs.get(wanted.ref, {}))
+    config = (PutConfig(wanted.ref, blueprint.config_leaving, tuple(ref.name for ref in leaving)),) if changed else ()
+    # A daemon reads the lists when it starts; one that runs has to be told.
+    running = any(node.status is Status.RUNNING for node in found.nodes)
+    refresh = (RefreshNodes(wanted.ref),) if leaving or (running and changed & blueprint.lists) else ()
+    return Plan.of((*network, *config), ensured, refresh, *_departure(wanted, found, blueprint, leaving))
+
+
+def _departure(wanted: Cluster, found: Found, blueprint: Blueprint, leaving: tuple[NodeRef, ...]) -> Iterator[tuple[Step, ...]]:
+    """The stages in which surplus nodes go, and their volumes, with what an earlier, killed run left of such."""
+    declared = set(wanted.nodes())
+    orphans = tuple(DeleteVolume(ref, number) for ref, number in sorted(found.volumes) if ref not in declared)
     if not leaving:
-        config = _put_config(wanted.ref, blueprint.config, digest)
-        lists_changed = bool(config) and any(node.status is Status.RUNNING for node in found.nodes)
-        return Plan.of((*network, *config), ensured, _refresh(wanted.ref) if lists_changed else (), _orphans(wanted, found))
-    refs = tuple(node.ref for node in leaving)
-    return Plan.of(
-        (*network, *_put_config(wanted.ref, blueprint.config_leaving, digest, leaving=refs)),
-        ensured,
-        _refresh(wanted.ref),
-        (Decommission(wanted.ref, refs),),
-        tuple(DeleteNode(ref) for ref in refs),
-        (*_orphans(wanted, found), PutConfig(wanted.ref, blueprint.config)),
-        _refresh(wanted.ref),
-    )
+        yield orphans
+        return
+    yield (Decommission(wanted.ref, leaving),)
+    yield tuple(DeleteNode(ref) for ref in leaving)
+    yield (*orphans, PutConfig(wanted.ref, blueprint.config))
+    yield (RefreshNodes(wanted.ref),)
+
+
+def _changed(files: Mapping[str, str], digests: Mapping[str, str]) -> set[str]:
+    """The paths that differ between wanted ``files`` and the found ``digests``."""
+    wanted = config_digests(files)
+    return {path for path in wanted.keys() | digests.keys() if wanted.get(path) != digests.get(path)}
 
 
 def _ensure_node(spec: NodeSpec, found: FoundNode | None) -> EnsureNode | None:
@@ -73,22 +84,6 @@ def _ensure_node(spec: NodeSpec, found: FoundNode | None) -> EnsureNode | None:
     if found.digest != spec.digest:
         return EnsureNode(spec, "drifted")
     return None if found.status is Status.RUNNING else EnsureNode(spec, "stopped")
-
-
-def _put_config(cluster: ClusterRef, files: Mapping[str, str], digest: str | None, leaving: Iterable[NodeRef] = ()) -> tuple[Step, ...]:
-    if digest == config_digest(files):
-        return ()
-    return (PutConfig(cluster, files, tuple(ref.name for ref in leaving)),)
-
-
-def _refresh(cluster: ClusterRef) -> tuple[Step, ...]:
-    return (RefreshNodes(cluster),)
-
-
-def _orphans(wanted: Cluster, found: Found) -> tuple[Step, ...]:
-    """Volumes whose node is not declared: those of leaving nodes, and what an earlier, killed run left."""
-    declared = set(wanted.nodes())
-    return tuple(DeleteVolume(ref, number) for ref, number in sorted(found.volumes) if ref not in declared)
 
 
 def stop(found: Found) -> Plan:

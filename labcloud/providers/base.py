@@ -16,9 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
 
-from labcloud.model import ClusterRef, Found, NodeRef, NodeSpec, config_digest
+from labcloud.model import ClusterRef, Found, NodeRef, NodeSpec, config_digests
 
-__all__ = ["Command", "Found", "Provider", "Response", "Result", "Sink", "config_digest"]
+__all__ = ["Command", "Found", "Provider", "Response", "Result", "Sink", "config_digests"]
 
 
 class Sink(Protocol):

@@ -11,7 +11,7 @@ import pytest
 
 from labcloud.errors import EngineError, LabError, NotFoundError
 from labcloud.model import ClusterRef, NodeRef, Status
-from labcloud.providers.base import Command, config_digest
+from labcloud.providers.base import Command, config_digests
 from tests.contract.conftest import CONFIG, IMAGE, Bench
 
 pytestmark = pytest.mark.timeout(180)
@@ -35,7 +35,7 @@ def test_a_made_node_is_found_with_its_identity(bench: Bench) -> None:
     assert node.address
     assert found.networks == {bench.tenant}
     assert found.volumes == {(spec.ref, 0)}
-    assert dict(found.configs) == {bench.cluster: config_digest(CONFIG)}
+    assert dict(found.configs) == {bench.cluster: config_digests(CONFIG)}
 
 
 def test_find_gives_what_is_asked_for_and_no_more(bench: Bench) -> None:
@@ -202,7 +202,7 @@ def test_configuration_changes_in_place_and_is_read_only(bench: Bench) -> None:
     assert bench.run("cat", "/etc/labcloud/cluster/conf/site.xml").exit_code == 1
     assert bench.run("tee", "/etc/labcloud/cluster/greeting", stdin=b"mine").exit_code != 0
     assert bench.text("cat", "/etc/labcloud/cluster/greeting") == "good bye"
-    assert dict(bench.provider.find(cluster=bench.cluster).configs) == {bench.cluster: config_digest(changed)}
+    assert dict(bench.provider.find(cluster=bench.cluster).configs) == {bench.cluster: config_digests(changed)}
 
 
 # Names and walls

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from labcloud.errors import ConflictError, EngineError, NotFoundError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec
-from labcloud.providers.base import Command, Found, Provider, Response, Result, Sink, config_digest
+from labcloud.providers.base import Command, Found, Provider, Response, Result, Sink, config_digests
 from labcloud.providers.docker import containers, streams
 from labcloud.providers.docker.engine import Engine, refused
 from labcloud.providers.docker.subnets import free_subnet, host_routes
@@ -64,7 +64,7 @@ class DockerProvider(Provider):
             nodes=tuple(sorted(found, key=lambda node: node.ref)),
             networks=frozenset(tenants),
             volumes=frozenset((containers.ref_of(each["Labels"]), int(each["Labels"][containers.VOLUME])) for each in volumes),
-            configs={ref: config_digest(read_tree(self._config(ref))) for ref in self._configs(tenant, cluster)},
+            configs={ref: config_digests(read_tree(self._config(ref))) for ref in self._configs(tenant, cluster)},
         )
 
     def _configs(self, tenant: str | None, cluster: ClusterRef | None) -> Iterator[ClusterRef]:

@@ -1,7 +1,7 @@
 """What Hadoop's daemons answer by HTTP on simulated nodes: JMX beans and the ResourceManager's REST service, from what exists.
 
 Which daemons a node has is read from its rendered configuration (``GROUP/services/NAME``); where that names none, a group named
-``master`` has the NameNode and the ResourceManager, and every other group DataNodes and NodeManagers. The form of the answers is that
+``master`` has the masters' daemons, and every other group DataNodes and NodeManagers. The form of the answers is that
 of NameNodeMXBean, FSNamesystemMBean, RMNMInfoBeans and the ResourceManager REST API's documentation.
 """
 
@@ -20,8 +20,11 @@ from labcloud.providers.simulated.world import ClusterState, LabState, Machine
 
 _MIB: Final = 1024 * 1024
 _DATA_PORT: Final = 9866
-_MASTER_SERVICES: Final = frozenset({"namenode", "resourcemanager"})
+_MASTER_SERVICES: Final = frozenset({"namenode", "secondarynamenode", "resourcemanager", "historyserver"})
 _WORKER_SERVICES: Final = frozenset({"datanode", "nodemanager"})
+
+
+_Make = Callable[["Asked"], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,9 @@ def answer(asked: Asked) -> Response | None:
         return webhdfs.datanode(asked.method, asked.path, asked.query, asked.body, hdfs(asked.cluster)) if "datanode" in services else None
     if asked.path == "/jmx" and services:
         return _json({"beans": list(_beans(asked, services))})
-    if asked.path.startswith("/ws/v1/cluster") and "resourcemanager" in services:
-        pages: dict[str, Callable[[Asked], dict[str, Any]]] = {"/ws/v1/cluster/nodes": _rm_nodes, "/ws/v1/cluster/metrics": _rm_metrics}
-        page = pages.get(asked.path)
-        return _json(page(asked)) if page else Response(404, b"", {})
+    service, page = _PAGES.get(asked.path, ("", None))
+    if page and service in services:
+        return _json(page(asked))
     return Response(404, b"", {}) if services else None
 
 
@@ -200,10 +202,24 @@ def _rm_metrics(asked: Asked) -> dict[str, Any]:
     }  # fmt: skip
 
 
-_BEANS: Final[dict[str, tuple[str, Callable[[Asked], dict[str, Any]]]]] = {
+def _said(facts: dict[str, Any]) -> _Make:
+    return lambda asked: facts  # noqa: ARG005  # the same whoever asks
+
+
+_BEANS: Final[dict[str, tuple[str, _Make]]] = {
     "Hadoop:service=NameNode,name=NameNodeInfo": ("namenode", _namenode_info),
+    "Hadoop:service=NameNode,name=NameNodeStatus": ("namenode", _said({"NNRole": "NameNode", "State": "active", "SecurityEnabled": False})),
     "Hadoop:service=NameNode,name=FSNamesystemState": ("namenode", _fs_state),
+    "Hadoop:service=SecondaryNameNode,name=SecondaryNameNodeInfo": ("secondarynamenode", _said({"CheckpointPeriod": 3600})),
+    "Hadoop:service=DataNode,name=DataNodeInfo": ("datanode", _said({"DatanodeHostname": "", "VolumeInfo": "{}"})),
     "Hadoop:service=ResourceManager,name=RMNMInfo": ("resourcemanager", _rm_info),
+}
+_PAGES: Final[dict[str, tuple[str, _Make]]] = {
+    "/ws/v1/cluster/nodes": ("resourcemanager", _rm_nodes),
+    "/ws/v1/cluster/metrics": ("resourcemanager", _rm_metrics),
+    "/ws/v1/cluster/info": ("resourcemanager", _said({"clusterInfo": {"id": 1, "startedOn": 1, "state": "STARTED", "haState": "ACTIVE"}})),
+    "/ws/v1/history/info": ("historyserver", _said({"historyInfo": {"startedOn": 1}})),
+    "/ws/v1/node/info": ("nodemanager", _said({"nodeInfo": {"healthReport": "", "nodeHealthy": True}})),
 }
 
 

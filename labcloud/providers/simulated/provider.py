@@ -10,7 +10,7 @@ from typing import Final
 
 from labcloud.errors import ConflictError, EngineError, NotFoundError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, Status
-from labcloud.providers.base import Command, Found, Provider, Response, Result, Sink, config_digest
+from labcloud.providers.base import Command, Found, Provider, Response, Result, Sink, config_digests
 from labcloud.providers.simulated import daemons, shell, state
 from labcloud.providers.simulated.faults import Faults
 from labcloud.providers.simulated.world import File, LabState, Machine, World, locate
@@ -69,7 +69,7 @@ class SimulatedProvider(Provider):
                 nodes=tuple(each.nodes[ref].found() for _, each in states for ref in sorted(each.nodes)),
                 networks=frozenset(name for name in lab.networks if owner in (None, name)),
                 volumes=frozenset(volume for _, each in states for volume in each.volumes),
-                configs={ref: config_digest(each.config) for ref, each in states if each.config is not None},
+                configs={ref: config_digests(each.config) for ref, each in states if each.config is not None},
             )
 
     def domain(self, tenant: str) -> str:  # noqa: ARG002  # one domain serves all tenants here
