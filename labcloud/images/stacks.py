@@ -1,0 +1,137 @@
+"""Stack images: a profile's distribution, laid out as Apache's tarball is, with all that spares a node's start its work.
+
+Knows profiles only by their attributes; which jars there are is in the profile's lock.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from labcloud.images import locks, maven, placement, tree
+from labcloud.images.download import Wanted, sha256_of
+from labcloud.images.model import LockedFile
+from labcloud.images.recipes import Dockerfile, Recipe, Tools, digest_of
+
+if TYPE_CHECKING:
+    from labcloud.images.declarations import Declarations
+    from labcloud.profiles import Profile
+
+HOME: Final = "/opt/stacks/hadoop"
+_BUILD: Final = "/usr/lib/labcloud/build"
+_LOCK: Final = "lock.yaml"
+
+
+class StackRecipe(Recipe):
+    """A profile's image on its Java's."""
+
+    def __init__(self, profile: Profile, parent: Recipe, declarations: Declarations) -> None:
+        self.name, self.parent = profile.image_name, parent
+        self.version, self.java = profile.version, str(profile.java)
+        self._profile, self._declarations, self._rules = profile, declarations, declarations.stack
+        self._files = locks.read_stack_lock(profile.folders[0] / _LOCK)
+
+    @property
+    def digest(self) -> str:
+        assert self.parent is not None  # noqa: S101
+        folder = self._declarations.folder
+        mine = [tree.digest_of_folder(folder / each) for each in (self._rules.files, self._rules.build)]
+        locked = [vars(file) for file in self._files]
+        return digest_of(self._declarations.text("stack"), *mine, locked, self._tables(), self._profile.stack, self.parent.digest)
+
+    def _tables(self) -> dict[str, str]:
+        profile = self._profile
+        rows = [
+            "\t".join((command, sub, each.class_name, each.options or "-", each.help or "-"))
+            for command, subcommands in profile.commands.items()
+            for sub, each in subcommands.items()
+        ]
+        daemons = [f"{service.name}\t{service.user}\t{service.class_name}" for service in profile.services.values()]
+        folders = [f"{each.path}\t{each.owner}\t{each.group}\t{each.mode}" for each in profile.filesystem]
+        # What the image's own build runs with: as the cluster's JVMs, so that a class-data archive fits them.
+        build = [f"JVM_OPTIONS={_quoted(profile.jvm_options)}", f"CLASS_DATA={_quoted(profile.class_data)}"]
+        texts = {"commands": rows, "daemons": daemons, "folders": folders, "build.env": build}
+        return {name: "\n".join(lines) + "\n" for name, lines in texts.items()}
+
+    def fetch(self, tools: Tools) -> None:
+        missing = [each for each in self._downloads() if not tools.cache.has(each.sha256)]
+        if missing:
+            total = sum(each.size for each in missing) / 1e6
+            self.say(tools, f"fetching {len(missing)} files, {total:.0f} MB")
+            tools.cache.get_all(missing)
+
+    def _downloads(self) -> list[Wanted]:
+        return [Wanted(file.url or f"{maven.mirror()}/{file.path}", file.sha256, file.size) for file in self._files if not file.file]
+
+    def build(self, tools: Tools) -> None:
+        assert self.parent is not None  # noqa: S101
+        self.fetch(tools)
+        self.layer(tools).write(tools.work / "layer.tar")
+        dockerfile = Dockerfile(self.parent.reference, self.labels(), ["layer.tar"], runs=[[f"{_BUILD}/prepare"]])
+        Path(tools.work, "Dockerfile").write_text(dockerfile.text(), encoding="utf-8")
+        self.say(tools, "laying out the distribution, formatting its file system, archiving its classes")
+        tools.store.build(tools.work, self.reference, lambda line: self.say(tools, line))
+
+    def layer(self, tools: Tools) -> tree.Tree:
+        """The distribution, without what only running it can make."""
+        layer = tree.Tree(self._declarations.epoch)
+        home = f"/opt/stacks/{self._profile.stack}"
+        if self._profile.stack != "hadoop":
+            layer.add_link(HOME, self._profile.stack)
+        for file in self._files:
+            self._add_file(layer, home, file, tools)
+        layer.add_folder(self._declarations.folder / self._rules.files, home)
+        for name, text in self._tables().items():
+            layer.add_file(f"{_BUILD if name != 'commands' else home + '/libexec'}/{name}", text.encode())
+        layer.add_file(f"{home}/libexec/classpath", (placement.class_path(HOME, self._files, self._rules) + "\n").encode())
+        layer.add_link(f"{home}/etc/hadoop", "/etc/hadoop/conf")
+        layer.add_folder(self._declarations.folder / self._rules.build, _BUILD)
+        return layer
+
+    def _add_file(self, layer: tree.Tree, home: str, file: LockedFile, tools: Tools) -> None:
+        source = self._profile.folders[0] / file.file if file.file else tools.cache.path(file.sha256)
+        if placement.holds_web_pages(file.name, self._rules):
+            name = placement.web_pages_jar(file.name)
+            pages = tools.work / name
+            extract_web_pages(source, pages)
+            layer.add_file(f"{home}/{file.to}/{name}", pages)
+        else:
+            layer.add_file(f"{home}/{file.to}/{file.name}", source)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def extract_web_pages(jar: Path, target: Path) -> None:
+    """Write a jar of the web pages alone. Folders are entries of it, as HttpServer2 asks the class loader for them."""
+    with zipfile.ZipFile(jar) as source, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as out:
+        for name in sorted(name for name in source.namelist() if name.startswith("webapps/")):
+            info = zipfile.ZipInfo(name, date_time=(2025, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = (0o40755 if name.endswith("/") else 0o100644) << 16
+            out.writestr(info, source.read(name))
+
+
+def lock_stack(profile: Profile, declarations: Declarations, scratch: Path) -> tuple[Sequence[LockedFile], list[str]]:
+    """Resolve the profile's artifacts. Return what to lock, and the optional artifacts that the repository does not have."""
+    rules, left_out, wanted = declarations.stack, [], []
+    explicit: dict[str, str] = {}
+    for artifact in profile.artifacts:
+        if not artifact.maven:
+            continue
+        coordinates = maven.Coordinates.parse(artifact.maven)
+        if artifact.optional and not maven.available(coordinates):
+            left_out.append(artifact.maven)
+            continue
+        wanted.append((coordinates, artifact.transitive))
+        explicit[coordinates.path] = artifact.to
+    files = []
+    for path in maven.resolve(wanted, scratch):
+        relative = path.relative_to(scratch).as_posix()
+        to = explicit.get(relative) or placement.folder_of(path.name, rules)
+        if to:
+            files.append(LockedFile(sha256_of(path), path.stat().st_size, to, path=relative))
+    return files, left_out

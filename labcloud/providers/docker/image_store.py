@@ -1,0 +1,143 @@
+"""Docker as the holder of images: what `labcloud.images.store.ImageStore` asks for. Knows no kind of image.
+
+The builder that every Engine has is used, with the context as a tar file: no program of Docker's need be installed.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from labcloud.errors import EngineError, NotFoundError
+from labcloud.images.model import LABEL_NAME, Layer, StoredImage
+from labcloud.images.store import Say
+from labcloud.providers.docker.engine import Engine
+
+_FILTER: Final = {"label": [LABEL_NAME]}
+_STEP: Final = "Step "
+
+
+class DockerImageStore:
+    """Images of one Docker Engine. Building takes minutes, so the engine's time limit should allow for that."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def images(self, *, layers: bool = False) -> Sequence[StoredImage]:
+        with self._engine.api("list the images") as api:
+            answers = api.images(filters=_FILTER)
+            used = {each["ImageID"] for each in api.containers(all=True)}
+            return [
+                StoredImage(
+                    id=each["Id"],
+                    tags=tuple(each.get("RepoTags") or ()),
+                    labels=each.get("Labels") or {},
+                    layers=_layers(api, each["Id"]) if layers else (),
+                    in_use=each["Id"] in used,
+                )
+                for each in answers
+            ]
+
+    def import_tar(self, archive: Path, tag: str, labels: Mapping[str, str]) -> None:
+        repository, _, version = tag.rpartition(":")
+        changes = [f'LABEL {key}="{value}"' for key, value in sorted(labels.items())]
+        with self._engine.api(f"import the image {tag}") as api:
+            answer = api.import_image_from_file(str(archive), repository=repository, tag=version, changes=changes)
+        if '"error"' in str(answer):
+            raise EngineError(f"could not import the image {tag}", details=str(answer), resolution="look at Docker's own log")
+
+    def build(self, context: Path, tag: str, say: Say) -> None:
+        self._build(context, tag, say, network="none")
+
+    def build_online(self, context: Path, tag: str, say: Say) -> None:
+        self._build(context, tag, say, network="default")
+
+    def _build(self, context: Path, tag: str, say: Say, *, network: str) -> None:
+        with tempfile.TemporaryFile(dir=context.parent) as packed:
+            with tarfile.open(fileobj=packed, mode="w") as archive:
+                for path in sorted(context.iterdir()):
+                    if path.is_file():
+                        archive.add(path, path.name)
+            packed.seek(0)
+            with self._engine.api(f"build the image {tag}") as api:
+                options = {"rm": True, "forcerm": True, "decode": True, "network_mode": network, "timeout": 1800}
+                _follow(api.build(fileobj=packed, custom_context=True, tag=tag, **options), tag, say)
+
+    def tag(self, image: str, tag: str) -> None:
+        repository, _, version = tag.rpartition(":")
+        with self._engine.api(f"tag the image {tag}") as api:
+            api.tag(image, repository, version, force=True)
+
+    def remove(self, image: str) -> None:
+        with suppress(NotFoundError), self._engine.api(f"remove the image {image}") as api:
+            api.remove_image(image)
+
+    @contextmanager
+    def sandbox(self, image: str) -> Iterator[_Sandbox]:
+        with self._container(image, None) as identity:
+            with self._engine.api(f"start a container of {image}") as api:
+                api.start(identity)
+            yield _Sandbox(self._engine, identity)
+
+    def output(self, image: str, argv: Sequence[str]) -> bytes:
+        with self._container(image, argv) as identity, self._engine.api(f"run {argv[0]} in {image}") as api:
+            api.start(identity)
+            status = api.wait(identity)["StatusCode"]
+            if status:
+                said = api.logs(identity, stdout=True, stderr=True).decode(errors="replace")
+                raise EngineError(f"{argv[0]} failed in {image}", details=said[-2000:], resolution="build the image again")
+            return bytes(api.logs(identity, stdout=True, stderr=False))
+
+    @contextmanager
+    def _container(self, image: str, argv: Sequence[str] | None) -> Iterator[str]:
+        with self._engine.api(f"make a container of {image}") as api:
+            host = api.create_host_config(network_mode="none")
+            entry = {"entrypoint": list(argv)} if argv else {}
+            identity = api.create_container(image, host_config=host, **entry)["Id"]
+        try:
+            yield identity
+        finally:
+            with suppress(NotFoundError), self._engine.api("remove a throw-away container") as api:
+                api.remove_container(identity, force=True, v=True)
+
+
+class _Sandbox:
+    """A running container of `DockerImageStore.sandbox`."""
+
+    def __init__(self, engine: Engine, identity: str) -> None:
+        self._engine = engine
+        self._identity = identity
+
+    def run(self, argv: Sequence[str], *, user: str = "root") -> tuple[int, str]:
+        with self._engine.api(f"run {argv[0]} in a throw-away container") as api:
+            execution = api.exec_create(self._identity, list(argv), user=user)["Id"]
+            said = api.exec_start(execution)
+            return int(api.exec_inspect(execution)["ExitCode"]), bytes(said).decode(errors="replace")
+
+
+def _layers(api: Any, image: str) -> tuple[Layer, ...]:
+    """Layers with their sizes: the history gives sizes, newest first, with steps that made no layer among them."""
+    identities = api.inspect_image(image)["RootFS"]["Layers"]
+    sizes = [each["Size"] for each in reversed(api.history(image)) if each["Size"] or _made_layer(each["CreatedBy"])]
+    if len(sizes) != len(identities):
+        sizes = [each for each in sizes if each]
+    sizes += [0] * (len(identities) - len(sizes))
+    return tuple(Layer(identity, size) for identity, size in zip(identities, sizes, strict=False))
+
+
+def _made_layer(instruction: str) -> bool:
+    return "#(nop)" not in instruction or " ADD " in instruction or " COPY " in instruction
+
+
+def _follow(answers: Any, tag: str, say: Say) -> None:
+    for answer in answers:
+        if "error" in answer:
+            details = str(answer.get("errorDetail", {}).get("message", answer["error"]))
+            raise EngineError(f"could not build the image {tag}", details=details, resolution="read what its steps said, then run the same command again")
+        line = str(answer.get("stream", "")).strip()
+        if line and not line.startswith((_STEP, "--->", "Removing intermediate", "Successfully")):
+            say(line)
