@@ -17,7 +17,7 @@ from labcloud.profiles import Profile
 from labcloud.providers.base import Command, Provider
 from labcloud.services.hadoop import IN_SERVICE, Hadoop
 
-_LOG_LINES = "15"
+_LOG_LINES = "4"
 
 
 class Readiness:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from labcloud.errors import ConflictError, EngineError, NotFoundError
-from labcloud.model import ClusterRef, NodeRef, NodeSpec
+from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, Status
 from labcloud.providers.base import Command, Found, Provider, Response, Result, Sink, config_digests
 from labcloud.providers.docker import containers, streams
 from labcloud.providers.docker.engine import Engine, refused
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _SUBNET_TRIES: Final = 8
+_ADDRESS_SECONDS: Final = 1.0
 
 
 class DockerProvider(Provider):
@@ -44,7 +45,7 @@ class DockerProvider(Provider):
         self._rendered = home / "rendered"
         self._lab = lab_id
         self._engine = engine or Engine(os.environ.get("DOCKER_HOST"))
-        self._addresses: dict[NodeRef, str] = {}
+        self._addresses: dict[NodeRef, tuple[str, float]] = {}
         self._network_lock = threading.Lock()
 
     def close(self) -> None:
@@ -56,16 +57,18 @@ class DockerProvider(Provider):
         nodes = containers.filters(self._lab, tenant=tenant, cluster=cluster)
         networks = containers.filters(self._lab, tenant=cluster.tenant if cluster else tenant)
         with self._engine.api("ask Docker what exists") as api:
-            found = tuple(containers.found_node(each) for each in api.containers(all=True, filters=nodes))
+            found = self._nodes(api, nodes)
             volumes = api.volumes(filters=nodes).get("Volumes") or []
             tenants = [each["Labels"][containers.TENANT] for each in api.networks(filters=networks)]
-        self._addresses.update({node.ref: node.address for node in found})
         return Found(
             nodes=tuple(sorted(found, key=lambda node: node.ref)),
             networks=frozenset(tenants),
             volumes=frozenset((containers.ref_of(each["Labels"]), int(each["Labels"][containers.VOLUME])) for each in volumes),
             configs={ref: config_digests(read_tree(self._config(ref))) for ref in self._configs(tenant, cluster)},
         )
+
+    def _nodes(self, api: APIClient, filters: dict[str, list[str]]) -> list[FoundNode]:
+        return [containers.found_node(each) for each in api.containers(all=True, filters=filters)]
 
     def _configs(self, tenant: str | None, cluster: ClusterRef | None) -> Iterator[ClusterRef]:
         pattern = f"{cluster.tenant}/{cluster.name}" if cluster else f"{tenant or '*'}/*"
@@ -146,18 +149,21 @@ class DockerProvider(Provider):
             except APIError as exc:
                 if not refused(exc, 409):
                     raise
-                self._replace_if_drifted(api, spec, body)
+                self._replace_if_unfit(api, spec, body)
             api.start(name)
+        self._addresses.pop(spec.ref, None)
 
-    def _replace_if_drifted(self, api: APIClient, spec: NodeSpec, body: Mapping[str, Any]) -> None:
+    def _replace_if_unfit(self, api: APIClient, spec: NodeSpec, body: Mapping[str, Any]) -> None:
         name = spec.ref.qualified
-        labels = api.inspect_container(name)["Config"]["Labels"] or {}
+        there = api.inspect_container(name)
+        labels = there["Config"]["Labels"] or {}
         if labels.get(containers.LAB) != self._lab:
             raise ConflictError(
                 f"a container named {name} exists already, and is not this lab's",
                 resolution="choose another cluster name, or remove that container",
             )
-        if labels.get(containers.DIGEST) != spec.digest:
+        # One that never started may have been refused for what has been mended since: it holds nothing, so it is made anew.
+        if labels.get(containers.DIGEST) != spec.digest or there["State"]["Status"] == "created":
             self.stop_node(spec.ref)
             api.remove_container(name, force=True)
             api.create_container_from_config(body, name)
@@ -197,15 +203,19 @@ class DockerProvider(Provider):
         except ConnectionRefusedError as exc:
             raise EngineError(f"nothing listens on port {port} of {ref}") from exc
         except (OSError, http.client.HTTPException) as exc:
-            self._addresses.pop(ref, None)  # a node that was started again has another address
             raise EngineError(f"port {port} of {ref} does not answer", details=str(exc)) from exc
         finally:
             connection.close()
 
     def _address(self, ref: NodeRef) -> str:
-        if not self._addresses.get(ref):
-            self.find(cluster=ref.cluster)
-        address = self._addresses.get(ref)
+        """The node's address, not older than a moment: a node that is started again may have another."""
+        address, known_until = self._addresses.get(ref, ("", 0.0))
+        if time.monotonic() > known_until:
+            with self._engine.api(f"look for {ref}") as api:
+                nodes = self._nodes(api, containers.filters(self._lab, cluster=ref.cluster))
+            until = time.monotonic() + _ADDRESS_SECONDS
+            self._addresses.update({node.ref: (node.address, until) for node in nodes if node.status is Status.RUNNING})
+            address, _ = self._addresses.get(ref, ("", 0.0))
         if not address:
             raise EngineError(f"the node {ref} does not run")
         return address

@@ -1,0 +1,141 @@
+"""image build, list, verify, prune, lock: what nodes are made of."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from labcloud.cli.output import emit, note, output_option, print_table
+from labcloud.errors import ConfiguringError
+from labcloud.lab import home
+from labcloud.model import format_bytes
+
+if TYPE_CHECKING:
+    from labcloud.images.room import Images
+    from labcloud.images.model import Event
+
+
+@click.group("image")
+def image_command() -> None:
+    """What nodes are made of: a small Debian base, a Java and a Hadoop stack, each a layer on the one before."""
+
+
+@contextmanager
+def _images() -> Iterator[Images]:
+    from labcloud.images.room import Images
+    from labcloud.providers.docker.engine import Engine
+    from labcloud.providers.docker.image_store import DockerImageStore
+
+    engine = Engine(os.environ.get("DOCKER_HOST"))
+    cache = os.environ.get("LABCLOUD_CACHE")
+    try:
+        yield Images(DockerImageStore(engine), Path(cache) if cache else home() / "cache")
+    finally:
+        engine.close()
+
+
+class _Teller:
+    """One line an event on standard error, with the time since the start."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        from labcloud.images.model import Level
+
+        text = f"{time.monotonic() - self._began:6.1f}s {event.image + ': ' if event.image else ''}{event.message}"
+        note(click.style(text, fg="yellow") if event.level is Level.WARNING else text)
+
+
+@image_command.command("build")
+@click.argument("names", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="All images.")
+@output_option
+def build_images(names: tuple[str, ...], every: bool, output: str) -> None:
+    """Build images and what they stand on. What has not changed is not built again; a broken-off build goes on."""
+    if not names and not every:
+        raise click.UsageError("name an image, or say --all")
+    with _images() as images:
+        built = images.build(images.names() if every else names, _Teller())
+
+    def table() -> None:
+        rows = [(each.name, each.reference, f"{each.seconds:.1f} s" if each.made else "there already") for each in built]
+        print_table(("IMAGE", "REFERENCE", "BUILT"), rows, right=(2,))
+
+    emit(built, output, table)
+
+
+@image_command.command("list")
+@output_option
+def list_images(output: str) -> None:
+    """Built images: what each adds to the one it stands on, and what it shares with others."""
+    with _images() as images:
+        found = images.list_images()
+
+    def table() -> None:
+        if not found.images:
+            note("no images; build one: labcloud image build hadoop-2.7")
+            return
+        rows = [
+            (
+                each.name,
+                each.version,
+                each.java,
+                each.parent,
+                format_bytes(each.own),
+                format_bytes(each.shared),
+                _state(each.current, each.in_use),
+            )
+            for each in found.images
+        ]
+        print_table(("IMAGE", "VERSION", "JAVA", "STANDS ON", "OWN", "SHARED", "STATE"), rows, right=(4, 5))
+        click.echo(f"\nall together {format_bytes(found.total)}")
+
+    emit(found, output, table)
+
+
+def _state(current: bool, in_use: bool) -> str:
+    return ", ".join(filter(None, ("current" if current else "old", "in use" if in_use else "")))
+
+
+@image_command.command("verify")
+@click.argument("names", nargs=-1, required=True)
+@output_option
+def verify_images(names: tuple[str, ...], output: str) -> None:
+    """Start images and look at them: Java, Hadoop's version, users, supervisor."""
+    with _images() as images:
+        results = [images.verify(name, _Teller()) for name in names]
+
+    def table() -> None:
+        rows = [(result.name, check.id, "pass" if check.ok else "fail", check.summary) for result in results for check in result.checks]
+        print_table(("IMAGE", "CHECK", "RESULT", "WHAT WAS SEEN"), rows)
+
+    emit(results, output, table)
+    bad = [result.name for result in results if not result.ok]
+    if bad:
+        raise ConfiguringError(f"{', '.join(bad)} did not pass", resolution="build it again: labcloud image build " + " ".join(bad))
+
+
+@image_command.command("prune")
+@output_option
+def prune_images(output: str) -> None:
+    """Remove images that no profile names any more and no container uses."""
+    with _images() as images:
+        pruned = images.prune(_Teller())
+    emit(pruned, output, lambda: click.echo(f"{len(pruned.removed)} images removed, {format_bytes(pruned.freed)} given back"))
+
+
+@image_command.command("lock")
+@click.argument("names", nargs=-1, required=True)
+def lock_images(names: tuple[str, ...]) -> None:
+    """Resolve NAMES anew (a stack by Maven, a Java by Debian's index) and write what was found into their lock files."""
+    with _images() as images:
+        paths = images.lock(names, _Teller())
+    for path in paths:
+        click.echo(path)
