@@ -11,16 +11,19 @@ from labcloud.errors import EngineError, LabError, NotFoundError
 from labcloud.lab import Lab
 from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeRef, Status, Wanted
 from labcloud.profiles import Profile, load
-from labcloud.providers.base import Provider
+from labcloud.providers.base import Command, Provider
 from labcloud.services.hadoop import IN_SERVICE, Hadoop
 
 _THREADS: Final = 16
 RUNNING: Final = "running"
+STARTING: Final = "starting"
+_START_SECONDS: Final = 60
 
 
 @dataclass(frozen=True)
 class ServiceView:
-    """``status`` is ``running``, ``silent`` (nothing answers), ``stopped``, or what the service's master calls it."""
+    """``status``: ``running``; ``starting`` or ``silent`` if nothing answers; ``down``; ``stopped`` with its node; or what the
+    service's master calls it, as ``decommissioned``."""
 
     name: str
     status: str
@@ -145,7 +148,8 @@ def _status(wanted: Cluster, nodes: tuple[NodeView, ...]) -> str:
         return "missing"
     if wanted.state is Wanted.STOPPED and not any(node.status == RUNNING for node in nodes):
         return "stopped"
-    good = all(node.status == RUNNING and all(service.status == RUNNING for service in node.services) for node in nodes)
+    states = {service.status for node in nodes for service in node.services}
+    good = all(node.status == RUNNING for node in nodes) and states <= {RUNNING, STARTING}
     return "ready" if good else "degraded"
 
 
@@ -207,5 +211,14 @@ def _answers(provider: Provider, profile: Profile, node: FoundNode, name: str) -
     try:
         answer = provider.request(node.ref, service.ports[service.probe.port], service.probe.path, timeout=3)
     except EngineError:
-        return "silent"
+        return _supervised(provider, node.ref, name)
     return RUNNING if answer.status < 400 else f"answers {answer.status}"
+
+
+def _supervised(provider: Provider, node: NodeRef, name: str) -> str:
+    """Why a service does not answer, by its supervisor: it started a moment ago, it hangs, or it is kept down."""
+    result = provider.execute(node, Command(("s6-svstat", "-o", "up,updownfor", f"/run/service/{name}")))
+    up, _, seconds = result.stdout.decode(errors="replace").strip().partition(" ")
+    if result.exit_code or up != "true":
+        return "down"
+    return STARTING if int(seconds or 0) < _START_SECONDS else "silent"

@@ -1,7 +1,8 @@
 """What "ready" means, and waiting for it.
 
-A cluster is ready when HDFS has left safe mode, every declared DataNode and NodeManager is registered and healthy, every other
-service answers, the tenant's user has a home, and a file has been written and read back. Not when containers run.
+A cluster is ready when HDFS has left safe mode, every declared DataNode and NodeManager is registered and healthy, the tenant's
+user has a home, and a file has been written and read back. Not when containers run. The SecondaryNameNode and the history
+server may still be starting (the latter sleeps for ten seconds in Hadoop 2): nothing that a tenant does first needs them.
 """
 
 from __future__ import annotations
@@ -28,14 +29,13 @@ class Readiness:
         self._cluster = cluster
         self._profile = profile
         self._hadoop = Hadoop(provider, cluster, profile)
-        self._answered: set[str] = set()
 
     def wait(self, watch: Watch, deadline: Deadline) -> None:
         """Return when the cluster is ready. Raise DeadlineError, with the log of the service that is missing, if it never is."""
         began = time.monotonic()
         subject = str(self._cluster.ref)
         try:
-            for missing in (self._hdfs, self._yarn, self._others, self._proof):
+            for missing in (self._hdfs, self._yarn, self._proof):
                 wait_until_nothing(missing, subject=subject, watch=watch, deadline=deadline)
         except DeadlineError as exc:
             exc.details = self._why()
@@ -63,19 +63,6 @@ class Readiness:
             return "the ResourceManager is starting"
         absent = self._absent("nodemanager", lambda name: nodes.get(name) == "RUNNING")
         return _lacking("NodeManagers", absent, self._declared("nodemanager")) if absent else ""
-
-    def _others(self) -> str:
-        """Services that register nowhere are ready when they answer."""
-        for name, service in self._profile.services.items():
-            if service.probe is None or name in self._answered:
-                continue
-            for node in self._cluster.nodes(service.group):
-                try:
-                    self._provider.request(node, service.ports[service.probe.port], service.probe.path)
-                except EngineError:
-                    return f"the {name} on {node.name} is starting"
-            self._answered.add(name)
-        return ""
 
     def _proof(self) -> str:
         user = self._cluster.ref.tenant

@@ -70,7 +70,7 @@ class Work:
         (node,) = self.nodes()
         local = Path(jar)
         if jar == EXAMPLES:
-            return self._yarn_jar(node, self._profile.variables["examples_jar"], arguments, stdout, stderr)
+            return self._yarn_jar(node, self._profile.examples_jar, arguments, stdout, stderr)
         if not local.is_file():
             if jar.startswith("/"):
                 return self._yarn_jar(node, jar, arguments, stdout, stderr)

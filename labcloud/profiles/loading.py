@@ -98,8 +98,8 @@ def _dangling(written: Any) -> Iterable[tuple[tuple[str | int, ...], str]]:
             yield (*place, "probe", "port"), f"{name} has no port {service.probe.port!r}"
         for index, each in enumerate(service.after):
             other, _, port = each.partition(".")
-            if other not in written.services or port not in written.services[other].ports:
-                yield (*place, "after", index), f"there is no port {each!r}"
+            if other not in written.services or (port and port not in written.services[other].ports):
+                yield (*place, "after", index), f"there is no service or port {each!r}"
 
 
 def _profile(name: str, written: Any, texts: Mapping[str, str], folders: tuple[Path, ...]) -> Profile:

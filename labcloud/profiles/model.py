@@ -90,7 +90,8 @@ class Probe:
 
 @dataclass(frozen=True)
 class Service:
-    """A daemon. ``after`` names ports (``namenode.rpc``) that must accept connections before it starts."""
+    """A daemon. ``after``: before it starts, ports (``namenode.rpc``) must accept connections, and nodes of services (``namenode``)
+    must be known by name."""
 
     name: str
     title: str
@@ -144,6 +145,15 @@ class Profile:
     def image_name(self) -> str:
         """The name of the image that its nodes are made of."""
         return self.name
+
+    @property
+    def examples_jar(self) -> str:
+        """Where a node has the jar of MapReduce's examples; empty if the profile has none."""
+        for each in self.artifacts:
+            if each.name == "hadoop-mapreduce-examples":
+                _, artifact, version = each.maven.split(":")[:3]
+                return f"{self.variables['hadoop_home']}/{each.to}/{artifact}-{version}.jar"
+        return ""
 
     def services_of(self, group: str) -> Mapping[str, Service]:
         return MappingProxyType({name: each for name, each in self.services.items() if each.group == group})

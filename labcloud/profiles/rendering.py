@@ -155,9 +155,10 @@ class Group:
             "SERVICE_AFTER": " ".join(self._address(each) for each in service.after),
         }
 
-    def _address(self, port: str) -> str:
-        service, _, name = port.partition(".")
-        return f"{self._names['host'][service]}:{self._profile.services[service].ports[name]}"
+    def _address(self, after: str) -> str:
+        service, _, port = after.partition(".")
+        host = str(self._names["host"][service])
+        return f"{host}:{self._profile.services[service].ports[port]}" if port else host
 
     def _fill(self, text: str, *place: str, **more: Any) -> str:
         try:

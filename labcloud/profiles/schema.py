@@ -100,7 +100,7 @@ class Service(_Shape):
     ui: Ui | None = None
     dirs: list[Annotated[str, StringConstraints(pattern=r"^(/|\{\{)")]] = []
     prepare: str = ""
-    after: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+\.[a-z0-9_-]+$")]] = []
+    after: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+(\.[a-z0-9_-]+)?$")]] = []
     probe: Probe | None = None
 
 

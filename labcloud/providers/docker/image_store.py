@@ -137,7 +137,9 @@ def _follow(answers: Any, tag: str, say: Say) -> None:
     for answer in answers:
         if "error" in answer:
             details = str(answer.get("errorDetail", {}).get("message", answer["error"]))
-            raise EngineError(f"could not build the image {tag}", details=details, resolution="read what its steps said, then run the same command again")
+            raise EngineError(
+                f"could not build the image {tag}", details=details, resolution="read what its steps said, then run the same command again"
+            )
         line = str(answer.get("stream", "")).strip()
         if line and not line.startswith((_STEP, "--->", "Removing intermediate", "Successfully")):
             say(line)

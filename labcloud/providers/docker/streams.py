@@ -45,6 +45,7 @@ def _frames(api: APIClient, exec_id: str, stdin: bytes | BinaryIO) -> Iterator[t
         yield from cast(Iterator[tuple[int, bytes]], frames_iter_no_tty(raw))
     finally:
         connection.close()
+        raw.close()
 
 
 def _feed(raw: socket.socket, stdin: bytes | BinaryIO) -> None:
