@@ -17,8 +17,8 @@ from labcloud.lab import home
 from labcloud.model import format_bytes
 
 if TYPE_CHECKING:
-    from labcloud.images.room import Images
     from labcloud.images.model import Event
+    from labcloud.images.room import Images
 
 
 @click.group("image")

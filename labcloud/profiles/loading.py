@@ -99,7 +99,7 @@ def _dangling(written: Any) -> Iterable[tuple[tuple[str | int, ...], str]]:
         for index, each in enumerate(service.after):
             other, _, port = each.partition(".")
             if other not in written.services or (port and port not in written.services[other].ports):
-                yield (*place, "after", index), f"there is no service or port {each!r}"
+                yield (*place, "after", index), f"there is no port {each!r}"
 
 
 def _profile(name: str, written: Any, texts: Mapping[str, str], folders: tuple[Path, ...]) -> Profile:
