@@ -32,7 +32,7 @@ def current_package(suite: str, package: str) -> LockedPackage:
     index = lzma.decompress(download.text(f"{mirror()}/dists/{suite}/main/binary-amd64/Packages.xz")).decode()
     found = [fields for fields in paragraphs(index) if fields.get("Package") == package]
     if not found:
-        raise NotFoundError(f"Debian {suite} has no package {package}", resolution="choose another Java in the profile, or name another suite")
+        raise NotFoundError(f"Debian {suite} has no package {package}", resolution="choose another Java, or name another suite")
     fields = found[-1]
     return LockedPackage(package, fields["Version"], fields["Filename"], fields["SHA256"], int(fields["Size"]))
 
@@ -54,6 +54,6 @@ def unpacked(package: Path) -> Iterator[tarfile.TarFile]:
     except FileNotFoundError as exc:
         raise EngineError("the program dpkg-deb is missing", resolution="install it: apt-get install dpkg") from exc
     except tarfile.TarError as exc:
-        raise EngineError(f"{package} is not a Debian package", details=str(exc), resolution="delete it, then run the same command again") from exc
+        raise EngineError(f"{package} is no Debian package", details=str(exc), resolution="delete it, then run the command again") from exc
     if process.returncode:
         raise EngineError(f"dpkg-deb could not read {package}", resolution="delete the file, then run the same command again")

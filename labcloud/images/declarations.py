@@ -112,7 +112,7 @@ def _read(path: Path) -> Any:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         kind = _KINDS[content.pop("kind")]
     except (yaml.YAMLError, KeyError, AttributeError) as exc:
-        raise ConfigError(f"{path} does not declare an image", details=str(exc), resolution=f"say 'kind:', one of {', '.join(_KINDS)}") from exc
+        raise ConfigError(f"{path} declares no image", details=str(exc), resolution=f"say 'kind:', one of {', '.join(_KINDS)}") from exc
     if "from" in content:
         content["from_image"] = content.pop("from")
     if kind is Base:

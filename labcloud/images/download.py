@@ -24,7 +24,10 @@ from labcloud.errors import EngineError
 _CHUNK: Final = 1 << 18
 _THREADS: Final = 8
 _FOR_GOOD: Final = frozenset({400, 401, 403, 404, 405, 410, 451})
-_GO_AGAIN: Final = "check the network and the mirror (LABCLOUD_DEBIAN_MIRROR, LABCLOUD_MAVEN_MIRROR), then run the same command again: it goes on where it stopped"
+_GO_AGAIN: Final = (
+    "check the network and the mirror (LABCLOUD_DEBIAN_MIRROR, LABCLOUD_MAVEN_MIRROR), then run the same command again: "
+    "it goes on where it stopped"
+)
 
 
 @dataclass(frozen=True)
@@ -199,5 +202,5 @@ def _gone(wanted: Wanted, exc: urllib.error.HTTPError) -> GoneError:
     return GoneError(
         f"could not download {wanted.url}: the server answers {exc.code}",
         details=str(exc),
-        resolution="name a mirror that has it (LABCLOUD_DEBIAN_MIRROR, LABCLOUD_MAVEN_MIRROR), or write the lock again with 'labcloud image lock'",
+        resolution="name a mirror that has it (LABCLOUD_DEBIAN_MIRROR, LABCLOUD_MAVEN_MIRROR), or run 'labcloud image lock'",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ from labcloud.images.declarations import Declarations, Java
 from labcloud.images.download import GoneError, Wanted
 from labcloud.images.keystore import trust_store
 from labcloud.images.model import Level, LockedPackage
-from labcloud.images.recipes import Dockerfile, Recipe, Tools, digest_of
+from labcloud.images.recipes import Dockerfile, Recipe, Tools
 
 HOME: Final = "/opt/java"
 _CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
@@ -32,10 +32,8 @@ class JavaRecipe(Recipe):
         self._arrived: Path | None = None
         self.java, self.version = str(declared.java), self._package.version
 
-    @property
-    def digest(self) -> str:
-        assert self.parent is not None  # noqa: S101
-        return digest_of(self._text, vars(self._package), self.parent.digest)
+    def facts(self) -> Sequence[object]:
+        return [self._text, vars(self._package)]
 
     def fetch(self, tools: Tools) -> None:
         self.say(tools, f"fetching {self._package.package} {self._package.version}")
@@ -43,17 +41,16 @@ class JavaRecipe(Recipe):
             self._arrived = tools.cache.get(_wanted(self._package))
         except GoneError:
             current = debian.current_package(self._declared.suite, self._package.package)
-            message = f"Debian no longer has {self._package.package} {self._package.version}, which the lock names; taking {current.version} instead"
-            self.say(tools, message, Level.WARNING)
+            gone = f"Debian no longer has {self._package.package} {self._package.version}, which the lock names"
+            self.say(tools, f"{gone}; taking {current.version} instead", Level.WARNING)
             self._arrived = tools.cache.get(_wanted(current))
             self.version = current.version
 
     def build(self, tools: Tools) -> None:
-        assert self.parent is not None  # noqa: S101
         if self._arrived is None:
             self.fetch(tools)
         assert self._arrived is not None  # noqa: S101
-        certificates = tools.store.output(self.parent.reference, ["cat", _CERTIFICATES]).decode()
+        certificates = tools.store.output(self.parent_reference, ["cat", _CERTIFICATES]).decode()
         layer = tree.Tree(self._epoch)
         files = runtime_files(self._arrived, self._declared, tools.work / "runtime")
         for path, entry in files.items():
@@ -61,9 +58,9 @@ class JavaRecipe(Recipe):
         layer.add_file(f"{HOME}/lib/security/cacerts", trust_store(certificates, self._epoch))
         layer.write(tools.work / "layer.tar")
         runs = [[f"{HOME}/bin/java", *self._declared.class_archive]] if self._declared.class_archive else []
-        dockerfile = Dockerfile(self.parent.reference, self.labels(), ["layer.tar"], environment={"JAVA_HOME": HOME}, runs=runs)
+        dockerfile = Dockerfile(self.parent_reference, self.labels(), ["layer.tar"], environment={"JAVA_HOME": HOME}, runs=runs)
         _write_context(tools.work, dockerfile)
-        tools.store.build(tools.work, self.reference, lambda line: self.say(tools, line))
+        tools.store.build(tools.work, self.reference)
 
 
 def _write_context(work: Path, dockerfile: Dockerfile) -> None:

@@ -72,9 +72,10 @@ def resolve(wanted: Sequence[tuple[Coordinates, bool]], folder: Path) -> list[Pa
         try:
             done = subprocess.run([*argv, *options], capture_output=True, text=True, check=False)
         except FileNotFoundError as exc:
-            raise EngineError("the program mvn is missing, which only locking needs", resolution="install it: apt-get install maven") from exc
+            raise EngineError("the program mvn is missing; only locking needs it", resolution="apt-get install maven") from exc
     if done.returncode:
-        raise EngineError("Maven could not resolve the artifacts", details=(done.stdout + done.stderr)[-4000:], resolution="correct the profile's artifacts")
+        said = (done.stdout + done.stderr)[-4000:]
+        raise EngineError("Maven could not resolve the artifacts", details=said, resolution="correct the profile's artifacts")
     # The repository layout brings descriptions (.pom) along.
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in (".jar", ".zip", ".gz"))
 

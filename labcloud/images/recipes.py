@@ -7,6 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -35,10 +36,18 @@ class Recipe(ABC):
     version: str = ""
     java: str = ""
 
-    @property
-    @abstractmethod
+    @cached_property
     def digest(self) -> str:
-        """12 hexadecimal digits over declaration, lock, files and the parent's digest."""
+        """12 hexadecimal digits over declaration, lock, files and the parent's digest. Taken once: files may change meanwhile."""
+        return digest_of(*self.facts(), self.parent.digest if self.parent else "")
+
+    @property
+    def parent_reference(self) -> str:
+        return self.parent.reference if self.parent else ""
+
+    @abstractmethod
+    def facts(self) -> Sequence[object]:
+        """All that the image's content depends on, but its parent."""
 
     @property
     def reference(self) -> str:

@@ -76,8 +76,10 @@ class Images:
             try:
                 return [future.result() for future in futures.values()]
             except BaseException:
-                for pending in (*fetches.values(), *futures.values()):
-                    pending.cancel()
+                for name in wanted:
+                    futures[name].cancel()
+                for fetch in fetches.values():
+                    fetch.cancel()
                 raise
 
     def _fetch(self, recipe: Recipe, progress: Progress) -> None:
@@ -173,5 +175,3 @@ def _is_part(image: StoredImage, used: Sequence[StoredImage], needed: set[str]) 
     return all(layer.id in needed for layer in image.layers) and any(
         tuple(each.layers[: len(image.layers)]) == image.layers for each in used
     )
-
-

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from labcloud.images import locks, maven, placement, tree
 from labcloud.images.download import Wanted, sha256_of
 from labcloud.images.model import LockedFile
-from labcloud.images.recipes import Dockerfile, Recipe, Tools, digest_of
+from labcloud.images.recipes import Dockerfile, Recipe, Tools
 
 if TYPE_CHECKING:
     from labcloud.images.declarations import Declarations
@@ -33,13 +33,11 @@ class StackRecipe(Recipe):
         self._profile, self._declarations, self._rules = profile, declarations, declarations.stack
         self._files = locks.read_stack_lock(profile.folders[0] / _LOCK)
 
-    @property
-    def digest(self) -> str:
-        assert self.parent is not None  # noqa: S101
+    def facts(self) -> Sequence[object]:
         folder = self._declarations.folder
         mine = [tree.digest_of_folder(folder / each) for each in (self._rules.files, self._rules.build)]
         locked = [vars(file) for file in self._files]
-        return digest_of(self._declarations.text("stack"), *mine, locked, self._tables(), self._profile.stack, self.parent.digest)
+        return [self._declarations.text("stack"), *mine, locked, self._tables(), self._profile.stack]
 
     def _tables(self) -> dict[str, str]:
         profile = self._profile
@@ -66,13 +64,12 @@ class StackRecipe(Recipe):
         return [Wanted(file.url or f"{maven.mirror()}/{file.path}", file.sha256, file.size) for file in self._files if not file.file]
 
     def build(self, tools: Tools) -> None:
-        assert self.parent is not None  # noqa: S101
         self.fetch(tools)
         self.layer(tools).write(tools.work / "layer.tar")
-        dockerfile = Dockerfile(self.parent.reference, self.labels(), ["layer.tar"], runs=[[f"{_BUILD}/prepare"]])
+        dockerfile = Dockerfile(self.parent_reference, self.labels(), ["layer.tar"], runs=[[f"{_BUILD}/prepare"]])
         Path(tools.work, "Dockerfile").write_text(dockerfile.text(), encoding="utf-8")
         self.say(tools, "laying out the distribution, formatting its file system, archiving its classes")
-        tools.store.build(tools.work, self.reference, lambda line: self.say(tools, line))
+        tools.store.build(tools.work, self.reference)
 
     def layer(self, tools: Tools) -> tree.Tree:
         """The distribution, without what only running it can make."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
 from labcloud.images.model import StoredImage
-
-Say = Callable[[str], None]
 
 
 class Sandbox(Protocol):
@@ -31,11 +29,12 @@ class ImageStore(Protocol):
         """Make an image of one layer, tagged ``tag``, from a root file system."""
         ...
 
-    def build(self, context: Path, tag: str, say: Say) -> None:
-        """Build the folder ``context`` (a Dockerfile and what it adds), without a network. ``say`` gets what the steps print."""
+    def build(self, context: Path, tag: str) -> None:
+        """Build the folder ``context`` (a Dockerfile and what it adds), without a network. What its steps
+        print is in ``details`` of the EngineError if one fails."""
         ...
 
-    def build_online(self, context: Path, tag: str, say: Say) -> None:
+    def build_online(self, context: Path, tag: str) -> None:
         """As `build`, with a network: for a declaration that installs packages in a hub's image."""
         ...
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from labcloud.errors import EngineError
 from labcloud.images import debian, download, tree
 from labcloud.images.declarations import Base, Declarations, System
-from labcloud.images.recipes import Dockerfile, Recipe, Tools, digest_of
+from labcloud.images.recipes import Dockerfile, Recipe, Tools
 
 _MANIFEST: Final = "/usr/share/labcloud/packages"
+_LEFTOVERS: Final = "var/lib/apt/lists/* var/cache/apt/*.bin var/log/* etc/hostname etc/resolv.conf"
 _AGAIN: Final = "read what it said above, correct it, then run the same command again"
 
 
@@ -26,9 +27,8 @@ class SystemRecipe(Recipe):
         self._text = declarations.text(name)
         self.version = declared.from_image or declared.suites[0]
 
-    @property
-    def digest(self) -> str:
-        return digest_of(self._text)
+    def facts(self) -> Sequence[object]:
+        return [self._text]
 
     def fetch(self, tools: Tools) -> None:
         """Nothing: apt brings the packages while it builds."""
@@ -47,7 +47,7 @@ class SystemRecipe(Recipe):
         keep = ["sh", "-c", f"mkdir -p {Path(_MANIFEST).parent} && dpkg-query -W > {_MANIFEST} && rm -rf /var/lib/apt/lists/*"]
         dockerfile = Dockerfile(self._declared.from_image, self.labels(), runs=[["apt-get", "update"], install, keep])
         Path(tools.work, "Dockerfile").write_text(dockerfile.text(), encoding="utf-8")
-        tools.store.build_online(tools.work, self.reference, lambda line: self.say(tools, line))
+        tools.store.build_online(tools.work, self.reference)
 
     def _bootstrap(self, archive: Path, work: Path) -> None:
         new = archive.with_name("new-" + archive.name)
@@ -57,7 +57,7 @@ class SystemRecipe(Recipe):
         argv += [f"--dpkgopt=path-exclude={pattern}" for pattern in self._declared.exclude]
         # The second argument is the new system's root. A manifest says what was really installed.
         argv.append(f'--customize-hook=mkdir -p "$1{Path(_MANIFEST).parent}"; chroot "$1" dpkg-query -W >"$1{_MANIFEST}"')
-        argv.append('--customize-hook=rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*.bin "$1"/var/log/* "$1"/etc/hostname "$1"/etc/resolv.conf')
+        argv.append(f'--customize-hook=cd "$1" && rm -rf {_LEFTOVERS}')
         argv += [self._declared.suites[0], str(new), *self._sources()]
         environment = os.environ | {"SOURCE_DATE_EPOCH": str(self._declared.epoch), "TMPDIR": str(work)}
         try:
@@ -87,23 +87,21 @@ class BaseRecipe(Recipe):
         self._files = declarations.folder / declared.files
         self._text = declarations.text(name)
 
-    @property
-    def digest(self) -> str:
-        assert self.parent is not None  # noqa: S101
-        return digest_of(self._text, tree.digest_of_folder(self._files), self.parent.digest)
+    def facts(self) -> Sequence[object]:
+        return [self._text, tree.digest_of_folder(self._files)]
 
     def fetch(self, tools: Tools) -> None:
         """Nothing comes from elsewhere."""
 
     def build(self, tools: Tools) -> None:
-        assert self.parent is not None  # noqa: S101
-        layer = self.layer(_read_accounts(tools, self.parent.reference))
+        layer = self.layer(_read_accounts(tools, self.parent_reference))
         layer.write(tools.work / "layer.tar")
+        declared = self._declared
         dockerfile = Dockerfile(
-            self.parent.reference, self.labels(), ["layer.tar"], environment=self._declared.environment, entrypoint=self._declared.entrypoint
+            self.parent_reference, self.labels(), ["layer.tar"], environment=declared.environment, entrypoint=declared.entrypoint
         )
         Path(tools.work, "Dockerfile").write_text(dockerfile.text(), encoding="utf-8")
-        tools.store.build(tools.work, self.reference, lambda line: self.say(tools, line))
+        tools.store.build(tools.work, self.reference)
 
     def layer(self, accounts: Mapping[str, str]) -> tree.Tree:
         """What the base adds to a system whose passwd and group are in ``accounts``."""

@@ -15,8 +15,10 @@ _USERS: Final = {"hdfs": "901", "yarn": "902", "mapred": "903"}
 _GROUPS: Final = {"hadoop": "900", "supergroup": "904"}
 _WAIT: Final = 10.0
 # A service of the verification's own: it writes its process id, then waits for a signal.
-_SERVICE: Final = '#!/bin/sh\necho $$ >/run/labcloud-verify\nexec sleep 3600\n'
-_PLACE: Final = "mkdir -p /run/service/verify && printf %s \"$1\" >/run/service/verify/run && chmod 755 /run/service/verify/run && s6-svscanctl -a /run/service"
+_SERVICE: Final = "#!/bin/sh\necho $$ >/run/labcloud-verify\nexec sleep 3600\n"
+_PLACE: Final = (
+    'mkdir -p /run/service/verify && cd /run/service/verify && printf %s "$1" >run && chmod 755 run && s6-svscanctl -a /run/service'
+)
 _KILL: Final = "read -r pid </run/labcloud-verify && rm /run/labcloud-verify && kill -9 $pid && echo $pid"
 
 
@@ -73,7 +75,8 @@ def _supervisor(sandbox: Sandbox) -> Check:
         return Check("supervisor", False, "it did not start a new service")
     code, killed = sandbox.run(["sh", "-c", _KILL])
     back = code == 0 and _eventually(lambda: sandbox.run(["test", "-s", "/run/labcloud-verify"])[0] == 0)
-    return Check("supervisor", back, "starts a killed service again" if back else f"did not start the killed process {killed.strip()} again")
+    summary = "starts a killed service again" if back else f"did not start the killed process {killed.strip()} again"
+    return Check("supervisor", back, summary)
 
 
 def _eventually(holds: Callable[[], bool]) -> bool:

@@ -5,8 +5,10 @@ The builder that every Engine has is used, with the context as a tar file: no pr
 
 from __future__ import annotations
 
+import re
 import tarfile
 import tempfile
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,11 +16,11 @@ from typing import Any, Final
 
 from labcloud.errors import EngineError, NotFoundError
 from labcloud.images.model import LABEL_NAME, Layer, StoredImage
-from labcloud.images.store import Say
 from labcloud.providers.docker.engine import Engine
 
 _FILTER: Final = {"label": [LABEL_NAME]}
-_STEP: Final = "Step "
+_PATIENCE: Final = 1800  # seconds without a word
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class DockerImageStore:
@@ -50,13 +52,13 @@ class DockerImageStore:
         if '"error"' in str(answer):
             raise EngineError(f"could not import the image {tag}", details=str(answer), resolution="look at Docker's own log")
 
-    def build(self, context: Path, tag: str, say: Say) -> None:
-        self._build(context, tag, say, network="none")
+    def build(self, context: Path, tag: str) -> None:
+        self._build(context, tag, network="none")
 
-    def build_online(self, context: Path, tag: str, say: Say) -> None:
-        self._build(context, tag, say, network="default")
+    def build_online(self, context: Path, tag: str) -> None:
+        self._build(context, tag, network="default")
 
-    def _build(self, context: Path, tag: str, say: Say, *, network: str) -> None:
+    def _build(self, context: Path, tag: str, *, network: str) -> None:
         with tempfile.TemporaryFile(dir=context.parent) as packed:
             with tarfile.open(fileobj=packed, mode="w") as archive:
                 for path in sorted(context.iterdir()):
@@ -64,8 +66,17 @@ class DockerImageStore:
                         archive.add(path, path.name)
             packed.seek(0)
             with self._engine.api(f"build the image {tag}") as api:
-                options = {"rm": True, "forcerm": True, "decode": True, "network_mode": network, "timeout": 1800}
-                _follow(api.build(fileobj=packed, custom_context=True, tag=tag, **options), tag, say)
+                answers = api.build(
+                    fileobj=packed,
+                    custom_context=True,
+                    tag=tag,
+                    rm=True,
+                    forcerm=True,
+                    decode=True,
+                    network_mode=network,
+                    timeout=_PATIENCE,
+                )
+                _follow(answers, tag)
 
     def tag(self, image: str, tag: str) -> None:
         repository, _, version = tag.rpartition(":")
@@ -96,8 +107,7 @@ class DockerImageStore:
     def _container(self, image: str, argv: Sequence[str] | None) -> Iterator[str]:
         with self._engine.api(f"make a container of {image}") as api:
             host = api.create_host_config(network_mode="none")
-            entry = {"entrypoint": list(argv)} if argv else {}
-            identity = api.create_container(image, host_config=host, **entry)["Id"]
+            identity = api.create_container(image, host_config=host, entrypoint=list(argv) if argv else None)["Id"]
         try:
             yield identity
         finally:
@@ -133,13 +143,12 @@ def _made_layer(instruction: str) -> bool:
     return "#(nop)" not in instruction or " ADD " in instruction or " COPY " in instruction
 
 
-def _follow(answers: Any, tag: str, say: Say) -> None:
+def _follow(answers: Any, tag: str) -> None:
+    said: deque[str] = deque(maxlen=40)
     for answer in answers:
         if "error" in answer:
-            details = str(answer.get("errorDetail", {}).get("message", answer["error"]))
-            raise EngineError(
-                f"could not build the image {tag}", details=details, resolution="read what its steps said, then run the same command again"
-            )
-        line = str(answer.get("stream", "")).strip()
-        if line and not line.startswith((_STEP, "--->", "Removing intermediate", "Successfully")):
-            say(line)
+            reason = str(answer.get("errorDetail", {}).get("message", answer["error"]))
+            details = _COLOUR.sub("", "".join(said)) + reason
+            resolution = "correct what its steps complain of, then run the same command again"
+            raise EngineError(f"could not build the image {tag}", details=details, resolution=resolution)
+        said.append(str(answer.get("stream", "")))
