@@ -69,10 +69,11 @@ class Readiness:
         path = f"/user/{user}/.ready-{secrets.token_hex(4)}"
         content = path.encode()
         try:
-            self._hadoop.make_folder(f"/user/{user}", owner=user, group=user, mode="750")
-            self._hadoop.write(path, content)
-            back = self._hadoop.read(path)
-            self._hadoop.delete(path)
+            files = self._hadoop.files()
+            files.make_folder(f"/user/{user}", owner=user, group=user, mode="750")
+            files.write(path, content)
+            back = files.read(path)
+            files.delete(path)
         except EngineError as exc:
             return f"a file cannot be written to HDFS and read back yet ({exc.brief})"
         return "" if back == content else "HDFS returned other bytes than were written"

@@ -86,6 +86,11 @@ class StoredImage:
         return self.labels.get(LABEL_DIGEST, "")
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Name and digest; empty for what a failed build left, which has its parent's labels but no name of its own."""
+        return (self.name, self.digest) if f"{REPOSITORY}/{self.name}:{self.digest}" in self.tags else ("", "")
+
+    @property
     def size(self) -> int:
         return sum(layer.size for layer in self.layers)
 

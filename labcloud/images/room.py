@@ -7,12 +7,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from labcloud import profiles
-from labcloud.errors import NotFoundError
+from labcloud.errors import ConfigError, NotFoundError
 from labcloud.images import debian, declarations, locks, sizes, verifying
 from labcloud.images.declarations import Base, Declarations, Java, System
 from labcloud.images.download import Cache
@@ -66,7 +66,7 @@ class Images:
         What exists by its digest is left alone. Everything that comes from elsewhere is fetched while the first is built.
         """
         wanted = {each.name: each for name in names for each in self.recipe(name).ancestry()}
-        present = {(image.name, image.digest) for image in self._store.images()}
+        present = {image.key for image in self._store.images()}
         missing = [each for each in wanted.values() if (each.name, each.digest) not in present]
         with ThreadPoolExecutor(_BUILDERS, thread_name_prefix="build") as builders, ThreadPoolExecutor(1) as fetcher:
             fetches = {each.name: fetcher.submit(self._fetch, each, progress) for each in missing}
@@ -107,7 +107,7 @@ class Images:
     def verify(self, name: str, progress: Progress = silent) -> Verified:
         """Start the image and look at it. Raise NotFoundError if it is not built."""
         recipe = self.recipe(name)
-        image = next((each for each in self._store.images() if (each.name, each.digest) == (name, recipe.digest)), None)
+        image = next((each for each in self._store.images() if each.key == (name, recipe.digest)), None)
         if image is None:
             raise NotFoundError(f"the image {name} is not built", resolution=f"run 'labcloud image build {name}' first")
         with self._store.sandbox(recipe.reference) as sandbox:
@@ -128,14 +128,20 @@ class Images:
 
     def _stale(self, current: set[tuple[str, str]]) -> list[StoredImage]:
         """What can go, children before parents: a child has the layers of its parent and more."""
+        unknown = set(self.names()) - {name for name, _ in current}
         images = self._store.images(layers=True)
-        used = [image for image in images if image.in_use or (image.name, image.digest) in current]
+        used = [image for image in images if image.in_use or image.key in current or image.name in unknown]
         needed = {layer.id for image in used for layer in image.layers}
         stale = [image for image in images if image not in used and not _is_part(image, used, needed)]
         return sorted(stale, key=lambda image: len(image.layers), reverse=True)
 
     def _current(self) -> set[tuple[str, str]]:
-        return {(each.name, each.digest) for name in self.names() for each in [self.recipe(name)]}
+        """The digests that recipes have today. A profile that is not locked, or broken, has none; its images are kept."""
+        found = set()
+        for name in self.names():
+            with suppress(ConfigError):
+                found.add((name, self.recipe(name).digest))
+        return found
 
     def lock(self, names: Sequence[str], progress: Progress = silent) -> list[Path]:
         """Write the lock files of profiles and Java images anew, as the archives are today. Return their paths."""

@@ -27,7 +27,7 @@ def _row(image: StoredImage, images: Sequence[StoredImage], current: Collection[
         parent=parent.name if parent else "",
         own=own,
         shared=image.size - own,
-        current=(image.name, image.digest) in current,
+        current=image.key in current,
         in_use=image.in_use,
     )
 

@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from labcloud.images import locks, maven, placement, tree
+from labcloud.errors import ConfigError
+from labcloud.images import download, locks, maven, placement, tree
 from labcloud.images.download import Wanted, sha256_of
 from labcloud.images.model import LockedFile
 from labcloud.images.recipes import Dockerfile, Recipe, Tools
 
 if TYPE_CHECKING:
     from labcloud.images.declarations import Declarations
-    from labcloud.profiles import Profile
+    from labcloud.profiles import Artifact, Profile
 
 HOME: Final = "/opt/stacks/hadoop"
 _BUILD: Final = "/usr/lib/labcloud/build"
@@ -116,8 +117,10 @@ def lock_stack(profile: Profile, declarations: Declarations, scratch: Path) -> t
     """Resolve the profile's artifacts. Return what to lock, and the optional artifacts that the repository does not have."""
     rules, left_out, wanted = declarations.stack, [], []
     explicit: dict[str, str] = {}
+    files: list[LockedFile] = []
     for artifact in profile.artifacts:
         if not artifact.maven:
+            files.append(_lock_single(profile, artifact, scratch))
             continue
         coordinates = maven.Coordinates.parse(artifact.maven)
         if artifact.optional and not maven.available(coordinates):
@@ -125,10 +128,22 @@ def lock_stack(profile: Profile, declarations: Declarations, scratch: Path) -> t
             continue
         wanted.append((coordinates, artifact.transitive))
         explicit[coordinates.path] = artifact.to
-    files = []
-    for path in maven.resolve(wanted, scratch):
-        relative = path.relative_to(scratch).as_posix()
+    repository = scratch / "repository"
+    for path in maven.resolve(wanted, repository):
+        relative = path.relative_to(repository).as_posix()
         to = explicit.get(relative) or placement.folder_of(path.name, rules)
         if to:
             files.append(LockedFile(sha256_of(path), path.stat().st_size, to, path=relative))
     return files, left_out
+
+
+def _lock_single(profile: Profile, artifact: Artifact, scratch: Path) -> LockedFile:
+    """Lock what is named by an address, or by a path beside the profile."""
+    if artifact.file:
+        path = profile.folders[0] / artifact.file
+        if not path.is_file():
+            raise ConfigError(f"{profile.name}: {path} does not exist", resolution=f"put it there, or correct the artifact {artifact.name}")
+        return LockedFile(sha256_of(path), path.stat().st_size, artifact.to, file=artifact.file)
+    path = scratch / "artifact"
+    path.write_bytes(download.text(artifact.url))
+    return LockedFile(sha256_of(path), path.stat().st_size, artifact.to, url=artifact.url)

@@ -135,10 +135,10 @@ def _jvm(written: Any, early: Mapping[str, Any]) -> tuple[dict[str, str], str]:
     release = written.jvm.releases[written.java]
     opens = [f"--add-opens={each}=ALL-UNNAMED" for each in release.opens]
     flags = {
-        "all": [*written.jvm.all, *opens],
+        "all": [*written.jvm.all, *release.flags, *opens],
         "daemon": written.jvm.daemon,
         "client": written.jvm.client,
-        "task": [*written.jvm.task, *opens],
+        "task": [*written.jvm.task, *release.flags, *opens],
     }
     return {kind: fill(" ".join(each), early) for kind, each in flags.items()}, fill(" ".join(release.class_data), early)
 

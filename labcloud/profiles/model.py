@@ -91,7 +91,7 @@ class Probe:
 @dataclass(frozen=True)
 class Service:
     """A daemon. ``after``: before it starts, ports (``namenode.rpc``) must accept connections, and nodes of services (``namenode``)
-    must be known by name."""
+    must be known by name. ``nice`` lowers its priority (``nice(1)``)."""
 
     name: str
     title: str
@@ -106,6 +106,7 @@ class Service:
     ui: UserInterface | None = None
     dirs: tuple[str, ...] = ()
     prepare: str = ""
+    nice: int = 0
     after: tuple[str, ...] = ()
     probe: Probe | None = None
 

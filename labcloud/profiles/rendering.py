@@ -152,6 +152,7 @@ class Group:
             "SERVICE_ARGS": " ".join(self._fill(each, *place, "args", **facts) for each in service.args),
             "SERVICE_DIRS": " ".join(self._fill(each, *place, "dirs", **facts) for each in service.dirs),
             "SERVICE_PREPARE": service.prepare,
+            "SERVICE_NICE": str(service.nice),
             "SERVICE_AFTER": " ".join(self._address(each) for each in service.after),
         }
 

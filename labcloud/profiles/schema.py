@@ -39,6 +39,7 @@ class Artifact(_Shape):
 
 
 class Release(_Shape):
+    flags: list[Word] = []
     opens: list[Word] = []
     class_data: list[Word] = []
 
@@ -100,6 +101,7 @@ class Service(_Shape):
     ui: Ui | None = None
     dirs: list[Annotated[str, StringConstraints(pattern=r"^(/|\{\{)")]] = []
     prepare: str = ""
+    nice: Annotated[int, Field(ge=0, le=19)] = 0
     after: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+(\.[a-z0-9_-]+)?$")]] = []
     probe: Probe | None = None
 

@@ -128,6 +128,10 @@ class Provider(ABC):
         """Write one file of ``size`` bytes on the node, in an existing folder, owned by the user id ``owner``, mode 0600."""
 
     @abstractmethod
+    def address(self, ref: NodeRef) -> str:
+        """Where the node's ports are reached from this machine; empty if they are not. Raise EngineError if it does not run."""
+
+    @abstractmethod
     def request(self, ref: NodeRef, port: int, path: str, *, method: str = "GET", body: bytes = b"", timeout: float = 5.0) -> Response:
         """An HTTP request to a service on the node, from outside the cluster. Raise EngineError if nothing answers."""
 

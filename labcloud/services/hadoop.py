@@ -1,4 +1,4 @@
-"""HDFS and YARN as they see themselves: JMX beans of the NameNode and the ResourceManager, files by WebHDFS.
+"""HDFS and YARN as they see themselves: JMX beans of the NameNode and the ResourceManager.
 
 JMX is asked rather than the REST services because it answers from the first moment and costs the daemon almost nothing.
 The beans are the same in all versions: NameNodeMXBean, FSNamesystemMBean, RMNMInfoBeans in Hadoop's own sources.
@@ -9,18 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote
 
 from labcloud.errors import EngineError
 from labcloud.model import Cluster, NodeRef
 from labcloud.profiles import Profile
-from labcloud.providers.base import Provider, Response
+from labcloud.providers.base import Provider
+from labcloud.services.files import Files, NativeFiles, WebFiles
 
 IN_SERVICE: Final = "In Service"
 DECOMMISSIONED: Final = "Decommissioned"
-_SUPERUSER: Final = "hdfs"
 
 
 @dataclass(frozen=True)
@@ -74,33 +73,11 @@ class Hadoop:
             failed_volumes=sum(facts.get("volfails", 0) for facts in live.values()),
         )
 
-    def make_folder(self, path: str, *, owner: str, group: str, mode: str) -> None:
-        """Make a folder, with its parents, as the file system's superuser."""
-        self._on_namenode("PUT", path, op="MKDIRS", permission=mode)
-        self._on_namenode("PUT", path, op="SETOWNER", owner=owner, group=group)
-
-    def write(self, path: str, content: bytes) -> None:
-        """Write a small file; the NameNode names a DataNode, which takes the bytes."""
-        self._on_datanode("PUT", path, body=content, op="CREATE", overwrite="true")
-
-    def read(self, path: str) -> bytes:
-        return self._on_datanode("GET", path, op="OPEN").body
-
-    def delete(self, path: str) -> None:
-        self._on_namenode("DELETE", path, op="DELETE", recursive="true")
-
-    def _on_namenode(self, method: str, path: str, **query: str) -> Response:
-        target = f"/webhdfs/v1{quote(path)}?{urlencode({'user.name': _SUPERUSER, **query})}"
-        port = self._profile.services["namenode"].ports["http"]
-        answer = self._provider.request(self._first_node("namenode"), port, target, method=method)
-        return _accepted(answer, f"{query['op']} {path}")
-
-    def _on_datanode(self, method: str, path: str, *, body: bytes = b"", **query: str) -> Response:
-        place = urlsplit(self._on_namenode(method, path, **query).headers["Location"])
-        node = NodeRef.parse(self._cluster.ref, _node_name(place.netloc))
-        # A DataNode's first write starts its pipeline: slower than any other request.
-        answer = self._provider.request(node, place.port or 80, f"{place.path}?{place.query}", method=method, body=body, timeout=30)
-        return _accepted(answer, f"{query['op']} {path}")
+    def files(self) -> Files:
+        """The file system, by its own protocol where the nodes' ports are reached from here, else by WebHDFS."""
+        node, ports = self._first_node("namenode"), self._profile.services["namenode"].ports
+        host = self._provider.address(node)
+        return NativeFiles(host, ports["rpc"]) if host else WebFiles(self._provider, node, ports["http"])
 
     # YARN
 
@@ -112,13 +89,3 @@ class Hadoop:
 
 def _node_name(host: str) -> str:
     return host.partition(":")[0].partition(".")[0]
-
-
-def _accepted(answer: Response, doing: str) -> Response:
-    if answer.status < HTTPStatus.BAD_REQUEST:
-        return answer
-    try:
-        said = json.loads(answer.body)["RemoteException"]["message"]
-    except (ValueError, KeyError, TypeError):
-        said = answer.body[:200].decode(errors="replace")
-    raise EngineError(f"HDFS refused {doing}", details=said)

@@ -36,7 +36,7 @@ class DockerImageStore:
             return [
                 StoredImage(
                     id=each["Id"],
-                    tags=tuple(each.get("RepoTags") or ()),
+                    tags=tuple(tag for tag in each.get("RepoTags") or () if not tag.startswith("<none>")),
                     labels=each.get("Labels") or {},
                     layers=_layers(api, each["Id"]) if layers else (),
                     in_use=each["Id"] in used,

@@ -195,7 +195,7 @@ class DockerProvider(Provider):
             api.put_archive(ref.qualified, folder or "/", _archive(name, content, size=size, owner=owner))
 
     def request(self, ref: NodeRef, port: int, path: str, *, method: str = "GET", body: bytes = b"", timeout: float = 5.0) -> Response:
-        connection = http.client.HTTPConnection(self._address(ref), port, timeout=timeout)
+        connection = http.client.HTTPConnection(self.address(ref), port, timeout=timeout)
         try:
             connection.request(method, path, body=body or None)
             answer = connection.getresponse()
@@ -207,8 +207,8 @@ class DockerProvider(Provider):
         finally:
             connection.close()
 
-    def _address(self, ref: NodeRef) -> str:
-        """The node's address, not older than a moment: a node that is started again may have another."""
+    def address(self, ref: NodeRef) -> str:
+        # Not older than a moment: a node that is started again may have another.
         address, known_until = self._addresses.get(ref, ("", 0.0))
         if time.monotonic() > known_until:
             with self._engine.api(f"look for {ref}") as api:

@@ -198,6 +198,9 @@ class SimulatedProvider(Provider):
                 raise EngineError(f"could not write {path} on {ref}: {len(data)} bytes came instead of {size}")
             files[name] = File(data, str(owner), str(owner), 0o600)
 
+    def address(self, ref: NodeRef) -> str:  # noqa: ARG002 - no socket leads to a simulated node
+        return ""
+
     def request(self, ref: NodeRef, port: int, path: str, *, method: str = "GET", body: bytes = b"", timeout: float = 5.0) -> Response:  # noqa: ARG002
         with self._call("request", ref) as lab:
             machine = lab.cluster(ref.cluster).nodes.get(ref)

@@ -1,0 +1,138 @@
+"""Files of a cluster's HDFS, as its superuser: small ones, to prove that it works and to give a tenant a home.
+
+Two ways to the same end. The native protocol costs the daemons nothing and answers in milliseconds, but its client must reach
+the nodes' ports. WebHDFS goes through any engine's door; its first request makes the NameNode start a servlet engine (0.8 s).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from http import HTTPStatus
+from threading import Thread
+from typing import Any, Final, Protocol, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+from labcloud.errors import EngineError
+from labcloud.model import NodeRef
+from labcloud.providers.base import Provider, Response
+
+_SUPERUSER: Final = "hdfs"
+_LIMIT: Final = 30.0
+Answer = TypeVar("Answer")
+
+
+class Files(Protocol):
+    """Every method raises EngineError for what HDFS refuses, or while it does not answer."""
+
+    def make_folder(self, path: str, *, owner: str, group: str, mode: str) -> None:
+        """Make a folder, with its parents; ``mode`` is octal, as text."""
+
+    def write(self, path: str, content: bytes) -> None: ...
+
+    def read(self, path: str) -> bytes: ...
+
+    def delete(self, path: str) -> None: ...
+
+
+class NativeFiles:
+    """By HDFS' own protocol, through the one door to the library hdfs-native."""
+
+    def __init__(self, host: str, port: int) -> None:
+        import hdfs_native
+
+        # With simple authentication Hadoop's clients take the user's name from here.
+        os.environ["HADOOP_USER_NAME"] = _SUPERUSER
+        self._native = hdfs_native
+        self._client = hdfs_native.Client(f"hdfs://{host}:{port}")
+
+    def make_folder(self, path: str, *, owner: str, group: str, mode: str) -> None:
+        def make() -> None:
+            self._client.mkdirs(path, int(mode, 8), True)
+            self._client.set_owner(path, owner, group)
+
+        _bounded(make, f"make {path}")
+
+    def write(self, path: str, content: bytes) -> None:
+        def write() -> None:
+            with self._client.create(path, self._native.WriteOptions(overwrite=True)) as file:
+                file.write(content)
+
+        _bounded(write, f"write {path}")
+
+    def read(self, path: str) -> bytes:
+        def read() -> bytes:
+            with self._client.read(path) as file:
+                return bytes(file.read())
+
+        return _bounded(read, f"read {path}")
+
+    def delete(self, path: str) -> None:
+        _bounded(lambda: self._client.delete(path, True), f"delete {path}")
+
+
+def _bounded(do: Callable[[], Answer], doing: str) -> Answer:
+    """What ``do`` returns. The library has no time limits of its own: whoever does not answer is left alone with a thread."""
+    result: Future[Answer] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(do())
+        except Exception as exc:  # noqa: BLE001 - handed over to the caller, who knows the kinds
+            result.set_exception(exc)
+
+    Thread(target=run, daemon=True, name="hdfs").start()
+    try:
+        return result.result(_LIMIT)
+    except FutureTimeoutError as exc:
+        raise EngineError(f"HDFS did not {doing} within {_LIMIT:g} s") from exc
+    except (OSError, RuntimeError, ValueError) as exc:
+        raise EngineError(f"HDFS could not {doing}", details=str(exc)) from exc
+
+
+class WebFiles:
+    """By WebHDFS, through the provider."""
+
+    def __init__(self, provider: Provider, namenode: NodeRef, port: int) -> None:
+        self._provider = provider
+        self._namenode = namenode
+        self._port = port
+
+    def make_folder(self, path: str, *, owner: str, group: str, mode: str) -> None:
+        self._on_namenode("PUT", path, op="MKDIRS", permission=mode)
+        self._on_namenode("PUT", path, op="SETOWNER", owner=owner, group=group)
+
+    def write(self, path: str, content: bytes) -> None:
+        # The NameNode names a DataNode, which takes the bytes.
+        self._on_datanode("PUT", path, body=content, op="CREATE", overwrite="true")
+
+    def read(self, path: str) -> bytes:
+        return self._on_datanode("GET", path, op="OPEN").body
+
+    def delete(self, path: str) -> None:
+        self._on_namenode("DELETE", path, op="DELETE", recursive="true")
+
+    def _on_namenode(self, method: str, path: str, **query: str) -> Response:
+        target = f"/webhdfs/v1{quote(path)}?{urlencode({'user.name': _SUPERUSER, **query})}"
+        answer = self._provider.request(self._namenode, self._port, target, method=method)
+        return _accepted(answer, f"{query['op']} {path}")
+
+    def _on_datanode(self, method: str, path: str, *, body: bytes = b"", **query: str) -> Response:
+        place = urlsplit(self._on_namenode(method, path, **query).headers["Location"])
+        node = NodeRef.parse(self._namenode.cluster, place.netloc.partition(".")[0])
+        # A DataNode's first write starts its pipeline: slower than any other request.
+        answer = self._provider.request(node, place.port or 80, f"{place.path}?{place.query}", method=method, body=body, timeout=30)
+        return _accepted(answer, f"{query['op']} {path}")
+
+
+def _accepted(answer: Response, doing: str) -> Response:
+    if answer.status < HTTPStatus.BAD_REQUEST:
+        return answer
+    try:
+        said: Any = json.loads(answer.body)["RemoteException"]["message"]
+    except (ValueError, KeyError, TypeError):
+        said = answer.body[:200].decode(errors="replace")
+    raise EngineError(f"HDFS refused {doing}", details=str(said))
