@@ -109,6 +109,7 @@ class Cache:
             try:
                 self._attempt(wanted, partial)
             except urllib.error.HTTPError as exc:
+                exc.close()
                 if exc.code in _FOR_GOOD:
                     raise _gone(wanted, exc) from exc
                 failure = exc
@@ -151,6 +152,7 @@ def text(url: str, patience: Patience | None = None) -> bytes:
             with urllib.request.urlopen(request, timeout=wait.silence) as answer:  # noqa: S310
                 return bytes(answer.read())
         except urllib.error.HTTPError as exc:
+            exc.close()
             if exc.code in _FOR_GOOD:
                 raise _gone(Wanted(url, ""), exc) from exc
             failure = exc
@@ -166,6 +168,7 @@ def exists(url: str) -> bool:
         with urllib.request.urlopen(request, timeout=60):  # noqa: S310
             return True
     except urllib.error.HTTPError as exc:
+        exc.close()
         if exc.code in _FOR_GOOD:
             return False
         raise EngineError(f"could not ask for {url}", details=str(exc), resolution=_GO_AGAIN) from exc
