@@ -120,6 +120,8 @@ class Cache:
                 if failure is None:
                     return
                 partial.unlink()
+        if isinstance(failure, EngineError):
+            raise failure
         raise EngineError(f"could not download {wanted.url}", details=str(failure), resolution=_GO_AGAIN) from failure
 
     def _attempt(self, wanted: Wanted, partial: Path) -> None:
@@ -198,7 +200,11 @@ def _mismatch(wanted: Wanted, partial: Path) -> EngineError | None:
     found = sha256_of(partial)
     if found == wanted.sha256:
         return None
-    return EngineError(f"{wanted.url} has another content than the lock says", details=f"SHA-256 is {found}, should be {wanted.sha256}")
+    return EngineError(
+        f"{wanted.url} has another content than the lock says",
+        details=f"SHA-256 is {found}, should be {wanted.sha256}",
+        resolution=_GO_AGAIN,
+    )
 
 
 def _gone(wanted: Wanted, exc: urllib.error.HTTPError) -> GoneError:
