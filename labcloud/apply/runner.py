@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import singledispatchmethod
+from queue import Empty, SimpleQueue
 from typing import Final
 
 from labcloud.apply.decommission import Decommissioner
@@ -30,6 +32,7 @@ from labcloud.providers.base import Provider
 _THREADS: Final = 16
 _TRIES: Final = 3
 _PAUSE: Final = 0.2
+_GLANCE: Final = 0.5  # seconds between looks at whether to stop
 
 
 class Runner:
@@ -51,25 +54,36 @@ class Runner:
         try:
             for stage in plan.stages:
                 self._run_stage(pool, stage)
+        except KeyboardInterrupt:
+            self._watch.stop()  # a step may wait for long, and the pool waits for its steps
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _run_stage(self, pool: ThreadPoolExecutor, stage: tuple[Step, ...]) -> None:
-        pending: set[Future[None]] = {pool.submit(self._run_step, step) for step in stage}
+        ended: SimpleQueue[Future[None]] = SimpleQueue()
+        futures = [pool.submit(self._run_step, step) for step in stage]
+        for future in futures:
+            future.add_done_callback(ended.put)
         failures: list[LabError] = []
-        while pending:
-            self._watch.check()
-            done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-            for future in done:
-                exc = future.exception()
-                if exc is None:
-                    continue
-                if not isinstance(exc, LabError):
-                    raise exc
-                failures.append(exc)
-                pending = {each for each in pending if not each.cancel()}
+        for _ in futures:
+            future = self._next(ended)
+            exc = None if future.cancelled() else future.exception()
+            if exc is None:
+                continue
+            if not isinstance(exc, LabError):
+                raise exc
+            failures.append(exc)
+            for each in futures:
+                each.cancel()
         if failures:
             raise _joined(failures)
+
+    def _next(self, ended: SimpleQueue[Future[None]]) -> Future[None]:
+        while True:
+            self._watch.check()
+            with suppress(Empty):
+                return ended.get(timeout=_GLANCE)
 
     def _run_step(self, step: Step) -> None:
         began = time.monotonic()
