@@ -1,0 +1,144 @@
+"""What the engine and the JVMs cost by themselves: the same containers, started by hand, with the same test of readiness.
+
+The configuration is rendered before the clock starts. Nothing of labcloud runs in the measured time but `Readiness`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from labcloud.apply.ready import Readiness
+from labcloud.apply.requests import CreateRequest, declared
+from labcloud.apply.watch import Deadline, Watch
+from labcloud.model import Cluster, ClusterRef, NodeRef
+from labcloud.profiles import Profile, load, render
+from labcloud.providers.docker.provider import DockerProvider
+
+LIMIT = 300.0
+
+
+class ByHand(DockerProvider):
+    """Containers that carry no labels: their addresses are asked for by name."""
+
+    def address(self, ref: NodeRef) -> str:
+        if ref not in self._by_name:
+            answer = docker("inspect", ref.qualified)
+            networks = json.loads(answer)[0]["NetworkSettings"]["Networks"]
+            self._by_name[ref] = next(iter(networks.values()))["IPAddress"]
+        return self._by_name[ref]
+
+    _by_name: dict[NodeRef, str]
+
+
+class Floor:
+    """One cluster, by hand. ``home`` gets the rendered configuration."""
+
+    def __init__(self, profile: str, tenant: str, home: Path) -> None:
+        self.profile: Profile = load(profile)
+        self.network = f"floor-{tenant}"
+        asked = declared(CreateRequest(ClusterRef(tenant, "floor"), profile), self.profile, user_id=20000)
+        self.cluster: Cluster = replace(asked, image=f"labcloud/{profile}:latest")
+        self.config = home / tenant
+        for path, text in render(self.profile, self.cluster, self.network).items():
+            target = self.config / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+        self._home = home
+
+    def start(self) -> None:
+        """The network, then all containers at once."""
+        docker("network", "create", self.network)
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda node: docker(*self.run_words(node)), self.cluster.nodes()))
+
+    def run_words(self, node: NodeRef) -> list[str]:
+        group = self.cluster.group(node.group)
+        ports = [f"--publish=127.0.0.1::{port}" for port in self.published(node)]
+        return [
+            "run", "--detach", f"--name={node.qualified}", f"--hostname={node.name}", f"--domainname={self.domain(node)}",
+            f"--dns-search={self.domain(node)}", f"--network={self.network}", f"--memory={group.memory}m", f"--cpus={group.cpus}",
+            f"--volume={self.config / node.group}:/etc/labcloud/cluster:ro", f"--volume={node.qualified}.data-0:/data/0", *ports,
+            self.cluster.image,
+        ]  # fmt: skip
+
+    def domain(self, node: NodeRef) -> str:
+        return f"{node.cluster.name}.{node.cluster.tenant}.{self.network}"
+
+    def published(self, node: NodeRef) -> list[int]:
+        if self.profile.groups[node.group].scalable:
+            return []
+        return [each.ports[each.ui.port] for each in self.profile.services_of(node.group).values() if each.ui]
+
+    def await_ready(self) -> None:
+        provider = ByHand(self._home, "floor")
+        provider._by_name = {}
+        Readiness(provider, self.cluster, self.profile).wait(Watch(), Deadline(LIMIT))
+        provider.close()
+
+    def compose_file(self) -> Path:
+        """The same containers as docker-compose takes them."""
+        path = self.config / "docker-compose.yml"
+        path.write_text(yaml.safe_dump(self._compose(), sort_keys=False))
+        return path
+
+    def _compose(self) -> Mapping[str, object]:
+        services = {node.name: self._compose_service(node) for node in self.cluster.nodes()}
+        volumes = {f"{node.name}-data": {"name": f"{node.qualified}.data-0"} for node in self.cluster.nodes()}
+        return {"version": "2.4", "services": services, "volumes": volumes, "networks": {"default": {"name": self.network}}}
+
+    def _compose_service(self, node: NodeRef) -> Mapping[str, object]:
+        group = self.cluster.group(node.group)
+        return {
+            "image": self.cluster.image,
+            "container_name": node.qualified,
+            "hostname": node.name,
+            "domainname": self.domain(node),
+            "dns_search": self.domain(node),
+            "mem_limit": f"{group.memory}m",
+            "cpus": group.cpus,
+            "volumes": [f"{self.config / node.group}:/etc/labcloud/cluster:ro", f"{node.name}-data:/data/0"],
+            "ports": [f"127.0.0.1::{port}" for port in self.published(node)],
+        }
+
+    def remove(self) -> None:
+        nodes = list(self.cluster.nodes())
+        quietly("rm", "--force", *(node.qualified for node in nodes))
+        quietly("volume", "rm", "--force", *(f"{node.qualified}.data-0" for node in nodes))
+        quietly("network", "rm", self.network)
+
+
+@contextmanager
+def removed(floors: Sequence[Floor]) -> Iterator[None]:
+    """Remove what is left of ``floors`` before and after."""
+
+    def remove() -> None:
+        for each in floors:
+            each.remove()
+
+    remove()
+    try:
+        yield
+    finally:
+        remove()
+
+
+def together(actions: Sequence[Callable[[], None]]) -> None:
+    with ThreadPoolExecutor(len(actions)) as pool:
+        for future in [pool.submit(action) for action in actions]:
+            future.result()
+
+
+def docker(*words: str) -> str:
+    return subprocess.run(["docker", *words], check=True, capture_output=True, text=True).stdout
+
+
+def quietly(*words: str) -> None:
+    subprocess.run(["docker", *words], check=False, capture_output=True)
