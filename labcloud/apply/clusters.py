@@ -71,7 +71,7 @@ class Clusters:
         with self._changing(request.ref, "create", terms, spec) as (operation, deadline):
             there = self._lab.cluster(request.ref)
             if there is not None and there.state is Wanted.DELETED:
-                self._remove(there.ref, provider, operation)
+                self._remove(there.ref, self._provider(there.provider), operation)
             wanted = self._asked(request, profile, provider, self._lab.ensure_tenant(request.ref.tenant).user_id)
             self._lab.save(wanted, f"create {wanted.ref}: {wanted.profile}")
             return self._converge(wanted, profile, provider, operation, terms, deadline)
