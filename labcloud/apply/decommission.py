@@ -57,7 +57,12 @@ class Decommissioner:
     def _left(self, names: set[str]) -> str:
         try:
             hdfs = self._hadoop.hdfs()
+            if hdfs.safe_mode:
+                return "HDFS is in safe mode"  # it has just started: nodes that it does not know yet may hold the only copies
             busy = sorted(name for name in names if {**hdfs.dead, **hdfs.live}.get(name, DECOMMISSIONED) != DECOMMISSIONED)
+            unknown = sorted(names - hdfs.live.keys() - hdfs.dead.keys())
+            if unknown and hdfs.missing_blocks:
+                return f"HDFS misses {hdfs.missing_blocks} blocks, and knows nothing of {', '.join(unknown)} yet"
             if busy:
                 return f"HDFS copies the blocks of {', '.join(busy)} elsewhere ({hdfs.under_replicated(busy)} left)"
             working = sorted(names & self._hadoop.yarn().keys()) if "resourcemanager" in self._services else []
