@@ -178,7 +178,7 @@ def _ask_services(wanted: Cluster, profile: Profile, provider: Provider, found: 
     with ThreadPoolExecutor(_THREADS) as pool:
         registered = {
             "datanode": pool.submit(_registered, lambda: hadoop.hdfs().live),
-            "nodemanager": pool.submit(_registered, hadoop.yarn),
+            "nodemanager": pool.submit(_registered, hadoop.yarn if "resourcemanager" in profile.services else dict),
         }
         asked = {
             (node.ref, name): pool.submit(_answers, provider, profile, node, name)
