@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -70,7 +71,7 @@ def create_command(
             profile=profile,
             provider=provider,
             workers=workers,
-            memory=parse_memory(memory) if memory else None,
+            memory=parse_memory(memory) if memory is not None else None,
             cpus=cpus,
             settings=pairs(settings, "FILE:KEY=VALUE"),
             publish={service: _port(port) for service, port in pairs(publish, "SERVICE=PORT").items()},
@@ -255,6 +256,6 @@ def pairs(texts: Sequence[str], form: str) -> dict[str, str]:
 
 
 def _port(text: str) -> int:
-    if not text.isdigit():
+    if not re.fullmatch("[0-9]{1,5}", text):
         raise UsageError(f"{text!r} is not a port", resolution="give a number from 1 to 65535")
     return int(text)
