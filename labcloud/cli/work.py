@@ -66,14 +66,14 @@ def exec_command(
 
 
 def _split(words: tuple[str, ...]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Options may stand behind the cluster's name, up to ``--``: ``exec C --node worker-0 -- CMD``."""
-    if "--" not in words:
-        return {}, words
-    cut = words.index("--")
-    parser = click.Command("exec", params=[click.Option([f"--{name}"]) for name in ("node", "group", "user")])
+    """Options may stand behind the cluster's name, before the command: ``exec C --node worker-0 -- CMD``."""
+    parser = click.Command("exec", context_settings={"allow_interspersed_args": False}, add_help_option=False)
+    parser.params = [click.Option([f"--{name}"]) for name in ("node", "group", "user")]
     parser.params += [click.Option(["--all"], is_flag=True), click.Option(["--stdin", "-i"], is_flag=True)]
-    found = parser.make_context("exec", list(words[:cut])).params
-    return {name: str(value) for name, value in found.items() if value}, words[cut + 1 :]
+    parser.params += [click.Argument(["command"], nargs=-1, required=True, type=click.UNPROCESSED)]
+    found = parser.make_context("exec", list(words)).params
+    argv = tuple(found.pop("command"))
+    return {name: str(value) for name, value in found.items() if value}, argv
 
 
 @click.command("shell")
