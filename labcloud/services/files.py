@@ -16,7 +16,7 @@ from threading import Thread
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from labcloud.errors import EngineError
+from labcloud.errors import EngineError, UsageError
 from labcloud.model import NodeRef
 from labcloud.providers.base import Provider, Response
 
@@ -121,8 +121,11 @@ class WebFiles:
         return _accepted(answer, f"{query['op']} {path}")
 
     def _on_datanode(self, method: str, path: str, *, body: bytes = b"", **query: str) -> Response:
-        place = urlsplit(self._on_namenode(method, path, **query).headers["Location"])
-        node = NodeRef.parse(self._namenode.cluster, place.netloc.partition(".")[0])
+        place = urlsplit(self._on_namenode(method, path, **query).headers.get("Location", ""))
+        try:
+            node = NodeRef.parse(self._namenode.cluster, place.netloc.partition(".")[0])
+        except UsageError as exc:
+            raise EngineError(f"HDFS named no DataNode for {query['op']} {path}", details=place.geturl()) from exc
         # A DataNode's first write starts its pipeline: slower than any other request.
         answer = self._provider.request(node, place.port or 80, f"{place.path}?{place.query}", method=method, body=body, timeout=30)
         return _accepted(answer, f"{query['op']} {path}")

@@ -7,9 +7,9 @@ The beans are the same in all versions: NameNodeMXBean, FSNamesystemMBean, RMNMI
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from labcloud.errors import EngineError
@@ -20,6 +20,8 @@ from labcloud.services.files import Files, NativeFiles, WebFiles
 
 IN_SERVICE: Final = "In Service"
 DECOMMISSIONED: Final = "Decommissioned"
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -50,28 +52,20 @@ class Hadoop:
     def _first_node(self, service: str) -> NodeRef:
         return NodeRef(self._cluster.ref, self._profile.services[service].group, 0)
 
-    def _bean(self, service: str, name: str) -> dict[str, Any]:
+    def _bean(self, service: str, name: str, form: Callable[[Mapping[str, Any]], Made]) -> Made:
+        """What ``form`` makes of a bean. A daemon that is starting leaves out attributes that it cannot answer for yet."""
         path = f"/jmx?qry={quote(name, safe=':=,')}"
         answer = self._provider.request(self._first_node(service), self._profile.services[service].ports["http"], path)
         try:
-            return dict(json.loads(answer.body)["beans"][0])
-        except (ValueError, KeyError, IndexError) as exc:
+            return form(json.loads(answer.body)["beans"][0])
+        except (ValueError, KeyError, IndexError, TypeError) as exc:
             raise EngineError(f"the {service} of {self._cluster.ref} does not publish {name} yet") from exc
 
     # HDFS
 
     def hdfs(self) -> HdfsState:
         """The NameNode's view of the file system and its DataNodes."""
-        bean = self._bean("namenode", "Hadoop:service=NameNode,name=NameNodeInfo")
-        live, dead = json.loads(bean["LiveNodes"]), json.loads(bean["DeadNodes"])
-        return HdfsState(
-            safe_mode=bean["Safemode"],
-            live={_node_name(host): facts.get("adminState", "") for host, facts in live.items()},
-            dead={_node_name(host): "Decommissioned" if facts.get("decommissioned") else "dead" for host, facts in dead.items()},
-            leaving={_node_name(host): facts.get("underReplicatedBlocks", 0) for host, facts in json.loads(bean["DecomNodes"]).items()},
-            missing_blocks=int(bean["NumberOfMissingBlocks"]),
-            failed_volumes=sum(facts.get("volfails", 0) for facts in live.values()),
-        )
+        return self._bean("namenode", "Hadoop:service=NameNode,name=NameNodeInfo", _hdfs_state)
 
     def files(self) -> Files:
         """The file system, by its own protocol where the nodes' ports are reached from here, else by WebHDFS."""
@@ -83,8 +77,23 @@ class Hadoop:
 
     def yarn(self) -> dict[str, str]:
         """NodeManagers that the ResourceManager knows, by node name, with their state (``RUNNING``, ``UNHEALTHY``, …)."""
-        bean = self._bean("resourcemanager", "Hadoop:service=ResourceManager,name=RMNMInfo")
-        return {_node_name(each["HostName"]): each["State"] for each in json.loads(bean["LiveNodeManagers"])}
+        return self._bean("resourcemanager", "Hadoop:service=ResourceManager,name=RMNMInfo", _yarn_state)
+
+
+def _hdfs_state(bean: Mapping[str, Any]) -> HdfsState:
+    live, dead = json.loads(bean["LiveNodes"]), json.loads(bean["DeadNodes"])
+    return HdfsState(
+        safe_mode=bean["Safemode"],
+        live={_node_name(host): facts.get("adminState", "") for host, facts in live.items()},
+        dead={_node_name(host): DECOMMISSIONED if facts.get("decommissioned") else "dead" for host, facts in dead.items()},
+        leaving={_node_name(host): facts.get("underReplicatedBlocks", 0) for host, facts in json.loads(bean["DecomNodes"]).items()},
+        missing_blocks=int(bean["NumberOfMissingBlocks"]),
+        failed_volumes=sum(facts.get("volfails", 0) for facts in live.values()),
+    )
+
+
+def _yarn_state(bean: Mapping[str, Any]) -> dict[str, str]:
+    return {_node_name(each["HostName"]): each["State"] for each in json.loads(bean["LiveNodeManagers"])}
 
 
 def _node_name(host: str) -> str:
