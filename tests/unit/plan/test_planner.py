@@ -1,0 +1,267 @@
+"""Properties of plans: any wanted state, any found one, the steps done in any order that their stages allow, broken off anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from random import Random
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeGroup, NodeRef, NodeSpec, Status, config_digests
+from labcloud.plan import (
+    Blueprint,
+    Decommission,
+    DeleteConfig,
+    DeleteNetwork,
+    DeleteNode,
+    DeleteVolume,
+    EnsureNetwork,
+    EnsureNode,
+    Plan,
+    PutConfig,
+    RefreshNodes,
+    Step,
+    StopNode,
+    converge,
+    remove,
+    stop,
+    surplus,
+)
+
+REF = ClusterRef("acme", "c")
+MASTER = NodeRef(REF, "master", 0)
+LIST = "master/conf/dfs.exclude"
+MOST = 5
+
+
+def worker(index: int) -> NodeRef:
+    return NodeRef(REF, "worker", index)
+
+
+def cluster(workers: int) -> Cluster:
+    return Cluster(REF, "p", "simulated", "0" * 32, "image:1", (NodeGroup("master", 1, 1024), NodeGroup("worker", workers, 1024)))
+
+
+def files(excluded: tuple[NodeRef, ...] = (), other: str = "same") -> dict[str, str]:
+    return {LIST: "".join(f"{ref.name}\n" for ref in excluded), "master/conf/site.xml": other, "worker/conf/site.xml": other}
+
+
+def blueprint(wanted: Cluster, found: Found) -> Blueprint:
+    leaving = tuple(node.ref for node in surplus(wanted, found))
+    specs = {ref: NodeSpec(ref, wanted.image, wanted.profile, 1024, 1.0, 1) for ref in (*wanted.nodes(), *leaving)}
+    return Blueprint(specs, files(), files(leaving), frozenset({LIST}))
+
+
+def plan_for(wanted: Cluster, found: Found) -> Plan:
+    return converge(wanted, found, blueprint(wanted, found))
+
+
+def node(ref: NodeRef, status: Status = Status.RUNNING, *, drifted: bool = False) -> FoundNode:
+    spec = NodeSpec(ref, "image:1", "p", 1024, 1.0, 1)
+    return FoundNode(ref, status, "p", spec.image, "0ther" if drifted else spec.digest, spec.memory, engine_id="e")
+
+
+@dataclass
+class Engine:
+    """What a plan is done to. It refuses what a real engine and a real Hadoop would not survive."""
+
+    nodes: dict[NodeRef, FoundNode] = field(default_factory=dict)
+    volumes: set[tuple[NodeRef, int]] = field(default_factory=set)
+    networks: set[str] = field(default_factory=set)
+    config: dict[str, str] | None = None
+    declared: frozenset[NodeRef] = frozenset()
+    excluded: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
+    emptied: set[NodeRef] = field(default_factory=set)
+
+    def found(self) -> Found:
+        ordered = tuple(self.nodes[ref] for ref in sorted(self.nodes))
+        configs = {} if self.config is None else {REF: config_digests(self.config)}
+        return Found(ordered, frozenset(self.networks), frozenset(self.volumes), configs)
+
+    def do(self, step: Step) -> None:  # noqa: C901 - one case a step
+        match step:
+            case EnsureNetwork(tenant):
+                self.networks.add(tenant)
+            case PutConfig(_, texts):
+                self.config = dict(texts)
+                self.excluded = set(texts[LIST].split())
+            case EnsureNode(spec):
+                assert self.networks == {"acme"}, "a node without its network"
+                assert self.config is not None, "a node without its configuration"
+                self.nodes[spec.ref] = node(spec.ref)
+                self.volumes.add((spec.ref, 0))
+            case RefreshNodes():
+                assert self.nodes[MASTER].status is Status.RUNNING
+                self.told = set(self.excluded)
+            case Decommission(_, leaving):
+                assert {ref.name for ref in leaving} <= self.told, "decommissioned before it was excluded"
+                assert all(self.nodes[ref].status is Status.RUNNING for ref in leaving), "nobody is there to copy from"
+                self.emptied |= set(leaving)
+            case StopNode(ref):
+                self.nodes[ref] = replace(self.nodes[ref], status=Status.STOPPED)
+            case DeleteNode(ref):
+                assert ref in self.emptied or not self.declared, "deleted before it was decommissioned"
+                del self.nodes[ref]
+            case DeleteVolume(ref, number):
+                assert ref not in self.declared, "the data of a declared node"
+                assert ref not in self.nodes, "the volume is in use"
+                self.volumes.discard((ref, number))
+            case DeleteConfig():
+                assert not self.nodes, "a node lost its configuration"
+                self.config = None
+            case DeleteNetwork(tenant):
+                assert not self.nodes, "a node lost its network"
+                self.networks.discard(tenant)
+            case _:
+                pytest.fail(f"what is {step}?")
+
+    def run(self, plan: Plan, *, declared: Cluster | None, order: Random, most: int | None = None) -> None:
+        """Do the plan's first ``most`` steps; those of a stage in any order."""
+        self.declared = frozenset(declared.nodes()) if declared else frozenset()
+        steps = [step for stage in plan.stages for step in order.sample(stage, len(stage))]
+        for step in steps[:most]:
+            self.do(step)
+
+
+STATES = st.sampled_from([None, "drifted", *Status])
+
+
+@st.composite
+def engines(draw: st.DrawFn) -> Engine:
+    refs = [MASTER, *(worker(index) for index in range(MOST))]
+    states = {ref: draw(STATES) for ref in refs}
+    nodes = {ref: node(ref, drifted=True) if state == "drifted" else node(ref, Status(state)) for ref, state in states.items() if state}
+    kept = {(ref, number) for ref in refs for number in (0, 1) if draw(st.booleans())}
+    config = draw(st.sampled_from([None, files(), files(other="old"), files((worker(1),)), {"worker/stray": ""}]))
+    networks: set[str] = set(draw(st.sampled_from([(), ("acme",)])))
+    return Engine(nodes, kept | {(ref, 0) for ref in nodes}, networks, config)
+
+
+WORKERS = st.integers(0, MOST)
+ORDERS = st.randoms(use_true_random=False)
+
+
+@given(WORKERS, engines(), ORDERS)
+def test_converge_reaches_exactly_the_declared_nodes(workers: int, engine: Engine, order: Random) -> None:
+    wanted = cluster(workers)
+    engine.run(plan_for(wanted, engine.found()), declared=wanted, order=order)
+    assert engine.nodes == {ref: node(ref) for ref in wanted.nodes()}
+    assert {ref for ref, _ in engine.volumes} == set(wanted.nodes())
+    assert (engine.config, engine.networks) == (files(), {"acme"})
+
+
+@given(WORKERS, engines(), ORDERS)
+def test_a_second_converge_has_nothing_to_do(workers: int, engine: Engine, order: Random) -> None:
+    wanted = cluster(workers)
+    engine.run(plan_for(wanted, engine.found()), declared=wanted, order=order)
+    assert plan_for(wanted, engine.found()) == Plan()
+
+
+@given(WORKERS, engines(), ORDERS, st.integers(0, 30))
+def test_a_plan_that_was_broken_off_anywhere_is_finished_by_another(workers: int, engine: Engine, order: Random, most: int) -> None:
+    wanted = cluster(workers)
+    engine.run(plan_for(wanted, engine.found()), declared=wanted, order=order, most=most)
+    engine.emptied.clear()  # nobody remembers
+    engine.run(plan_for(wanted, engine.found()), declared=wanted, order=order)
+    assert engine.nodes == {ref: node(ref) for ref in wanted.nodes()}
+    assert plan_for(wanted, engine.found()) == Plan()
+
+
+@given(WORKERS, engines(), ORDERS)
+def test_data_of_declared_nodes_outlives_every_plan(workers: int, engine: Engine, order: Random) -> None:
+    wanted = cluster(workers)
+    theirs = {volume for volume in engine.volumes if volume[0] in set(wanted.nodes())}
+    engine.run(plan_for(wanted, engine.found()), declared=wanted, order=order)
+    assert theirs <= engine.volumes
+
+
+@given(WORKERS, engines(), ORDERS, st.integers(0, 30))
+def test_remove_leaves_nothing_of_a_plan_that_was_broken_off(workers: int, engine: Engine, order: Random, most: int) -> None:
+    wanted = cluster(workers)
+    engine.run(plan_for(wanted, engine.found()), declared=wanted, order=order, most=most)
+    engine.run(remove(REF, engine.found(), last_of_tenant=True), declared=None, order=order)
+    assert engine.found() == Found()
+    assert remove(REF, engine.found(), last_of_tenant=True) == Plan()
+
+
+@given(engines(), ORDERS)
+def test_the_network_stays_while_its_tenant_has_another_cluster(engine: Engine, order: Random) -> None:
+    before = set(engine.networks)
+    engine.run(remove(REF, engine.found(), last_of_tenant=False), declared=None, order=order)
+    assert (engine.nodes, engine.volumes, engine.config, engine.networks) == ({}, set(), None, before)
+
+
+@given(engines(), ORDERS)
+def test_stop_stops_all_and_takes_nothing_away(engine: Engine, order: Random) -> None:
+    nodes, volumes = set(engine.nodes), set(engine.volumes)
+    engine.run(stop(engine.found()), declared=None, order=order)
+    assert Status.RUNNING not in {each.status for each in engine.nodes.values()}
+    assert (set(engine.nodes), engine.volumes) == (nodes, volumes)
+    assert stop(engine.found()) == Plan()
+
+
+@given(WORKERS, engines())
+def test_daemons_are_told_only_where_a_running_one_has_another_list(workers: int, engine: Engine) -> None:
+    wanted, found = cluster(workers), engine.found()
+    assume(not surplus(wanted, found))
+    told = any(isinstance(step, RefreshNodes) for step in plan_for(wanted, found))
+    other = (engine.config or {}).get(LIST) != files()[LIST]
+    assert told == (other and any(each.status is Status.RUNNING for each in found.nodes))
+
+
+@given(WORKERS, engines())
+def test_only_what_is_missing_stopped_or_drifted_is_made(workers: int, engine: Engine) -> None:
+    wanted = cluster(workers)
+    made = {step.spec.ref: step.reason for step in plan_for(wanted, engine.found()) if isinstance(step, EnsureNode)}
+    for ref in {*wanted.nodes(), *engine.nodes}:
+        there = engine.nodes.get(ref)
+        if there is None:
+            assert made[ref] == "missing"
+        elif there.digest != node(ref).digest:
+            assert made[ref] == "drifted"
+        else:
+            assert made.get(ref) == (None if there.status is Status.RUNNING else "stopped")
+
+
+def test_a_scale_down_says_each_step_in_words() -> None:
+    engine = Engine({ref: node(ref) for ref in (MASTER, worker(0), worker(1))}, {(worker(1), 0)}, {"acme"}, files())
+    assert [str(step) for step in plan_for(cluster(1), engine.found())] == [
+        "write the configuration, excluding worker-1",
+        "tell HDFS and YARN which nodes are excluded",
+        "decommission worker-1",
+        "delete the node worker-1",
+        "delete volume 0 of worker-1",
+        "write the configuration",
+        "tell HDFS and YARN which nodes are excluded",
+    ]
+
+
+def test_making_starting_and_making_again_have_their_own_words() -> None:
+    engine = Engine({MASTER: node(MASTER, Status.STOPPED), worker(0): node(worker(0), Status.STOPPED, drifted=True)})
+    assert [str(step) for step in plan_for(cluster(2), engine.found())] == [
+        "make the network of acme",
+        "write the configuration",
+        "start the node master-0",
+        "make again the node worker-0",
+        "make the node worker-1",
+    ]
+
+
+def test_a_deletion_says_each_step_in_words() -> None:
+    engine = Engine({MASTER: node(MASTER)}, {(MASTER, 0)}, {"acme"}, files())
+    assert [str(step) for step in remove(REF, engine.found(), last_of_tenant=True)] == [
+        "delete the node master-0",
+        "delete volume 0 of master-0",
+        "delete the configuration",
+        "delete the network of acme",
+    ]
+    assert [str(step) for step in stop(engine.found())] == ["stop the node master-0"]
+
+
+def test_a_plan_has_no_empty_stages_and_counts_its_steps() -> None:
+    first, second = StopNode(MASTER), StopNode(worker(0))
+    plan = Plan.of((), (first, second), ())
+    assert (plan.stages, len(plan), list(plan), bool(plan), bool(Plan.of((), ()))) == (((first, second),), 2, [first, second], True, False)
