@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeRef, NodeSpec, Status, config_digests
 from labcloud.plan.steps import (
@@ -17,9 +18,10 @@ from labcloud.plan.steps import (
     Plan,
     PutConfig,
     RefreshNodes,
-    Step,
     StopNode,
 )
+
+_UNREAD: Final = ".unread"
 
 
 @dataclass(frozen=True)
@@ -53,23 +55,26 @@ def converge(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
     ensured = tuple(step for ref in (*wanted.nodes(), *leaving) if (step := _ensure_node(blueprint.specs[ref], exists.get(ref))))
     changed = _changed(blueprint.config_leaving, found.configs.get(wanted.ref, {}))
     config = (PutConfig(wanted.ref, blueprint.config_leaving, tuple(ref.name for ref in leaving)),) if changed else ()
-    # A daemon reads the lists when it starts; one that runs has to be told.
-    running = any(node.status is Status.RUNNING for node in found.nodes)
-    refresh = (RefreshNodes(wanted.ref),) if leaving or (running and changed & blueprint.lists) else ()
-    return Plan.of((*network, *config), ensured, refresh, *_departure(wanted, found, blueprint, leaving))
-
-
-def _departure(wanted: Cluster, found: Found, blueprint: Blueprint, leaving: tuple[NodeRef, ...]) -> Iterator[tuple[Step, ...]]:
-    """The stages in which surplus nodes go, and their volumes, with what an earlier, killed run left of such."""
     declared = set(wanted.nodes())
     orphans = tuple(DeleteVolume(ref, number) for ref, number in sorted(found.volumes) if ref not in declared)
-    if not leaving:
-        yield orphans
-        return
-    yield (Decommission(wanted.ref, leaving),)
-    yield tuple(DeleteNode(ref) for ref in leaving)
-    yield (*orphans, PutConfig(wanted.ref, blueprint.config))
-    yield (RefreshNodes(wanted.ref),)
+    unread, tell, read = _lists_told(wanted.ref, blueprint)
+    if leaving:
+        empty = ((RefreshNodes(wanted.ref),), (Decommission(wanted.ref, leaving),), tuple(DeleteNode(ref) for ref in leaving))
+        return Plan.of((*network, *config), ensured, *empty, (unread,), (tell,), (read, *orphans))
+    # A daemon reads the lists when it starts; one that runs has to be told.
+    lists = {path.removesuffix(_UNREAD) for path in changed} & blueprint.lists
+    if lists and any(node.status is Status.RUNNING for node in found.nodes):
+        return Plan.of((*network, unread), ensured, (tell,), (read, *orphans))
+    return Plan.of((*network, *config), ensured, orphans)
+
+
+def _lists_told(cluster: ClusterRef, blueprint: Blueprint) -> tuple[PutConfig, RefreshNodes, PutConfig]:
+    """The final configuration, and its lists read by daemons that run.
+
+    A file beside each list is there until then: if a run is broken off in between, the next one sees that they have to be told still.
+    """
+    unread = {**blueprint.config, **{f"{path}{_UNREAD}": "" for path in blueprint.lists}}
+    return PutConfig(cluster, unread), RefreshNodes(cluster), PutConfig(cluster, blueprint.config, read=True)
 
 
 def _changed(files: Mapping[str, str], digests: Mapping[str, str]) -> set[str]:

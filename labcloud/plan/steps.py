@@ -23,13 +23,17 @@ class EnsureNetwork(Step):
 
 @dataclass(frozen=True)
 class PutConfig(Step):
-    """Write the rendered configuration. ``leaving`` names the nodes that it tells HDFS and YARN to empty."""
+    """Write the rendered configuration. ``leaving`` names the nodes that it tells HDFS and YARN to empty; ``read`` says that
+    nothing changes but the mark that they have not read their lists yet."""
 
     cluster: ClusterRef
     files: Mapping[str, str] = field(repr=False)
     leaving: tuple[str, ...] = ()
+    read: bool = False
 
     def __str__(self) -> str:
+        if self.read:
+            return "note that HDFS and YARN know their lists"
         what = f", excluding {', '.join(self.leaving)}" if self.leaving else ""
         return f"write the configuration{what}"
 

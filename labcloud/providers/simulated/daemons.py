@@ -80,7 +80,7 @@ def services_of(cluster: ClusterState, group: str) -> frozenset[str]:
 
 def _serving(asked: Asked, service: str, *, excluded: bool = False) -> list[Machine]:
     """The running nodes of the cluster that have a service; those that the configuration excludes only on request."""
-    out = _excluded(asked.cluster)
+    out = asked.cluster.excluded
     groups = _groups(asked.cluster, service)
     return [
         machine
@@ -94,11 +94,11 @@ def _groups(cluster: ClusterState, service: str) -> set[str]:
     return {group for group in {ref.group for ref in cluster.nodes} if service in services_of(cluster, group)}
 
 
-def _excluded(cluster: ClusterState) -> set[str]:
-    """The names (``worker-0``) in the exclude files."""
+def read_lists(cluster: ClusterState) -> None:
+    """Let the daemons read the names (``worker-0``) in the exclude files, as they do when they start or are told to."""
     files = cluster.config or {}
     lines = [line.strip() for name, text in files.items() if name.endswith("/conf/dfs.exclude") for line in text.splitlines()]
-    return {line.partition(".")[0] for line in lines if line and not line.startswith("#")}
+    cluster.excluded = frozenset(line.partition(".")[0] for line in lines if line and not line.startswith("#"))
 
 
 def hdfs(cluster: ClusterState) -> webhdfs.Tree:
@@ -118,7 +118,7 @@ def _beans(asked: Asked, services: frozenset[str]) -> Iterator[dict[str, Any]]:
 
 
 def _namenode_info(asked: Asked) -> dict[str, Any]:
-    out = _excluded(asked.cluster)
+    out = asked.cluster.excluded
     running = _serving(asked, "datanode", excluded=True)
     live = {f"{asked.host(each)}:{_DATA_PORT}": _live(each, each.spec.ref.name in out) for each in running}
     groups = _groups(asked.cluster, "datanode")
@@ -156,7 +156,7 @@ def _live(machine: Machine, excluded: bool) -> dict[str, Any]:
 
 
 def _fs_state(asked: Asked) -> dict[str, Any]:
-    out = _excluded(asked.cluster)
+    out = asked.cluster.excluded
     running = [each.spec.ref.name for each in _serving(asked, "datanode", excluded=True)]
     leaving = sum(name in out for name in running)
     return {

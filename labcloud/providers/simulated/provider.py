@@ -108,11 +108,17 @@ class SimulatedProvider(Provider):
 
     def ensure_node(self, spec: NodeSpec) -> None:
         with self._call("ensure_node", spec.ref) as lab:
-            machine = lab.cluster(spec.ref.cluster).nodes.get(spec.ref)
+            there = lab.cluster(spec.ref.cluster)
+            machine = there.nodes.get(spec.ref)
             if machine is None or machine.spec.digest != spec.digest:
                 self._make(lab, spec)
-            elif machine.status is not Status.RUNNING:
+            elif machine.status is Status.RUNNING:
+                return
+            else:
                 machine.status, machine.asked = Status.RUNNING, 0
+            there = lab.cluster(spec.ref.cluster)
+            if "namenode" in daemons.services_of(there, spec.ref.group):
+                daemons.read_lists(there)
 
     def _make(self, lab: LabState, spec: NodeSpec) -> None:
         ref = spec.ref

@@ -77,8 +77,11 @@ def _stat(place: Place, command: Command) -> Result:
 
 
 def _hadoop(place: Place, command: Command) -> Result:
-    """``-refreshNodes`` (excluded nodes are always up to date here) and ``hdfs dfs -ls -R PATH``, as Hadoop prints it."""
-    if command.argv[1:] in (("dfsadmin", "-refreshNodes"), ("rmadmin", "-refreshNodes")):
+    """``-refreshNodes`` (of HDFS; YARN's list is the same here) and ``hdfs dfs -ls -R PATH``, as Hadoop prints it."""
+    if command.argv[1:] == ("rmadmin", "-refreshNodes"):
+        return Result(0)
+    if command.argv[1:] == ("dfsadmin", "-refreshNodes"):
+        daemons.read_lists(place.lab.cluster(place.machine.spec.ref.cluster))
         return Result(0)
     if command.argv[1:4] != ("dfs", "-ls", "-R"):
         return Result(1, stderr=b"this node is simulated: it has no Hadoop\n")

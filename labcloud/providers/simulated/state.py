@@ -56,13 +56,20 @@ def _cluster_out(ref: ClusterRef, state: ClusterState) -> dict[str, Any]:
         {"group": each.group, "index": each.index, "number": number, "files": _files_out(files)}
         for (each, number), files in state.volumes.items()
     ]
-    return {"tenant": ref.tenant, "name": ref.name, "config": state.config, "nodes": nodes, "volumes": volumes}
+    return {
+        "tenant": ref.tenant,
+        "name": ref.name,
+        "config": state.config,
+        "excluded": sorted(state.excluded),
+        "nodes": nodes,
+        "volumes": volumes,
+    }
 
 
 def _cluster_in(world: World, id: str, entry: dict[str, Any]) -> None:
     ref = ClusterRef(entry["tenant"], entry["name"])
     state = world.lab(id).opened(ref)
-    state.config = entry["config"]
+    state.config, state.excluded = entry["config"], frozenset(entry["excluded"])
     for kept in entry["nodes"]:
         node = NodeRef(ref, kept["group"], kept["index"])
         published = {int(port): host for port, host in kept["published"].items()}

@@ -65,11 +65,15 @@ class Machine:
 
 @dataclass
 class ClusterState:
-    """What exists of one cluster. ``config`` is None where there is none. HDFS lives in the first volume of its NameNode."""
+    """What exists of one cluster. ``config`` is None where there is none. HDFS lives in the first volume of its NameNode.
+
+    ``excluded`` are the names of nodes that were in the exclude list when the daemons last read it.
+    """
 
     nodes: dict[NodeRef, Machine] = field(default_factory=dict)
     volumes: dict[tuple[NodeRef, int], Files] = field(default_factory=dict)
     config: dict[str, str] | None = None
+    excluded: frozenset[str] = frozenset()
 
     @property
     def empty(self) -> bool:

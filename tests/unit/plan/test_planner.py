@@ -91,6 +91,8 @@ class Engine:
             case EnsureNode(spec):
                 assert self.networks == {"acme"}, "a node without its network"
                 assert self.config is not None, "a node without its configuration"
+                if spec.ref == MASTER:
+                    self.told = set(self.excluded)  # as daemons that start
                 self.nodes[spec.ref] = node(spec.ref)
                 self.volumes.add((spec.ref, 0))
             case RefreshNodes():
@@ -137,7 +139,8 @@ def engines(draw: st.DrawFn) -> Engine:
     kept = {(ref, number) for ref in refs for number in (0, 1) if draw(st.booleans())}
     config = draw(st.sampled_from([None, files(), files(other="old"), files((worker(1),)), {"worker/stray": ""}]))
     networks: set[str] = set(draw(st.sampled_from([(), ("acme",)])))
-    return Engine(nodes, kept | {(ref, 0) for ref in nodes}, networks, config)
+    excluded = set((config or {}).get(LIST, "").split())
+    return Engine(nodes, kept | {(ref, 0) for ref in nodes}, networks, config, excluded=excluded, told=excluded)
 
 
 WORKERS = st.integers(0, MOST)
@@ -168,6 +171,17 @@ def test_a_plan_that_was_broken_off_anywhere_is_finished_by_another(workers: int
     engine.run(plan_for(wanted, engine.found()), declared=wanted, order=order)
     assert engine.nodes == {ref: node(ref) for ref in wanted.nodes()}
     assert plan_for(wanted, engine.found()) == Plan()
+
+
+@given(WORKERS, WORKERS, engines(), ORDERS, st.integers(0, 30))
+def test_no_daemon_excludes_a_node_for_ever_that_a_broken_off_plan_excluded(
+    first: int, second: int, engine: Engine, order: Random, most: int
+) -> None:
+    assume(MASTER in engine.nodes)
+    engine.run(plan_for(cluster(first), engine.found()), declared=cluster(first), order=order, most=most)
+    for wanted in (cluster(second), cluster(second)):
+        engine.run(plan_for(wanted, engine.found()), declared=wanted, order=order)
+    assert (engine.told, engine.config) == (set(), files())
 
 
 @given(WORKERS, engines(), ORDERS)
@@ -233,9 +247,10 @@ def test_a_scale_down_says_each_step_in_words() -> None:
         "tell HDFS and YARN which nodes are excluded",
         "decommission worker-1",
         "delete the node worker-1",
-        "delete volume 0 of worker-1",
         "write the configuration",
         "tell HDFS and YARN which nodes are excluded",
+        "note that HDFS and YARN know their lists",
+        "delete volume 0 of worker-1",
     ]
 
 
