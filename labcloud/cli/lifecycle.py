@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
@@ -21,9 +21,11 @@ from labcloud.model import ClusterRef, cluster_name, parse_memory, tenant_name
 if TYPE_CHECKING:
     from labcloud.apply.clusters import Clusters, Terms
     from labcloud.apply.requests import CreateRequest
+    from labcloud.apply.watch import Watch
     from labcloud.plan import Plan
 
 Done = TypeVar("Done")
+_CLUSTERS_AT_ONCE: Final = 16
 
 timeout_option = click.option(
     "--timeout", type=click.FloatRange(1, 86400), default=300.0, show_default=True, metavar="S", help="Limit of all waits together."
@@ -125,18 +127,16 @@ def _create(requests: Sequence[CreateRequest], terms: Terms, output: str) -> Non
 
 def _for_each(opened: Session, refs: Sequence[ClusterRef], do: Callable[[Clusters, int], Done]) -> list[Done]:
     """Do something for several clusters at once. One error is raised as it is; of several clusters, PartlyDoneError says which failed."""
-    with progress() as watch:
-        clusters = opened.clusters(watch)
-        if len(refs) == 1:
-            return [do(clusters, 0)]
-        with ThreadPoolExecutor(len(refs)) as pool:
-            futures = [pool.submit(do, clusters, index) for index in range(len(refs))]
-            try:
-                errors = [(ref, future.exception()) for ref, future in zip(refs, futures, strict=True)]
-            except KeyboardInterrupt:
-                watch.stop()
-                raise
-    failed = [(ref, exc) for ref, exc in errors if exc is not None]
+    try:
+        with progress() as watch:
+            clusters = opened.clusters(watch)
+            if len(refs) == 1:
+                return [do(clusters, 0)]
+            futures = _at_once(len(refs), lambda index: do(clusters, index), watch)
+    except KeyboardInterrupt:
+        _say_what_exists(opened, refs)
+        raise
+    failed = [(ref, exc) for ref, future in zip(refs, futures, strict=True) if (exc := future.exception())]
     for _, exc in failed:
         if not isinstance(exc, LabError):
             raise exc
@@ -145,6 +145,27 @@ def _for_each(opened: Session, refs: Sequence[ClusterRef], do: Callable[[Cluster
         names = ", ".join(str(ref) for ref, _ in failed)
         raise PartlyDoneError(f"{len(failed)} of {len(refs)} clusters failed: {names}", resolution="run the same command again")
     return [future.result() for future in futures]
+
+
+def _at_once(count: int, do: Callable[[int], Done], watch: Watch) -> list[Future[Done]]:
+    """Call ``do`` with 0, 1, … on threads; return when all have ended. An interruption asks them all to end."""
+    with ThreadPoolExecutor(min(count, _CLUSTERS_AT_ONCE)) as pool:
+        futures = [pool.submit(do, index) for index in range(count)]
+        try:
+            wait(futures)
+        except KeyboardInterrupt:
+            watch.stop()
+            raise
+    return futures
+
+
+def _say_what_exists(opened: Session, refs: Sequence[ClusterRef]) -> None:
+    """After an interruption: what there is of each cluster, and the two ways on."""
+    there = {(row.tenant, row.name): row for row in opened.look().list()}
+    for ref in refs:
+        row = there.get((ref.tenant, ref.name))
+        what = f"{row.running} of {row.declared} nodes run" if row else "nothing of it exists"
+        note(f"{ref}: {what}; the same command goes on" + (f", 'labcloud delete {ref}' removes it" if row else ""))
 
 
 @click.command("start")
@@ -235,10 +256,9 @@ def delete_command(tenant: str | None, clusters: tuple[str, ...], yes: bool, tim
 
 
 def _verb(ref: ClusterRef, output: str, do: Callable[[Clusters], Plan], result: str) -> None:
-    with session() as opened, progress() as watch:
-        plan = do(opened.clusters(watch))
-    outcome = _outcome(ref, plan)
-    emit(outcome, output, lambda: note(f"{ref} {result}" + ("" if plan else "; nothing had to be done")))
+    with session() as opened:
+        (plan,) = _for_each(opened, [ref], lambda clusters, _: do(clusters))
+    emit(_outcome(ref, plan), output, lambda: note(f"{ref} {result}" + ("" if plan else "; nothing had to be done")))
 
 
 def _outcome(ref: ClusterRef, plan: Plan) -> Outcome:
