@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from labcloud.images.room import Images
 
 
+# A step of a build may be silent for minutes: every daemon of a stack is run once for its class-data archive.
+_BUILD_SECONDS: Final = 1800
+
+
 @click.group("image")
 def image_command() -> None:
     """What nodes are made of: a small Debian base, a Java and a Hadoop stack, each a layer on the one before."""
@@ -32,7 +36,7 @@ def _images() -> Iterator[Images]:
     from labcloud.providers.docker.engine import Engine
     from labcloud.providers.docker.image_store import DockerImageStore
 
-    engine = Engine(os.environ.get("DOCKER_HOST"))
+    engine = Engine(os.environ.get("DOCKER_HOST"), timeout=_BUILD_SECONDS)
     cache = os.environ.get("LABCLOUD_CACHE")
     try:
         yield Images(DockerImageStore(engine), Path(cache) if cache else home() / "cache")

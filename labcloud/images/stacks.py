@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 HOME: Final = "/opt/stacks/hadoop"
 _BUILD: Final = "/usr/lib/labcloud/build"
 _LOCK: Final = "lock.yaml"
+# Part of the digest: another number where the same inputs are laid out in another way.
+_LAYOUT: Final = 2
 
 
 class StackRecipe(Recipe):
@@ -38,7 +40,7 @@ class StackRecipe(Recipe):
         folder = self._declarations.folder
         mine = [tree.digest_of_folder(folder / each) for each in (self._rules.files, self._rules.build)]
         locked = [vars(file) for file in self._files]
-        return [self._declarations.text("stack"), *mine, locked, self._tables(), self._profile.stack]
+        return [self._declarations.text("stack"), *mine, locked, self._tables(), self._profile.stack, _LAYOUT]
 
     def _tables(self) -> dict[str, str]:
         profile = self._profile
@@ -95,6 +97,10 @@ class StackRecipe(Recipe):
             pages = tools.work / name
             extract_web_pages(source, pages)
             layer.add_file(f"{home}/{file.to}/{name}", pages)
+        elif file.name.endswith(".jar") and not self._profile.class_data:
+            plain = tools.work / file.name
+            store_plainly(source, plain)
+            layer.add_file(f"{home}/{file.to}/{file.name}", plain)
         else:
             layer.add_file(f"{home}/{file.to}/{file.name}", source)
 
@@ -111,6 +117,16 @@ def extract_web_pages(jar: Path, target: Path) -> None:
             info.compress_type = zipfile.ZIP_DEFLATED
             info.external_attr = (0o40755 if name.endswith("/") else 0o100644) << 16
             out.writestr(info, source.read(name))
+
+
+def store_plainly(jar: Path, target: Path) -> None:
+    """Write the same jar without compression: where no archive has its classes, each start of a JVM is spared the inflating."""
+    with zipfile.ZipFile(jar) as source, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as out:
+        for info in source.infolist():
+            content = source.read(info)
+            info.compress_type = zipfile.ZIP_STORED
+            info.extra = b""
+            out.writestr(info, content)
 
 
 def lock_stack(profile: Profile, declarations: Declarations, scratch: Path) -> tuple[Sequence[LockedFile], list[str]]:
