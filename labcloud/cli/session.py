@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,12 +35,14 @@ class Session:
     def __init__(self) -> None:
         self.lab = Lab(home())
         self._providers: dict[str, Provider] = {}
+        self._opening = threading.Lock()
 
     def provider(self, name: str) -> Provider:
         """The engine ``name``. Raise UsageError if nobody ships one."""
-        if name not in self._providers:
-            self._providers[name] = _provider_class(name)(self.lab.home, self.lab.id)
-        return self._providers[name]
+        with self._opening:  # the clusters of several tenants are made on threads
+            if name not in self._providers:
+                self._providers[name] = _provider_class(name)(self.lab.home, self.lab.id)
+            return self._providers[name]
 
     def journal(self) -> Journal:
         from labcloud.apply.journal import Journal

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,8 +51,8 @@ def replace(path: Path, text: str, *, mode: int = 0o600, scratch: Path) -> None:
 
 
 def create_once(path: Path, text: str) -> None:
-    """Make ``path`` say ``text`` unless it exists: of several processes that try, one wins, and none sees half of it."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    """Make ``path`` say ``text`` unless it exists: of several processes and threads that try, one wins, and none sees half of it."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         replace(path=scratch, text=text, scratch=path.with_name(f"{scratch.name}.new"))
         os.link(scratch, path)
