@@ -58,7 +58,7 @@ class Hadoop:
         answer = self._provider.request(self._first_node(service), self._profile.services[service].ports["http"], path)
         try:
             return form(json.loads(answer.body)["beans"][0])
-        except (ValueError, KeyError, IndexError, TypeError) as exc:
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as exc:
             raise EngineError(f"the {service} of {self._cluster.ref} does not publish {name} yet") from exc
 
     # HDFS
