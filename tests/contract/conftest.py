@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +72,16 @@ def _simulated(home: Path) -> Callable[[str], Provider]:
     return lambda lab: SimulatedProvider(home, lab, world=world, images={IMAGE})
 
 
+@cache
+def _build_image() -> None:
+    """Downloads go where those of ``labcloud image build`` go; what is built already is left alone."""
+    subprocess.run([sys.executable, "-m", "labcloud.cli.main", "image", "build", IMAGE], check=True, capture_output=True)
+
+
 def _docker(home: Path) -> Callable[[str], Provider]:
     from labcloud.providers.docker.provider import DockerProvider
 
+    _build_image()
     return lambda lab: DockerProvider(home, lab)
 
 
