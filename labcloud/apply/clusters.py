@@ -178,7 +178,7 @@ class Clusters:
             self._watch.tell(Event(str(ref), Kind.WAITING, text))
 
         with (
-            cluster_lock(self._lab.home, ref, verb=verb, timeout=terms.timeout, waiting=waiting),
+            cluster_lock(self._lab.home, ref, verb=verb, timeout=terms.timeout, waiting=waiting, pause=self._watch.pause),
             self._journal.operation(verb, str(ref), spec) as operation,
         ):
             yield operation, deadline

@@ -27,28 +27,34 @@ _LAB_TIMEOUT = 30.0
 
 @contextmanager
 def cluster_lock(
-    home: Path, ref: ClusterRef, *, verb: str, timeout: float = 600.0, waiting: Callable[[str], None] = lambda _: None
-) -> Iterator[None]:
+    home: Path, ref: ClusterRef, *, verb: str, timeout: float = 600.0,
+    waiting: Callable[[str], None] = lambda _: None, pause: Callable[[float], None] = time.sleep,
+) -> Iterator[None]:  # fmt: skip
     """Hold the cluster ``ref`` for ``verb`` (as ``"create"``): no other process or thread changes it meanwhile.
 
-    ``waiting`` is told, once a holder, who has it. Raise DeadlineError, naming the holder, after ``timeout`` seconds.
+    ``waiting`` is told, once a holder, who has it; ``pause`` waits some seconds, or raises what ends the wait. Raise DeadlineError,
+    naming the holder, after ``timeout`` seconds.
     """
     path = home / "locks" / ref.tenant / f"{ref.name}.lock"
-    with _held(path, f"the cluster {ref}", verb, timeout=timeout, waiting=waiting):
+    with _held(path, f"the cluster {ref}", verb, timeout=timeout, waiting=waiting, pause=pause):
         yield
 
 
 @contextmanager
 def lab_lock(home: Path) -> Iterator[int]:
     """Hold the lab repository for one change. Gives the descriptor that children inherit, to hold the lock as long as they run."""
-    with _held(home / "locks" / "lab.lock", "the lab repository", "change", timeout=_LAB_TIMEOUT, waiting=lambda _: None) as fd:
+    with _held(
+        home / "locks" / "lab.lock", "the lab repository", "change", timeout=_LAB_TIMEOUT, waiting=lambda _: None, pause=time.sleep
+    ) as fd:
         yield fd
 
 
 @contextmanager
-def _held(path: Path, what: str, verb: str, *, timeout: float, waiting: Callable[[str], None]) -> Iterator[int]:
+def _held(
+    path: Path, what: str, verb: str, *, timeout: float, waiting: Callable[[str], None], pause: Callable[[float], None]
+) -> Iterator[int]:
     with disk_errors(f"lock {what} at {path}"):
-        fd = _acquire(path, what, timeout=timeout, waiting=waiting)
+        fd = _acquire(path, what, timeout=timeout, waiting=waiting, pause=pause)
     try:
         with disk_errors(f"lock {what} at {path}"):
             _sign(fd, verb)
@@ -61,9 +67,9 @@ def _held(path: Path, what: str, verb: str, *, timeout: float, waiting: Callable
             path.parent.rmdir()
 
 
-def _acquire(path: Path, what: str, *, timeout: float, waiting: Callable[[str], None]) -> int:
+def _acquire(path: Path, what: str, *, timeout: float, waiting: Callable[[str], None], pause: Callable[[float], None]) -> int:
     deadline = time.monotonic() + timeout
-    pause, told = _FIRST_PAUSE, ""
+    seconds, told = _FIRST_PAUSE, ""
     while True:
         fd = _attempt(path)
         if fd is not None:
@@ -79,8 +85,8 @@ def _acquire(path: Path, what: str, *, timeout: float, waiting: Callable[[str], 
                 details=f"waited {timeout:g} s for {path}",
                 resolution="wait until that has ended, or stop it, then run the same command again",
             )
-        time.sleep(min(pause, left))
-        pause = min(pause * 2, _LONGEST_PAUSE)
+        pause(min(seconds, left))
+        seconds = min(seconds * 2, _LONGEST_PAUSE)
 
 
 def _attempt(path: Path) -> int | None:
