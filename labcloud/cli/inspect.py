@@ -9,7 +9,7 @@ import click
 
 from labcloud.cli.output import emit, output_option, print_table, title
 from labcloud.cli.session import Session, cluster_argument, session, tenant_option
-from labcloud.model import ClusterRef, format_memory
+from labcloud.model import ClusterRef, format_memory, tenant_name
 
 if TYPE_CHECKING:
     from labcloud.apply.look import ClusterView
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def list_command(tenant: str | None, output: str) -> None:
     """All clusters, with what the engine says of them."""
     with session() as opened:
-        rows = opened.look().list(tenant)
+        rows = opened.look().list(tenant if tenant is None else tenant_name(tenant))
 
     def table() -> None:
         if not rows:

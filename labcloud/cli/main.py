@@ -81,7 +81,7 @@ def main() -> None:
 def run() -> int:
     """Run the command line and return the exit code."""
     try:
-        outcome = cli(standalone_mode=False)
+        outcome = cli(prog_name="labcloud", standalone_mode=False)
     except LabError as exc:
         say_error(exc)
         return exc.exit_code
