@@ -18,6 +18,7 @@ from labcloud.apply.clusters import Clusters, Terms
 from labcloud.apply.journal import Result as Outcome
 from labcloud.apply.watch import Event, Kind, Watch
 from labcloud.errors import ConflictError, DeadlineError, EngineError, LabError, NotFoundError, UsageError
+from labcloud.lab.locks import cluster_lock
 from labcloud.model import ClusterRef, Found
 from labcloud.plan import Plan
 from labcloud.providers.base import Result
@@ -202,6 +203,14 @@ def test_ctrl_c_ends_a_decommissioning_that_a_thread_waits_for(shop: Shop) -> No
 def press_ctrl_c(event: Event) -> None:
     if event.kind is Kind.WAITING:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def test_whoever_stops_the_watch_ends_a_wait_for_another_process(shop: Shop) -> None:
+    create(shop.clusters())
+    watch = Watch(lambda _: watch.stop())
+    with cluster_lock(shop.home, REF, verb="scale"), pytest.raises(KeyboardInterrupt):
+        shop.clusters(watch=watch).stop(REF, TERMS)
+    assert "master-0" in shop.running()
 
 
 # Two at once

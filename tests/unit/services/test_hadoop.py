@@ -63,8 +63,8 @@ def beans(**facts: object) -> Response:
 def live(state: str = IN_SERVICE, **more: Any) -> dict[str, Any]:
     return {
         "infoAddr": "172.18.0.3:50075", "infoSecureAddr": "172.18.0.3:0", "xferaddr": "172.18.0.3:50010", "lastContact": 0,
-        "usedSpace": 28672, "adminState": state, "nonDfsUsedSpace": 1, "capacity": 1, "numBlocks": 0, "version": "2.7.7", "used": 28672, "remaining": 1,
-        "blockScheduled": 0, "blockPoolUsed": 28672, "blockPoolUsedPercent": 0.0, "volfails": 0, **more,
+        "usedSpace": 28672, "adminState": state, "nonDfsUsedSpace": 1, "capacity": 1, "numBlocks": 0, "version": "2.7.7",
+        "used": 28672, "remaining": 1, "blockScheduled": 0, "blockPoolUsed": 28672, "blockPoolUsedPercent": 0.0, "volfails": 0, **more,
     }  # fmt: skip
 
 
