@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -211,7 +212,8 @@ def _answers(provider: Provider, profile: Profile, node: FoundNode, name: str) -
     try:
         answer = provider.request(node.ref, service.ports[service.probe.port], service.probe.path, timeout=3)
     except EngineError:
-        return _supervised(provider, node.ref, name)
+        # Right after a create the answer is known; asking would take time from the very service that starts.
+        return STARTING if time.time() - node.created < _START_SECONDS else _supervised(provider, node.ref, name)
     return RUNNING if answer.status < 400 else f"answers {answer.status}"
 
 

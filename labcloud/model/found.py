@@ -22,7 +22,8 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class FoundNode:
-    """A node as the engine has it. ``published`` maps ports in the node to ``host:port`` addresses on this machine."""
+    """A node as the engine has it. ``created`` is in seconds since 1970, ``published`` maps
+    ports in the node to ``host:port`` addresses on this machine."""
 
     ref: NodeRef
     status: Status
@@ -32,7 +33,7 @@ class FoundNode:
     memory: int
     engine_id: str
     address: str = ""
-    created: str = ""
+    created: float = 0.0
     published: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
 
 

@@ -138,7 +138,7 @@ def found_node(answer: Mapping[str, Any]) -> FoundNode:
         memory=int(labels.get(MEMORY, "0")),
         engine_id=answer["Id"],
         address=next((each.get("IPAddress") or "" for each in networks.values()), ""),
-        created=str(answer.get("Created", "")),
+        created=float(answer.get("Created", 0)),
         published={
             each["PrivatePort"]: f"{each['IP']}:{each['PublicPort']}" for each in answer.get("Ports") or () if each.get("PublicPort")
         },

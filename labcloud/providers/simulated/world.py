@@ -53,7 +53,7 @@ class Machine:
         return FoundNode(
             ref=self.spec.ref, status=self.status, profile=self.spec.profile, image=self.spec.image, digest=self.spec.digest,
             memory=self.spec.memory, engine_id=f"simulated-{self.serial}", address=self.address if running else "",
-            created=str(self.serial), published={port: f"127.0.0.1:{host}" for port, host in self.published.items()} if running else {},
+            created=float(self.serial), published={port: f"127.0.0.1:{host}" for port, host in self.published.items()} if running else {},
         )  # fmt: skip
 
     @property
