@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import secrets
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from labcloud.providers.base import Command, Provider, Sink
 EXAMPLES: Final = "examples"
 _LOGS: Final = "/var/log/hadoop"
 _CHUNK: Final = 1 << 20
-_THREADS: Final = 16
+_THREADS: Final = 64
 
 
 class Work:
@@ -58,8 +58,7 @@ class Work:
             with _Prefixed(stdout, ref.name, lock) as out, _Prefixed(stderr, ref.name, lock) as err:
                 return self._provider.execute(ref, commands[ref], stdout=out, stderr=err).exit_code
 
-        with ThreadPoolExecutor(_THREADS) as pool:
-            return dict(zip(commands, pool.map(one, commands), strict=True))
+        return _on_all(one, list(commands))
 
     def shell(self, ref: NodeRef, user: str) -> list[str]:
         """The command line, on this machine, of a login shell in the user's home."""
@@ -113,6 +112,26 @@ def _chunks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             yield chunk
+
+
+def _on_all(do: Callable[[NodeRef], int], refs: Sequence[NodeRef]) -> dict[NodeRef, int]:
+    """What ``do`` returns for each node, on many at once.
+
+    A command may run for ever, as one that follows a log: threads are daemons, so that Ctrl-C need not wait for them.
+    """
+    results: dict[NodeRef, Future[int]] = {ref: Future() for ref in refs}
+    waiting = iter(list(results.items()))  # a list's iterator may be asked by several threads
+
+    def run() -> None:
+        for ref, result in waiting:
+            try:
+                result.set_result(do(ref))
+            except BaseException as exc:  # noqa: BLE001 - handed over to the caller
+                result.set_exception(exc)
+
+    for _ in range(min(len(refs), _THREADS)):
+        threading.Thread(target=run, daemon=True, name="on-nodes").start()
+    return {ref: result.result() for ref, result in results.items()}
 
 
 class _Prefixed(io.RawIOBase):
