@@ -22,7 +22,7 @@ from labcloud.lab.locks import cluster_lock
 from labcloud.model import ClusterRef, Found
 from labcloud.plan import Plan
 from labcloud.providers.base import Result
-from labcloud.providers.simulated import Faults
+from labcloud.providers.simulated import Faults, Killed
 from tests.unit.apply.conftest import REF, TERMS, Shop, asked
 
 SOON = Terms(timeout=0.3)
@@ -345,3 +345,43 @@ def test_a_port_that_is_taken_is_named(shop: Shop) -> None:
         shop.clusters().create(asked(other, publish={"namenode": 9870}), TERMS)
     shop.clusters().delete(other, TERMS)
     assert {node.ref.cluster for node in shop.found().nodes} == {REF}
+
+
+# Death, then delete
+
+
+@pytest.mark.parametrize("verb", [scale_up, scale_down], ids=["up", "down"])
+def test_delete_leaves_nothing_of_a_scale_that_died_at_any_call(tmp_path: Path, verb: Verb) -> None:
+    for number in range(1, 100):
+        shop = Shop(tmp_path / str(number))
+        create(shop.clusters())
+        faults = Faults()
+        faults.die(number=number, after=number % 2 == 0)
+        died = False
+        try:
+            verb(shop.clusters(faults=faults))
+        except Killed:
+            died = True
+        delete(shop.clusters())
+        assert (shop.found(), shop.lab.clusters()) == (Found(), []), f"died at call {number}"
+        if not died:
+            return
+    pytest.fail("it never came to an end")
+
+
+def test_a_worker_can_come_back_after_a_scale_down_that_died_at_any_call(tmp_path: Path) -> None:
+    for number in range(1, 100):
+        shop = Shop(tmp_path / str(number))
+        create(shop.clusters())
+        faults = Faults()
+        faults.die(number=number)
+        died = False
+        try:
+            scale_down(shop.clusters(faults=faults))
+        except Killed:
+            died = True
+        shop.clusters().scale(REF, 3, TERMS)
+        assert shop.running() == ["master-0", "worker-0", "worker-1", "worker-2"], f"died at call {number}"
+        if not died:
+            return
+    pytest.fail("it never came to an end")
