@@ -81,6 +81,6 @@ def test_too_little_memory_is_refused() -> None:
 def test_lines_of_services_are_what_the_shell_reads() -> None:
     service = render(PROFILE, CLUSTER, DOMAIN)["master/services/secondarynamenode"]
     assert [line.partition("=")[0] for line in service.splitlines()] == [
-        "SERVICE_USER", "SERVICE_CLASS", "SERVICE_OPTS", "SERVICE_ARGS", "SERVICE_DIRS", "SERVICE_PREPARE", "SERVICE_AFTER",
+        "SERVICE_USER", "SERVICE_CLASS", "SERVICE_OPTS", "SERVICE_ARGS", "SERVICE_DIRS", "SERVICE_PREPARE", "SERVICE_NICE", "SERVICE_AFTER",
     ]  # fmt: skip
     assert "SERVICE_AFTER=master-0.lab.acme.lab.internal:8020" in service
