@@ -83,4 +83,5 @@ def test_lines_of_services_are_what_the_shell_reads() -> None:
     assert [line.partition("=")[0] for line in service.splitlines()] == [
         "SERVICE_USER", "SERVICE_CLASS", "SERVICE_OPTS", "SERVICE_ARGS", "SERVICE_DIRS", "SERVICE_PREPARE", "SERVICE_NICE", "SERVICE_AFTER",
     ]  # fmt: skip
-    assert "SERVICE_AFTER=master-0.lab.acme.lab.internal:8020" in service
+    assert "SERVICE_NICE=15" in service
+    assert "SERVICE_AFTER='master-0.lab.acme.lab.internal:8020 worker-0.lab.acme.lab.internal:8042'" in service
