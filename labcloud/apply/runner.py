@@ -148,7 +148,12 @@ class Runner:
 
     @_do.register
     def _(self, step: DeleteNetwork) -> None:
-        self._provider.delete_network(step.tenant)
+        try:
+            self._provider.delete_network(step.tenant)
+        except EngineError:
+            # Another cluster of the tenant may have come since the plan was made: it keeps the network.
+            if not self._provider.find(tenant=step.tenant).nodes:
+                raise
 
     def _leaving(self) -> Decommissioner:
         if self._decommissioner is None:

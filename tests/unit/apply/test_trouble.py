@@ -243,6 +243,15 @@ def test_clusters_of_one_tenant_come_and_go_at_once(shop: Shop) -> None:
     assert (shop.found(), shop.lab.clusters()) == (Found(), [])
 
 
+def test_a_cluster_that_comes_while_the_last_one_goes_keeps_the_network(shop: Shop) -> None:
+    create(shop.clusters())
+    other = replace(REF, name="other")
+    come = iter([lambda: shop.clusters().create(asked(other), TERMS)])
+    faults = Faults(pause=lambda name: next(come, int)() and None if name == "delete_network" else None)
+    delete(shop.clusters(faults=faults))
+    assert (shop.found().networks, {node.ref.cluster for node in shop.found().nodes}) == ({"acme"}, {other})
+
+
 HOLD = """
 import sys
 from pathlib import Path
