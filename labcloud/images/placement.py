@@ -15,7 +15,7 @@ def folder_of(jar: str, rules: StackRules) -> str:
 
 
 def holds_web_pages(jar: str, rules: StackRules) -> bool:
-    """Whether only the web pages of the jar go into the distribution, as a jar of their own."""
+    """Whether only the web pages of the jar go into the distribution."""
     return matches(jar, rules.webapps)
 
 
@@ -28,10 +28,13 @@ def web_pages_jar(jar: str) -> str:
     return jar.removesuffix(".jar").removesuffix("-tests") + "-webapps.jar"
 
 
-def class_path(home: str, files: Sequence[LockedFile], rules: StackRules) -> str:
-    """The class path of all daemons and clients: jars only, folder by folder as the rules say, by name in each."""
-    lines = []
-    for folder in rules.class_path:
-        names = {web_pages_jar(each.name) if holds_web_pages(each.name, rules) else each.name for each in files if each.to == folder}
-        lines += [f"{home}/{folder}/{name}" for name in sorted(names) if not matches(name, rules.not_on_class_path)]
-    return ":".join(lines)
+def class_path(home: str, files: Sequence[LockedFile], rules: StackRules, *, jars_only: bool) -> str:
+    """The class path of all daemons and clients: folder by folder as the rules say, by name in each.
+
+    Web pages are jars of it, or folders at its end where it need not be ``jars_only``.
+    """
+    pages = [each for each in files if holds_web_pages(each.name, rules)]
+    jars = {(each.to, web_pages_jar(each.name)) for each in pages if jars_only}
+    jars |= {(each.to, each.name) for each in files if each not in pages and not matches(each.name, rules.not_on_class_path)}
+    lines = [f"{home}/{folder}/{name}" for folder in rules.class_path for to, name in sorted(jars) if to == folder]
+    return ":".join(lines + [f"{home}/{each.to}" for each in pages if not jars_only])

@@ -6,7 +6,7 @@ Knows profiles only by their attributes; which jars there are is in the profile'
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +24,7 @@ HOME: Final = "/opt/stacks/hadoop"
 _BUILD: Final = "/usr/lib/labcloud/build"
 _LOCK: Final = "lock.yaml"
 # Part of the digest: another number where the same inputs are laid out in another way.
-_LAYOUT: Final = 2
+_LAYOUT: Final = 3
 
 
 class StackRecipe(Recipe):
@@ -85,14 +85,20 @@ class StackRecipe(Recipe):
         layer.add_folder(self._declarations.folder / self._rules.files, home)
         for name, text in self._tables().items():
             layer.add_file(f"{_BUILD if name != 'commands' else home + '/libexec'}/{name}", text.encode())
-        layer.add_file(f"{home}/libexec/classpath", (placement.class_path(HOME, self._files, self._rules) + "\n").encode())
+        layer.add_file(f"{home}/libexec/classpath", (self._class_path() + "\n").encode())
         layer.add_link(f"{home}/etc/hadoop", "/etc/hadoop/conf")
         layer.add_folder(self._declarations.folder / self._rules.build, _BUILD)
         return layer
 
+    def _class_path(self) -> str:
+        return placement.class_path(HOME, self._files, self._rules, jars_only=bool(self._profile.class_data))
+
     def _add_file(self, layer: tree.Tree, home: str, file: LockedFile, tools: Tools) -> None:
         source = self._profile.folders[0] / file.file if file.file else tools.cache.path(file.sha256)
-        if placement.holds_web_pages(file.name, self._rules):
+        if placement.holds_web_pages(file.name, self._rules) and not self._profile.class_data:
+            for name, page in web_pages(source):
+                layer.add_file(f"{home}/{file.to}/{name}", page)
+        elif placement.holds_web_pages(file.name, self._rules):
             name = placement.web_pages_jar(file.name)
             pages = tools.work / name
             extract_web_pages(source, pages)
@@ -107,6 +113,18 @@ class StackRecipe(Recipe):
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
+
+
+def web_pages(jar: Path) -> Iterator[tuple[str, bytes]]:
+    """The web pages in a jar, file by file.
+
+    Jetty 6, which Hadoop 2 has, unpacks pages of a jar one folder too deep to serve them; it needs the folder that the tarball
+    has. Where there is a class-data archive, the class path may hold jars only, and Jetty 9 serves from those.
+    """
+    with zipfile.ZipFile(jar) as source:
+        for name in sorted(source.namelist()):
+            if name.startswith("webapps/") and not name.endswith("/"):
+                yield name, source.read(name)
 
 
 def extract_web_pages(jar: Path, target: Path) -> None:

@@ -15,7 +15,7 @@ from labcloud.images.keystore import trust_store
 from labcloud.images.maven import Coordinates
 from labcloud.images.model import Layer, LockedFile, LockedPackage, StoredImage
 from labcloud.images.room import Images
-from labcloud.images.stacks import extract_web_pages
+from labcloud.images.stacks import extract_web_pages, web_pages
 from labcloud.images.system import with_users
 
 RULES = declarations.load().stack
@@ -114,7 +114,7 @@ def test_where_jars_go(jar: str, to: str) -> None:
     assert placement.folder_of(jar, RULES) == to
 
 
-def test_the_class_path_has_jars_only_and_hadoop_first() -> None:
+def test_the_class_path_has_hadoop_first_and_web_pages_as_jars_or_folders() -> None:
     names = {
         "share/hadoop/common/lib": ["guava-11.jar"],
         "share/hadoop/common": ["hadoop-common-2.7.7.jar", "hadoop-common-2.7.7-tests.jar"],
@@ -122,12 +122,14 @@ def test_the_class_path_has_jars_only_and_hadoop_first() -> None:
         "share/hadoop/tools/lib": ["hadoop-distcp-2.7.7.jar"],
     }
     files = [LockedFile("", 0, to, path=f"x/{name}") for to, jars in names.items() for name in jars]
-    assert placement.class_path("/h", files, RULES).split(":") == [
+    jars = [
         "/h/share/hadoop/common/hadoop-common-2.7.7.jar",
-        "/h/share/hadoop/hdfs/hadoop-hdfs-2.7.7-webapps.jar",
         "/h/share/hadoop/hdfs/hadoop-hdfs-2.7.7.jar",
         "/h/share/hadoop/common/lib/guava-11.jar",
     ]
+    pages = "/h/share/hadoop/hdfs/hadoop-hdfs-2.7.7-webapps.jar"
+    assert placement.class_path("/h", files, RULES, jars_only=True).split(":") == [jars[0], pages, *jars[1:]]
+    assert placement.class_path("/h", files, RULES, jars_only=False).split(":") == [*jars, "/h/share/hadoop/hdfs"]
 
 
 def test_web_pages_get_a_jar_of_their_own(tmp_path: Path) -> None:
@@ -138,6 +140,7 @@ def test_web_pages_get_a_jar_of_their_own(tmp_path: Path) -> None:
         extract_web_pages(tmp_path / "tests.jar", tmp_path / target)
     assert zipfile.ZipFile(tmp_path / "a.jar").namelist() == ["webapps/", "webapps/hdfs/", "webapps/hdfs/index.html"]
     assert (tmp_path / "a.jar").read_bytes() == (tmp_path / "b.jar").read_bytes()
+    assert list(web_pages(tmp_path / "tests.jar")) == [("webapps/hdfs/index.html", b"")]
 
 
 @pytest.mark.parametrize(
