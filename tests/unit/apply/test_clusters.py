@@ -115,6 +115,20 @@ def test_scale_down_refuses_to_go_below_the_copies_that_files_have(shop: Shop) -
     assert (wanted.group("worker").count, len(shop.running())) == (3, 4)
 
 
+@pytest.mark.parametrize(("default", "refused"), [(b"1", False), (b"2", False), (b"3", True)])
+def test_files_that_want_more_copies_than_there_are_workers_need_the_default_only(shop: Shop, default: bytes, refused: bool) -> None:
+    shop.clusters().create(asked(workers=3), TERMS)
+    engine = shop.provider()
+    engine.answer(("hdfs", "dfs", "-ls"), Result(0, THREE_COPIES.replace(b"   3 ", b"  10 ")))
+    engine.answer(("hdfs", "getconf", "-confKey", "dfs.replication"), Result(0, default + b"\n"))
+    if refused:
+        with pytest.raises(ConflictError, match="up to 10 replicas"):
+            shop.clusters(engine).scale(REF, 2, TERMS)
+    else:
+        shop.clusters(engine).scale(REF, 2, TERMS)
+    assert len(shop.running()) == (4 if refused else 3)
+
+
 def test_scale_down_stops_where_hdfs_cannot_be_asked(shop: Shop) -> None:
     shop.clusters().create(asked(), TERMS)
     engine = shop.provider()
