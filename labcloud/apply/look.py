@@ -174,26 +174,29 @@ def _endpoints(profile: Profile, found: Found) -> dict[str, str]:
 
 
 def _ask_services(wanted: Cluster, profile: Profile, provider: Provider, found: Found) -> dict[NodeRef, tuple[ServiceView, ...]]:
-    """What each service of each node says: by its own port, and for DataNodes and NodeManagers what their master says."""
+    """What each service of each node says: DataNodes and NodeManagers by their masters, who know best; the others by their own port."""
     hadoop = Hadoop(provider, wanted, profile)
     with ThreadPoolExecutor(_THREADS) as pool:
-        registered = {
+        asked = {
             "datanode": pool.submit(_registered, lambda: hadoop.hdfs().live),
             "nodemanager": pool.submit(_registered, hadoop.yarn if "resourcemanager" in profile.services else dict),
         }
-        asked = {
-            (node.ref, name): pool.submit(_answers, provider, profile, node, name)
+        masters = {name: future.result() for name, future in asked.items()}
+
+        def state(node: FoundNode, name: str) -> str:
+            said = masters.get(name, {}).get(node.ref.name, "")
+            if node.status is Status.RUNNING and said:
+                return RUNNING if said in (IN_SERVICE, "RUNNING") else said.lower()
+            answer = _answers(provider, profile, node, name)
+            return "not registered" if answer == RUNNING and name in masters else answer
+
+        views = {
+            node.ref: [
+                (name, pool.submit(state, node, name)) for name, service in profile.services.items() if service.group == node.ref.group
+            ]
             for node in found.nodes
-            for name, service in profile.services.items()
-            if service.group == node.ref.group
         }
-        known = {name: future.result() for name, future in registered.items()}
-        answers = {key: future.result() for key, future in asked.items()}
-    views: dict[NodeRef, list[ServiceView]] = {}
-    for (ref, name), answer in answers.items():
-        status = known[name].get(ref.name, "not registered") if answer == RUNNING and name in known else answer
-        views.setdefault(ref, []).append(ServiceView(name, RUNNING if status in (IN_SERVICE, "RUNNING") else status.lower()))
-    return {ref: tuple(each) for ref, each in views.items()}
+        return {ref: tuple(ServiceView(name, future.result()) for name, future in each) for ref, each in views.items()}
 
 
 def _registered(ask: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
