@@ -1,0 +1,100 @@
+"""Tenants are walls: same names, other versions, side by side, and no way from one to the other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.acceptance.driver import Cluster, Labcloud, docker
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def pair(labcloud: Labcloud, mark: str) -> Iterator[tuple[Cluster, Cluster]]:
+    """Two tenants' clusters of one name, of two versions."""
+    one, other = Cluster(labcloud, f"{mark}-a", "hadoop-2.7", "lab"), Cluster(labcloud, f"{mark}-b", "hadoop-3.4", "lab")
+    try:
+        one.create("--workers", "1", "--memory", "1536m")
+        other.create("--workers", "1", "--memory", "1536m")
+        yield one, other
+    finally:
+        labcloud("delete", "--yes", one.ref, other.ref, expect=None)
+
+
+def test_versions_live_side_by_side(labcloud: Labcloud, pair: tuple[Cluster, Cluster]) -> None:
+    assert [cluster.exec("hadoop", "version").text.splitlines()[0] for cluster in pair] == ["Hadoop 2.7.7", "Hadoop 3.4.3"]
+    listed = {(row["tenant"], row["name"]): row["status"] for row in labcloud.json("list")}
+    assert [listed[cluster.tenant, cluster.name] for cluster in pair] == ["running", "running"]
+
+
+def test_a_tenant_reaches_its_own_nodes_and_no_other(pair: tuple[Cluster, Cluster]) -> None:
+    one, other = pair
+    script = 'timeout 3 bash -c \'exec 3<>/dev/tcp/$0/$1\' "$0" "$1"'
+
+    def reaches(address: str, port: int) -> bool:
+        return one.exec("bash", "-c", script, address, str(port), expect=None).code == 0
+
+    own = {node["name"]: node["address"] for node in one.show()["nodes"]}
+    foreign = {node["name"]: node["address"] for node in other.show()["nodes"]}
+    assert reaches(own["master-0"], 8020)
+    assert reaches(own["worker-0"], 50010)
+    for node, port in (("master-0", 8020), ("master-0", 9870), ("master-0", 8088), ("worker-0", 9866), ("worker-0", 8042)):
+        assert not reaches(foreign[node], port), f"{one.tenant} reaches {node}:{port} of {other.tenant}"
+
+
+def test_published_pages_are_not_reached_through_a_gateway(pair: tuple[Cluster, Cluster]) -> None:
+    one, other = pair
+    gateways = [docker("network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", f"labcloud-{each.tenant}") for each in pair]
+    port = other.show()["endpoints"]["namenode"].split(":")[2].split("/")[0]
+    for gateway in gateways:
+        assert one.exec("timeout", "3", "bash", "-c", "exec 3<>/dev/tcp/$0/$1", gateway, port, expect=None).code != 0
+
+
+def test_names_of_another_tenant_do_not_resolve(pair: tuple[Cluster, Cluster]) -> None:
+    one, other = pair
+    assert one.exec("getent", "hosts", f"master-0.lab.{one.tenant}").code == 0
+    assert one.exec("getent", "hosts", f"master-0.lab.{other.tenant}", expect=None).code != 0
+
+
+def test_a_tenant_is_a_user_with_a_home(pair: tuple[Cluster, Cluster]) -> None:
+    for cluster in pair:
+        assert cluster.exec("id", "-un").text == cluster.tenant
+        environment = dict(line.split("=", 1) for line in cluster.exec("env").text.splitlines())
+        assert environment["HADOOP_HOME"] == "/opt/stacks/hadoop"
+        assert "/opt/stacks/hadoop/bin" in environment["PATH"].split(":")
+        cluster.put("mine", b"x")
+        assert f"/user/{cluster.tenant}/mine" in cluster.exec("hdfs", "dfs", "-ls", f"/user/{cluster.tenant}").text
+
+
+def test_two_clusters_of_one_tenant_have_names_of_their_own(labcloud: Labcloud, pair: tuple[Cluster, Cluster]) -> None:
+    one, _ = pair
+    second = Cluster(labcloud, one.tenant, "hadoop-2.7", "second")
+    try:
+        second.create("--workers", "1", "--memory", "1536m", "--no-wait")
+        assert one.exec("hostname", "-f").text != second.exec("hostname", "-f").text
+        mine, theirs = (cluster.exec("getent", "hosts", "master-0").text.split()[0] for cluster in (one, second))
+        assert mine != theirs
+    finally:
+        second.delete()
+    assert one.exec("hdfs", "dfs", "-ls", "/").code == 0
+
+
+def test_one_command_makes_a_cluster_for_each_tenant(labcloud: Labcloud, mark: str) -> None:
+    tenants = [f"{mark}-m{number}" for number in range(3)]
+    words = [word for tenant in tenants for word in ("--tenant", tenant)]
+    try:
+        views = labcloud.json("create", "hadoop-2.7", *words, "--name", "many", "--workers", "1", "--memory", "1536m")
+        assert [(view["tenant"], view["status"]) for view in views] == [(tenant, "ready") for tenant in tenants]
+    finally:
+        labcloud("delete", "--yes", *(f"{tenant}/many" for tenant in tenants))
+    assert not [line for line in labcloud.leftovers() if any(tenant in line for tenant in tenants)]
+
+
+def test_an_engine_is_told_no_secret(pair: tuple[Cluster, Cluster]) -> None:
+    for cluster in pair:
+        told = json.loads(docker("inspect", cluster.container("master-0")))[0]
+        words = " ".join([*told["Config"]["Env"], *told["Config"]["Labels"], *told["Config"]["Labels"].values(), *told["Args"]]).lower()
+        assert not any(word in words for word in ("password", "secret", "token", "private"))
