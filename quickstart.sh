@@ -5,7 +5,8 @@ cd "$(dirname "$(readlink -f "$0")")"
 # shellcheck source=scripts/machine.sh
 . scripts/machine.sh
 
-profile=hadoop-2.7 tenant=demo
+profile=hadoop-2.7
+tenant=${LABCLOUD_QUICKSTART_TENANT:-demo}
 cluster=$tenant/$profile
 stages=''
 
