@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from types import MappingProxyType
 
 from labcloud.model import Cluster, NodeRef, NodeSpec
@@ -10,16 +9,15 @@ from labcloud.plan import Blueprint
 from labcloud.profiles import Profile, render
 
 
-def draw(cluster: Cluster, profile: Profile, domain: str, leaving: Iterable[NodeRef] = ()) -> Blueprint:
-    """The blueprint of ``cluster``; ``leaving`` are nodes that exist beyond what is declared. Raise UsageError for a wrong setting."""
-    leaving = tuple(leaving)
-    config = render(profile, cluster, domain)
-    excluded = tuple(f"{ref.qualified}.{domain}" for ref in leaving)
+def draw(cluster: Cluster, profile: Profile, domain: str) -> Blueprint:
+    """The blueprint of ``cluster``. Raise UsageError for a wrong setting."""
+    retired = tuple(cluster.retired())
+    config = render(profile, cluster, domain, excluded=tuple(f"{ref.qualified}.{domain}" for ref in retired))
     return Blueprint(
-        specs={ref: _spec(cluster, profile, ref) for ref in (*cluster.nodes(), *leaving)},
+        specs={ref: _spec(cluster, profile, ref) for ref in (*cluster.nodes(), *retired)},
         config=config,
-        config_leaving=render(profile, cluster, domain, excluded=excluded) if leaving else config,
         lists=frozenset(path for path in config if path.rpartition("/")[2] in profile.exclude_files),
+        scalable=frozenset(name for name, group in profile.groups.items() if group.scalable),
     )
 
 

@@ -26,7 +26,7 @@ from labcloud.errors import ConfiguringError, ConflictError, NotFoundError, Usag
 from labcloud.lab import Lab
 from labcloud.lab.locks import cluster_lock
 from labcloud.model import FIRST_USER_ID, Cluster, ClusterRef, Found, NodeRef, Wanted
-from labcloud.plan import Plan, converge, remove, stop, surplus
+from labcloud.plan import Plan, converge, remembering, remove, stop
 from labcloud.profiles import Profile, load
 from labcloud.providers.base import Command, Provider, Result
 
@@ -59,7 +59,8 @@ class Clusters:
         """What `create` would do. Nothing is made or written."""
         profile, provider = load(request.profile), self._provider(request.provider)
         wanted = self._asked(request, profile, provider, FIRST_USER_ID)
-        return self._plan(wanted, profile, provider, provider.find(cluster=request.ref))
+        found = provider.find(cluster=request.ref)
+        return self._plan(remembering(wanted, found), profile, provider, found)
 
     def create(self, request: CreateRequest, terms: Terms) -> Plan:
         """Make the cluster, or finish making it. Returns what had to be done: nothing if it was there.
@@ -197,13 +198,15 @@ class Clusters:
         return NotFoundError(f"there is no cluster {ref}", resolution=f"clusters of {ref.tenant}: {others}; 'labcloud list' shows all")
 
     def _plan(self, wanted: Cluster, profile: Profile, provider: Provider, found: Found) -> Plan:
-        leaving = tuple(node.ref for node in surplus(wanted, found))
-        return converge(wanted, found, draw(wanted, profile, provider.domain(wanted.ref.tenant), leaving))
+        return converge(wanted, found, draw(wanted, profile, provider.domain(wanted.ref.tenant)))
 
     def _converge(
         self, wanted: Cluster, profile: Profile, provider: Provider, operation: Operation, terms: Terms, deadline: Deadline
     ) -> Plan:
-        plan = self._plan(wanted, profile, provider, provider.find(cluster=wanted.ref))
+        found = provider.find(cluster=wanted.ref)
+        wanted = remembering(wanted, found)
+        self._lab.save(wanted, f"{operation.verb} {wanted.ref}: nodes beyond what is declared")
+        plan = self._plan(wanted, profile, provider, found)
         operation.event("planned", steps=[str(step) for step in plan])
         decommissioner = Decommissioner(provider, wanted, profile, watch=self._watch, deadline=deadline)
         Runner(provider, self._watch, operation, decommissioner).run(plan)
@@ -247,7 +250,11 @@ class Clusters:
 
 
 def _with_count(cluster: Cluster, group: str, count: int) -> Cluster:
-    return replace(cluster, groups=tuple(replace(each, count=count) if each.name == group else each for each in cluster.groups))
+    """The cluster with ``count`` nodes in ``group``; the names of those that leave are retired."""
+    old = cluster.group(group)
+    used = max(old.used, old.count)
+    new = replace(old, count=count, used=used if used > count else 0)
+    return replace(cluster, groups=tuple(new if each is old else each for each in cluster.groups))
 
 
 def _exists(found: Found, ref: ClusterRef) -> bool:

@@ -54,6 +54,18 @@ class Decommissioner:
         names = {node.name for node in nodes}
         wait_until_nothing(lambda: self._left(names), subject=str(self._cluster.ref), watch=self._watch, deadline=self._deadline)
 
+    def await_gone(self, nodes: Iterable[NodeRef]) -> None:
+        """Wait until HDFS takes none of ``nodes`` for alive: it does for 40 seconds after the last heartbeat."""
+        names = {node.name for node in nodes}
+        wait_until_nothing(lambda: self._alive(names), subject=str(self._cluster.ref), watch=self._watch, deadline=self._deadline)
+
+    def _alive(self, names: set[str]) -> str:
+        try:
+            alive = sorted(names & self._hadoop.hdfs().live.keys())
+        except EngineError as exc:
+            return exc.brief
+        return f"HDFS still takes the former {', '.join(alive)} for alive" if alive else ""
+
     def _left(self, names: set[str]) -> str:
         try:
             hdfs = self._hadoop.hdfs()

@@ -14,6 +14,7 @@ from labcloud.apply.journal import Operation
 from labcloud.apply.watch import Event, Kind, Watch
 from labcloud.errors import EngineError, LabError, NotFoundError
 from labcloud.plan import (
+    AwaitGone,
     Decommission,
     DeleteConfig,
     DeleteNetwork,
@@ -133,6 +134,10 @@ class Runner:
     @_do.register
     def _(self, step: Decommission) -> None:
         self._leaving().wait(step.nodes)
+
+    @_do.register
+    def _(self, step: AwaitGone) -> None:
+        self._leaving().await_gone(step.nodes)
 
     @_do.register
     def _(self, step: DeleteNode) -> None:

@@ -36,6 +36,7 @@ def cluster_document(cluster: Cluster) -> dict[str, Any]:
     """The plain data of a cluster, in the order in which it is written."""
     groups = [
         {"name": each.name, "count": each.count, "memory": format_memory(each.memory), "cpus": each.cpus, "volumes": each.volumes}
+        | ({"used": each.used} if each.used > each.count else {})
         for each in cluster.groups
     ]
     return {
@@ -158,7 +159,7 @@ _OPTIONAL: Final = ("user_id", "state", "settings", "publish")
 def _groups(document: Document, node: yaml.Node, ref: ClusterRef) -> tuple[NodeGroup, ...]:
     groups: dict[str, NodeGroup] = {}
     for item in document.items(node):
-        fields = document.mapping(item, required=("name", "count", "memory"), more=("cpus", "volumes"))
+        fields = document.mapping(item, required=("name", "count", "memory"), more=("cpus", "volumes", "used"))
         name = document.scalar(fields["name"], lambda text: NodeRef.parse(ref, f"{text}-0").group)
         if name in groups:
             raise document.wrong(item.start_mark.line, f"the group {name!r} is declared twice")
@@ -168,6 +169,7 @@ def _groups(document: Document, node: yaml.Node, ref: ClusterRef) -> tuple[NodeG
             memory=document.scalar(fields["memory"], parse_memory),
             cpus=document.scalar(fields.get("cpus"), _cpus, 1.0),
             volumes=document.scalar(fields.get("volumes"), lambda text: _whole(text, 0, _MOST_VOLUMES), 1),
+            used=document.scalar(fields.get("used"), lambda text: _whole(text, 0, MAX_NODES), 0),
         )
     total = sum(group.count for group in groups.values())
     if total > MAX_NODES:

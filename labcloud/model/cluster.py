@@ -27,13 +27,17 @@ class Wanted(StrEnum):
 
 @dataclass(frozen=True)
 class NodeGroup:
-    """Nodes of one kind: ``count`` of them, each with ``memory`` MiB, ``cpus`` cores, ``volumes`` data volumes."""
+    """Nodes of one kind: ``count`` of them, each with ``memory`` MiB, ``cpus`` cores, ``volumes`` data volumes.
+
+    ``used`` is the most that there ever were: the names from ``count`` up to it are retired (see `Cluster.retired`).
+    """
 
     name: str
     count: int
     memory: int
     cpus: float = 1.0
     volumes: int = 1
+    used: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,15 @@ class Cluster:
 
     def group(self, name: str) -> NodeGroup:
         return next(group for group in self.groups if group.name == name)
+
+    def retired(self) -> Iterator[NodeRef]:
+        """Names of nodes that were there once, and are not declared now.
+
+        They stay excluded: HDFS counts the blocks of a node that left for as long as it takes the node for alive, and would
+        delete real replicas for them.
+        """
+        for each in self.groups:
+            yield from (NodeRef(self.ref, each.name, index) for index in range(each.count, each.used))
 
     def nodes(self, group: str | None = None) -> Iterator[NodeRef]:
         """Every declared node, group by group, in order."""

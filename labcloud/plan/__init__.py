@@ -1,7 +1,8 @@
 """Wanted × found → the steps that lead from one to the other. Pure: no I/O, no engine, no clock."""
 
-from labcloud.plan.planner import Blueprint, converge, remove, stop, surplus
+from labcloud.plan.planner import Blueprint, converge, remembering, remove, stop
 from labcloud.plan.steps import (
+    AwaitGone,
     Decommission,
     DeleteConfig,
     DeleteNetwork,
@@ -17,6 +18,7 @@ from labcloud.plan.steps import (
 )
 
 __all__ = [
+    "AwaitGone",
     "Blueprint",
     "Decommission",
     "DeleteConfig",
@@ -31,7 +33,7 @@ __all__ = [
     "Step",
     "StopNode",
     "converge",
+    "remembering",
     "remove",
     "stop",
-    "surplus",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeRef, NodeSpec, Status, config_digests
 from labcloud.plan.steps import (
+    AwaitGone,
     Decommission,
     DeleteConfig,
     DeleteNetwork,
@@ -26,55 +27,58 @@ _UNREAD: Final = ".unread"
 
 @dataclass(frozen=True)
 class Blueprint:
-    """A wanted cluster in an engine's terms: a spec for each node that may exist, and its rendered configuration.
+    """A wanted cluster in an engine's terms: a spec for each node, retired ones included, and its rendered configuration.
 
-    ``config_leaving`` is the configuration while surplus nodes are emptied; it equals ``config`` when there are none.
-    ``lists`` are the paths in it of the files that name excluded nodes.
+    ``lists`` are the paths in it of the files that name excluded nodes: those that are retired, all of the groups ``scalable``.
     """
 
     specs: Mapping[NodeRef, NodeSpec]
     config: Mapping[str, str] = field(repr=False)
-    config_leaving: Mapping[str, str] = field(repr=False)
     lists: frozenset[str] = frozenset()
+    scalable: frozenset[str] = frozenset()
 
 
-def surplus(wanted: Cluster, found: Found) -> tuple[FoundNode, ...]:
-    """Nodes that exist beyond what is declared: those that a scale-down removes."""
-    declared = set(wanted.nodes())
-    return tuple(node for node in found.nodes if node.ref not in declared)
+def remembering(wanted: Cluster, found: Found) -> Cluster:
+    """``wanted``, with every node that exists beyond what is declared counted as used: it is retired."""
+    beyond = {ref.group: ref.index + 1 for ref in sorted({node.ref for node in found.nodes} - set(wanted.nodes()))}
+    groups = tuple(replace(each, used=max(each.used, beyond.get(each.name, 0))) for each in wanted.groups)
+    return replace(wanted, groups=groups)
 
 
 def converge(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
     """The plan after which exactly the declared nodes run. Empty where they do already.
 
-    Surplus nodes are emptied before they go, so each must run once more if it does not.
+    ``wanted`` remembers what was found. Surplus nodes are emptied before they go, so each must run once more if it does not. A
+    name that comes back from retirement waits until HDFS has given up the node that had it.
     """
-    leaving = tuple(node.ref for node in surplus(wanted, found))
     exists = {node.ref: node for node in found.nodes}
+    declared = tuple(wanted.nodes())
+    leaving = tuple(sorted(exists.keys() - set(declared)))
+    steps = [step for ref in (*declared, *leaving) if (step := _ensure_node(blueprint.specs[ref], exists.get(ref)))]
     network = () if wanted.ref.tenant in found.networks else (EnsureNetwork(wanted.ref.tenant),)
-    ensured = tuple(step for ref in (*wanted.nodes(), *leaving) if (step := _ensure_node(blueprint.specs[ref], exists.get(ref))))
-    changed = _changed(blueprint.config_leaving, found.configs.get(wanted.ref, {}))
-    config = (PutConfig(wanted.ref, blueprint.config_leaving, tuple(ref.name for ref in leaving)),) if changed else ()
-    declared = set(wanted.nodes())
-    orphans = tuple(DeleteVolume(ref, number) for ref, number in sorted(found.volumes) if ref not in declared)
-    unread, tell, read = _lists_told(wanted.ref, blueprint)
-    if leaving:
-        empty = ((RefreshNodes(wanted.ref),), (Decommission(wanted.ref, leaving),), tuple(DeleteNode(ref) for ref in leaving))
-        return Plan.of((*network, *config), ensured, *empty, (unread,), (tell,), (read, *orphans))
+    changed = _changed(blueprint.config, found.configs.get(wanted.ref, {}))
+    orphans = tuple(DeleteVolume(ref, number) for ref, number in sorted(found.volumes) if ref not in set(declared))
     # A daemon reads the lists when it starts; one that runs has to be told.
     lists = {path.removesuffix(_UNREAD) for path in changed} & blueprint.lists
-    if lists and any(node.status is Status.RUNNING for node in found.nodes):
-        return Plan.of((*network, unread), ensured, (tell,), (read, *orphans))
-    return Plan.of((*network, *config), ensured, orphans)
+    if leaving or (lists and any(node.status is Status.RUNNING for node in found.nodes)):
+        made = tuple(step for step in steps if step.spec.ref not in exists and step.spec.ref.group in blueprint.scalable)
+        healed = tuple(step for step in steps if step not in made)
+        gone = (AwaitGone(wanted.ref, tuple(step.spec.ref for step in made)),) if made and lists else ()
+        unread, tell, read = _lists_told(wanted.ref, blueprint, leaving)
+        farewell = ((Decommission(wanted.ref, leaving),), tuple(DeleteNode(ref) for ref in leaving)) if leaving else ()
+        return Plan.of((*network, unread), healed, gone, made, (tell,), (read,), *farewell, orphans)
+    config = (PutConfig(wanted.ref, blueprint.config),) if changed else ()
+    return Plan.of((*network, *config), tuple(steps), orphans)
 
 
-def _lists_told(cluster: ClusterRef, blueprint: Blueprint) -> tuple[PutConfig, RefreshNodes, PutConfig]:
-    """The final configuration, and its lists read by daemons that run.
+def _lists_told(cluster: ClusterRef, blueprint: Blueprint, leaving: Iterable[NodeRef]) -> tuple[PutConfig, RefreshNodes, PutConfig]:
+    """The configuration, and its lists read by daemons that run.
 
     A file beside each list is there until then: if a run is broken off in between, the next one sees that they have to be told still.
     """
     unread = {**blueprint.config, **{f"{path}{_UNREAD}": "" for path in blueprint.lists}}
-    return PutConfig(cluster, unread), RefreshNodes(cluster), PutConfig(cluster, blueprint.config, read=True)
+    names = tuple(ref.name for ref in leaving)
+    return PutConfig(cluster, unread, names), RefreshNodes(cluster), PutConfig(cluster, blueprint.config, read=True)
 
 
 def _changed(files: Mapping[str, str], digests: Mapping[str, str]) -> set[str]:

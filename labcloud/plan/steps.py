@@ -78,6 +78,17 @@ class Decommission(Step):
 
 
 @dataclass(frozen=True)
+class AwaitGone(Step):
+    """Wait until HDFS no longer takes these nodes for alive: new ones will have their names."""
+
+    cluster: ClusterRef
+    nodes: tuple[NodeRef, ...]
+
+    def __str__(self) -> str:
+        return f"wait until HDFS has given up the former {', '.join(node.name for node in self.nodes)}"
+
+
+@dataclass(frozen=True)
 class DeleteNode(Step):
     ref: NodeRef
 

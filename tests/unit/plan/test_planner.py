@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeGroup, NodeRef, NodeSpec, Status, config_digests
 from labcloud.plan import (
+    AwaitGone,
     Blueprint,
     Decommission,
     DeleteConfig,
@@ -25,9 +26,9 @@ from labcloud.plan import (
     Step,
     StopNode,
     converge,
+    remembering,
     remove,
     stop,
-    surplus,
 )
 
 REF = ClusterRef("acme", "c")
@@ -48,14 +49,26 @@ def files(excluded: tuple[NodeRef, ...] = (), other: str = "same") -> dict[str, 
     return {LIST: "".join(f"{ref.name}\n" for ref in excluded), "master/conf/site.xml": other, "worker/conf/site.xml": other}
 
 
-def blueprint(wanted: Cluster, found: Found) -> Blueprint:
-    leaving = tuple(node.ref for node in surplus(wanted, found))
-    specs = {ref: NodeSpec(ref, wanted.image, wanted.profile, 1024, 1.0, 1) for ref in (*wanted.nodes(), *leaving)}
-    return Blueprint(specs, files(), files(leaving), frozenset({LIST}))
+def remembered(workers: int, engine: Engine) -> Cluster:
+    """What is wanted, as a run begins with it."""
+    return remembering(cluster(workers), engine.found())
+
+
+def rescaled(wanted: Cluster, workers: int, engine: Engine) -> Cluster:
+    """The same cluster with another number of workers."""
+    master, old = wanted.groups
+    used = max(old.used, old.count)
+    return remembering(replace(wanted, groups=(master, replace(old, count=workers, used=used if used > workers else 0))), engine.found())
+
+
+def blueprint(wanted: Cluster) -> Blueprint:
+    refs = (*wanted.nodes(), *wanted.retired())
+    specs = {ref: NodeSpec(ref, wanted.image, wanted.profile, 1024, 1.0, 1) for ref in refs}
+    return Blueprint(specs, files(tuple(wanted.retired())), frozenset({LIST}), frozenset({"worker"}))
 
 
 def plan_for(wanted: Cluster, found: Found) -> Plan:
-    return converge(wanted, found, blueprint(wanted, found))
+    return converge(wanted, found, blueprint(wanted))
 
 
 def node(ref: NodeRef, status: Status = Status.RUNNING, *, drifted: bool = False) -> FoundNode:
@@ -75,13 +88,14 @@ class Engine:
     excluded: set[str] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
     emptied: set[NodeRef] = field(default_factory=set)
+    ghosts: set[str] = field(default_factory=set)
 
     def found(self) -> Found:
         ordered = tuple(self.nodes[ref] for ref in sorted(self.nodes))
         configs = {} if self.config is None else {REF: config_digests(self.config)}
         return Found(ordered, frozenset(self.networks), frozenset(self.volumes), configs)
 
-    def do(self, step: Step) -> None:  # noqa: C901 - one case a step
+    def do(self, step: Step) -> None:  # noqa: C901, PLR0912 - one case a step
         match step:
             case EnsureNetwork(tenant):
                 self.networks.add(tenant)
@@ -91,13 +105,19 @@ class Engine:
             case EnsureNode(spec):
                 assert self.networks == {"acme"}, "a node without its network"
                 assert self.config is not None, "a node without its configuration"
-                if spec.ref == MASTER:
-                    self.told = set(self.excluded)  # as daemons that start
+                if spec.ref == MASTER:  # as daemons that start
+                    self.told = set(self.excluded)
+                    self.ghosts.clear()
+                assert spec.ref.name not in self.ghosts, "HDFS takes a new node for one that is gone"
                 self.nodes[spec.ref] = node(spec.ref)
                 self.volumes.add((spec.ref, 0))
             case RefreshNodes():
                 assert self.nodes[MASTER].status is Status.RUNNING
                 self.told = set(self.excluded)
+                assert self.ghosts <= self.told, "HDFS counts the blocks of a node that is gone, and deletes others for them"
+            case AwaitGone(_, former):
+                assert self.nodes[MASTER].status is Status.RUNNING
+                self.ghosts -= {ref.name for ref in former}
             case Decommission(_, leaving):
                 assert {ref.name for ref in leaving} <= self.told, "decommissioned before it was excluded"
                 assert all(self.nodes[ref].status is Status.RUNNING for ref in leaving), "nobody is there to copy from"
@@ -107,6 +127,7 @@ class Engine:
             case DeleteNode(ref):
                 assert ref in self.emptied or not self.declared, "deleted before it was decommissioned"
                 del self.nodes[ref]
+                self.ghosts.add(ref.name)
             case DeleteVolume(ref, number):
                 assert ref not in self.declared, "the data of a declared node"
                 assert ref not in self.nodes, "the volume is in use"
@@ -149,23 +170,23 @@ ORDERS = st.randoms(use_true_random=False)
 
 @given(WORKERS, engines(), ORDERS)
 def test_converge_reaches_exactly_the_declared_nodes(workers: int, engine: Engine, order: Random) -> None:
-    wanted = cluster(workers)
+    wanted = remembered(workers, engine)
     engine.run(plan_for(wanted, engine.found()), declared=wanted, order=order)
     assert engine.nodes == {ref: node(ref) for ref in wanted.nodes()}
     assert {ref for ref, _ in engine.volumes} == set(wanted.nodes())
-    assert (engine.config, engine.networks) == (files(), {"acme"})
+    assert (engine.config, engine.networks) == (files(tuple(wanted.retired())), {"acme"})
 
 
 @given(WORKERS, engines(), ORDERS)
 def test_a_second_converge_has_nothing_to_do(workers: int, engine: Engine, order: Random) -> None:
-    wanted = cluster(workers)
+    wanted = remembered(workers, engine)
     engine.run(plan_for(wanted, engine.found()), declared=wanted, order=order)
     assert plan_for(wanted, engine.found()) == Plan()
 
 
 @given(WORKERS, engines(), ORDERS, st.integers(0, 30))
 def test_a_plan_that_was_broken_off_anywhere_is_finished_by_another(workers: int, engine: Engine, order: Random, most: int) -> None:
-    wanted = cluster(workers)
+    wanted = remembered(workers, engine)
     engine.run(plan_for(wanted, engine.found()), declared=wanted, order=order, most=most)
     engine.emptied.clear()  # nobody remembers
     engine.run(plan_for(wanted, engine.found()), declared=wanted, order=order)
@@ -178,15 +199,17 @@ def test_no_daemon_excludes_a_node_for_ever_that_a_broken_off_plan_excluded(
     first: int, second: int, engine: Engine, order: Random, most: int
 ) -> None:
     assume(MASTER in engine.nodes)
-    engine.run(plan_for(cluster(first), engine.found()), declared=cluster(first), order=order, most=most)
-    for wanted in (cluster(second), cluster(second)):
+    wanted = remembered(first, engine)
+    engine.run(plan_for(wanted, engine.found()), declared=wanted, order=order, most=most)
+    for _ in range(2):
+        wanted = rescaled(wanted, second, engine)
         engine.run(plan_for(wanted, engine.found()), declared=wanted, order=order)
-    assert (engine.told, engine.config) == (set(), files())
+    assert (engine.told, engine.config) == ({ref.name for ref in wanted.retired()}, files(tuple(wanted.retired())))
 
 
 @given(WORKERS, engines(), ORDERS)
 def test_data_of_declared_nodes_outlives_every_plan(workers: int, engine: Engine, order: Random) -> None:
-    wanted = cluster(workers)
+    wanted = remembered(workers, engine)
     theirs = {volume for volume in engine.volumes if volume[0] in set(wanted.nodes())}
     engine.run(plan_for(wanted, engine.found()), declared=wanted, order=order)
     assert theirs <= engine.volumes
@@ -194,7 +217,7 @@ def test_data_of_declared_nodes_outlives_every_plan(workers: int, engine: Engine
 
 @given(WORKERS, engines(), ORDERS, st.integers(0, 30))
 def test_remove_leaves_nothing_of_a_plan_that_was_broken_off(workers: int, engine: Engine, order: Random, most: int) -> None:
-    wanted = cluster(workers)
+    wanted = remembered(workers, engine)
     engine.run(plan_for(wanted, engine.found()), declared=wanted, order=order, most=most)
     engine.run(remove(REF, engine.found(), last_of_tenant=True), declared=None, order=order)
     assert engine.found() == Found()
@@ -219,16 +242,16 @@ def test_stop_stops_all_and_takes_nothing_away(engine: Engine, order: Random) ->
 
 @given(WORKERS, engines())
 def test_daemons_are_told_only_where_a_running_one_has_another_list(workers: int, engine: Engine) -> None:
-    wanted, found = cluster(workers), engine.found()
-    assume(not surplus(wanted, found))
+    wanted, found = remembered(workers, engine), engine.found()
+    assume(not set(engine.nodes) - set(wanted.nodes()))
     told = any(isinstance(step, RefreshNodes) for step in plan_for(wanted, found))
-    other = (engine.config or {}).get(LIST) != files()[LIST]
+    other = (engine.config or {}).get(LIST) != files(tuple(wanted.retired()))[LIST]
     assert told == (other and any(each.status is Status.RUNNING for each in found.nodes))
 
 
 @given(WORKERS, engines())
 def test_only_what_is_missing_stopped_or_drifted_is_made(workers: int, engine: Engine) -> None:
-    wanted = cluster(workers)
+    wanted = remembered(workers, engine)
     made = {step.spec.ref: step.reason for step in plan_for(wanted, engine.found()) if isinstance(step, EnsureNode)}
     for ref in {*wanted.nodes(), *engine.nodes}:
         there = engine.nodes.get(ref)
@@ -242,21 +265,29 @@ def test_only_what_is_missing_stopped_or_drifted_is_made(workers: int, engine: E
 
 def test_a_scale_down_says_each_step_in_words() -> None:
     engine = Engine({ref: node(ref) for ref in (MASTER, worker(0), worker(1))}, {(worker(1), 0)}, {"acme"}, files())
-    assert [str(step) for step in plan_for(cluster(1), engine.found())] == [
+    wanted = remembered(1, engine)
+    plan = plan_for(wanted, engine.found())
+    assert [str(step) for step in plan] == [
         "write the configuration, excluding worker-1",
         "tell HDFS and YARN which nodes are excluded",
+        "note that HDFS and YARN know their lists",
         "decommission worker-1",
         "delete the node worker-1",
+        "delete volume 0 of worker-1",
+    ]
+    engine.run(plan, declared=wanted, order=Random(0))  # noqa: S311
+    assert [str(step) for step in plan_for(rescaled(wanted, 2, engine), engine.found())] == [
         "write the configuration",
+        "wait until HDFS has given up the former worker-1",
+        "make the node worker-1",
         "tell HDFS and YARN which nodes are excluded",
         "note that HDFS and YARN know their lists",
-        "delete volume 0 of worker-1",
     ]
 
 
 def test_making_starting_and_making_again_have_their_own_words() -> None:
     engine = Engine({MASTER: node(MASTER, Status.STOPPED), worker(0): node(worker(0), Status.STOPPED, drifted=True)})
-    assert [str(step) for step in plan_for(cluster(2), engine.found())] == [
+    assert [str(step) for step in plan_for(remembered(2, engine), engine.found())] == [
         "make the network of acme",
         "write the configuration",
         "start the node master-0",
