@@ -19,6 +19,7 @@ from labcloud.providers.base import Command, Provider
 from labcloud.services.hadoop import IN_SERVICE, Hadoop
 
 _LOG_LINES = "4"
+_PATIENCE = 15.0
 
 
 class Readiness:
@@ -29,6 +30,7 @@ class Readiness:
         self._cluster = cluster
         self._profile = profile
         self._hadoop = Hadoop(provider, cluster, profile)
+        self._absent_since: dict[str, float] = {}
 
     def wait(self, watch: Watch, deadline: Deadline) -> None:
         """Return when the cluster is ready. Raise DeadlineError, with the log of the service that is missing, if it never is."""
@@ -62,7 +64,23 @@ class Readiness:
         except EngineError:
             return "the ResourceManager is starting"
         absent = self._absent("nodemanager", lambda name: nodes.get(name) == "RUNNING")
+        self._wake_nodemanagers(absent)
         return _lacking("NodeManagers", absent, self._declared("nodemanager")) if absent else ""
+
+    def _wake_nodemanagers(self, absent: Iterable[str]) -> None:
+        """Restart NodeManagers that answer, and yet have not registered for a while.
+
+        Seen with Hadoop 2.7 some time after a restart of the ResourceManager: the thread that sends heartbeats has ended, and the
+        daemon goes on without it for ever ("Thread can die with the rest of the NM still running", NodeStatusUpdaterImpl says).
+        """
+        now = time.monotonic()
+        self._absent_since = {name: self._absent_since.get(name, now) for name in absent}
+        service = self._profile.services["nodemanager"]
+        for name, since in self._absent_since.items():
+            node = NodeRef.parse(self._cluster.ref, name)
+            if now - since > _PATIENCE and service.probe and self._answers(node, service.ports[service.probe.port], service.probe.path):
+                self._provider.execute(node, Command(("s6-svc", "-r", "/run/service/nodemanager")))
+                self._absent_since[name] = now
 
     def _proof(self) -> str:
         user = self._cluster.ref.tenant
