@@ -15,6 +15,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -189,6 +190,11 @@ class Cluster:
     def pid(self, node: str) -> int:
         """The process number, on this machine, of a node's first process."""
         return int(docker("inspect", "--format", "{{.State.Pid}}", self.container(node)))
+
+    def gateway(self) -> str:
+        """This machine's address in the tenant's network: the subnet's first."""
+        subnet = docker("network", "inspect", "--format", "{{(index .IPAM.Config 0).Subnet}}", f"labcloud-{self.tenant}")
+        return str(ip_network(subnet)[1])
 
     # State
 

@@ -73,7 +73,6 @@ def test_names_resolve_forward_and_reverse_on_every_node(cluster: Cluster) -> No
 def test_user_interfaces_answer_on_this_machine_only(cluster: Cluster) -> None:
     endpoints = cluster.show()["endpoints"]
     assert set(endpoints) == set(SERVICES["master-0"])
-    gateway = docker("network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", f"labcloud-{cluster.tenant}")
     for url in endpoints.values():
         address = urlsplit(url)
         assert address.hostname == "127.0.0.1"
@@ -81,7 +80,7 @@ def test_user_interfaces_answer_on_this_machine_only(cluster: Cluster) -> None:
             assert answer.status == 200
             assert b"<html" in answer.read().lower()
         with pytest.raises(OSError, match="refused"):
-            socket.create_connection((gateway, address.port), timeout=3)
+            socket.create_connection((cluster.gateway(), address.port), timeout=3)
 
 
 def test_commands_behave_as_upstreams(cluster: Cluster) -> None:
@@ -196,7 +195,7 @@ def test_a_job_survives_the_death_of_a_worker(cluster: Cluster) -> None:
         victim = next(node for node in ("worker-0", "worker-1") if (node == host) is master)
         kill(cluster, victim)
         done = ended(job)
-        assert done.code == 0, done
+        assert done.code == 0, str(done)
         assert read_counts(cluster.cat(f"{output}/part-*")) == count_words(TEXT)
         cluster.labcloud("start", cluster.ref)
         cluster.wait_until_all_runs()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -47,10 +48,10 @@ def test_a_tenant_reaches_its_own_nodes_and_no_other(pair: tuple[Cluster, Cluste
 
 def test_published_pages_are_not_reached_through_a_gateway(pair: tuple[Cluster, Cluster]) -> None:
     one, other = pair
-    gateways = [docker("network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", f"labcloud-{each.tenant}") for each in pair]
     port = other.show()["endpoints"]["namenode"].split(":")[2].split("/")[0]
-    for gateway in gateways:
-        assert one.exec("timeout", "3", "bash", "-c", "exec 3<>/dev/tcp/$0/$1", gateway, port, expect=None).code != 0
+    for each in pair:
+        assert re.fullmatch(r"\d+(\.\d+){3}", each.gateway())
+        assert one.exec("timeout", "3", "bash", "-c", "exec 3<>/dev/tcp/$0/$1", each.gateway(), port, expect=None).code != 0
 
 
 def test_names_of_another_tenant_do_not_resolve(pair: tuple[Cluster, Cluster]) -> None:
