@@ -134,14 +134,14 @@ class Labcloud:
         path = self.home / "lab-id"
         return path.read_text().strip() if path.exists() else ""
 
-    def leftovers(self) -> list[str]:
-        """Containers, networks, volumes and folders of clusters of this lab."""
+    def leftovers(self, of: str = "") -> list[str]:
+        """Containers, networks, volumes and folders of clusters of this lab, or of one tenant ``of`` it."""
         mine = f"label=labcloud.lab={self.id}"
-        found = docker("ps", "-aq", "--format", "container {{.Names}}", "--filter", mine).splitlines()
+        found = docker("ps", "-a", "--format", "container {{.Names}}", "--filter", mine).splitlines()
         found += docker("network", "ls", "--format", "network {{.Name}}", "--filter", mine).splitlines()
         found += docker("volume", "ls", "--format", "volume {{.Name}}", "--filter", mine).splitlines()
         folders = (path for name in ("rendered", "locks", "lab/clusters") for path in (self.home / name).rglob("*"))
-        return found + [f"file {path}" for path in folders]
+        return [each for each in (*found, *(f"file {path.relative_to(self.home)}" for path in folders)) if of in each]
 
 
 @dataclass
@@ -247,9 +247,10 @@ class Cluster:
         return "is HEALTHY" in report and len(shortages) >= 3 and not any(map(int, shortages))
 
     def datanodes(self) -> dict[str, Any]:
-        """What the NameNode says of each live DataNode, by the node's name."""
+        """What the NameNode says of each DataNode in service, by the node's name. (One that left is remembered for a while.)"""
         bean = self.page("namenode", "/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo")()["beans"][0]
-        return {name.split(".")[0]: facts for name, facts in json.loads(bean["LiveNodes"]).items()}
+        live = json.loads(bean["LiveNodes"]).items()
+        return {name.split(".")[0]: facts for name, facts in live if facts["adminState"] == "In Service"}
 
     # YARN
 
