@@ -115,24 +115,27 @@ class Clusters:
             self._lab.save(scaled, f"scale {ref} to {count} {group}s")
             return self._converge(scaled, profile, provider, operation, terms, deadline)
 
-    def restart(self, ref: ClusterRef, terms: Terms, *, service: str | None = None, rolling: bool = False) -> None:
-        """Restart all services of all nodes, or one; ``rolling`` waits for readiness after each node."""
+    def restart(self, ref: ClusterRef, terms: Terms, *, service: str | None = None, rolling: bool = False) -> list[str]:
+        """Restart all services of all nodes, or one; ``rolling`` waits for readiness after each node. Returns what was done."""
         with self._changing(ref, "restart", terms, {"service": service, "rolling": rolling}) as (operation, deadline):
             wanted, profile, provider = self._known(ref)
-            names = [service] if service else list(profile.services)
             if service and service not in profile.services:
                 raise UsageError(f"{wanted.profile} has no service {service!r}", resolution=f"it has {', '.join(profile.services)}")
+            own = {node: [name for name in profile.services_of(node.group) if service in (None, name)] for node in wanted.nodes()}
             readiness = Readiness(provider, wanted, profile)
-            for node in wanted.nodes():
-                own = [name for name in names if profile.services[name].group == node.group]
-                if own:
-                    self._restart_services(provider, node, own)
-                    operation.event("restarted", node=node.name, services=own)
-                    self._watch.tell(Event(str(ref), Kind.DONE, f"restart {', '.join(own)} on {node.name}"))
-                if own and rolling and terms.wait:
-                    readiness.wait(self._watch, deadline)
+            done = []
+            for node, names in own.items():
+                if not names:
+                    continue
+                self._restart_services(provider, node, names)
+                operation.event("restarted", node=node.name, services=names)
+                done.append(f"restart {', '.join(names)} on {node.name}")
+                self._watch.tell(Event(str(ref), Kind.DONE, done[-1]))
+                if rolling and terms.wait:
+                    readiness.wait_after_restart({node: names}, self._watch, deadline)
             if terms.wait and not rolling:
-                readiness.wait(self._watch, deadline)
+                readiness.wait_after_restart(own, self._watch, deadline)
+            return done
 
     def _restart_services(self, provider: Provider, node: NodeRef, names: list[str]) -> None:
         def restart(name: str) -> Result:

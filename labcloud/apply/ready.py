@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from labcloud.apply.watch import Deadline, Event, Kind, Watch, wait_until_nothing
 from labcloud.errors import ConfiguringError, DeadlineError, EngineError
@@ -43,6 +43,20 @@ class Readiness:
             exc.details = self._why()
             raise
         watch.tell(Event(subject, Kind.READY, "ready", seconds=time.monotonic() - began))
+
+    def wait_after_restart(self, restarted: Mapping[NodeRef, Iterable[str]], watch: Watch, deadline: Deadline) -> None:
+        """Return when the restarted services answer, and the cluster is ready: their masters take them for alive meanwhile."""
+        subject = str(self._cluster.ref)
+        wait_until_nothing(lambda: self._silent(restarted), subject=subject, watch=watch, deadline=deadline)
+        self.wait(watch, deadline)
+
+    def _silent(self, restarted: Mapping[NodeRef, Iterable[str]]) -> str:
+        for node, names in restarted.items():
+            for name in names:
+                service = self._profile.services[name]
+                if service.probe and not self._answers(node, service.ports[service.probe.port], service.probe.path):
+                    return f"the {name} on {node.name} is starting"
+        return ""
 
     # Each of these returns what is missing still, or nothing.
 

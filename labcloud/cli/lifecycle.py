@@ -217,6 +217,7 @@ def scale_command(tenant: str | None, cluster: ClusterRef, workers: int, timeout
 @click.option("--rolling", is_flag=True, help="Node by node, waiting until the cluster is ready each time.")
 @timeout_option
 @no_wait_option
+@output_option
 def restart_command(
     tenant: str | None,
     cluster: ClusterRef,
@@ -224,14 +225,15 @@ def restart_command(
     rolling: bool,
     timeout: float,
     no_wait: bool,
+    output: str,
 ) -> None:
     """Restart the services of CLUSTER; nodes keep running."""
     from labcloud.apply.clusters import Terms
 
     terms = Terms(timeout, wait=not no_wait)
-    with session() as opened, progress() as watch:
-        opened.clusters(watch).restart(cluster, terms, service=service, rolling=rolling)
-    note(f"{cluster} was restarted")
+    with session() as opened:
+        (done,) = _for_each(opened, [cluster], lambda clusters, _: clusters.restart(cluster, terms, service=service, rolling=rolling))
+    emit(Outcome(cluster.tenant, cluster.name, tuple(done)), output, lambda: note(f"{cluster} was restarted"))
 
 
 @click.command("delete")
@@ -239,7 +241,8 @@ def restart_command(
 @click.argument("clusters", nargs=-1, required=True, metavar="CLUSTER...")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @timeout_option
-def delete_command(tenant: str | None, clusters: tuple[str, ...], yes: bool, timeout: float) -> None:
+@output_option
+def delete_command(tenant: str | None, clusters: tuple[str, ...], yes: bool, timeout: float, output: str) -> None:
     """Delete clusters with all their data; nothing of them is left.
 
     On a terminal it asks first.
@@ -250,9 +253,9 @@ def delete_command(tenant: str | None, clusters: tuple[str, ...], yes: bool, tim
     if not yes and sys.stdin.isatty():
         click.confirm(f"Delete {', '.join(str(ref) for ref in refs)} with all data?", abort=True, err=True)
     with session() as opened:
-        _for_each(opened, refs, lambda verbs, index: verbs.delete(refs[index], Terms(timeout)))
-    for ref in refs:
-        note(f"{ref} is deleted")
+        plans = _for_each(opened, refs, lambda verbs, index: verbs.delete(refs[index], Terms(timeout)))
+    outcomes = [_outcome(ref, plan) for ref, plan in zip(refs, plans, strict=True)]
+    emit(outcomes[0] if len(outcomes) == 1 else outcomes, output, lambda: note("\n".join(f"{ref} is deleted" for ref in refs)))
 
 
 def _verb(ref: ClusterRef, output: str, do: Callable[[Clusters], Plan], result: str) -> None:
