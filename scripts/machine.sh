@@ -62,11 +62,13 @@ start_docker() {
   fail "Docker Engine does not answer" "read $dockerd_log, mend what it names, then run this again"
 }
 
-# Only what start_docker started; an engine that ran before goes on.
+# Only an engine that start_docker started; one that ran before goes on. A test may have started it again, as another process.
 stop_docker() {
   [ -n "$dockerd_started" ] || return 0
-  kill "$dockerd_started" 2>/dev/null || true
-  while kill -0 "$dockerd_started" 2>/dev/null; do sleep 0.1; done
+  local engine
+  engine=$(cat /run/docker.pid 2>/dev/null || printf '%s' "$dockerd_started")
+  kill "$engine" 2>/dev/null || true
+  while kill -0 "$engine" 2>/dev/null; do sleep 0.1; done
 }
 
 install_python() { # FOLDER PIP-ARGUMENT...
