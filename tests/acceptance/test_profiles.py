@@ -28,7 +28,7 @@ SERVICES = {
 }
 TEXT = real_text()
 ROWS = 200_000  # of 100 bytes each
-MANY_MAPS = "-Dmapreduce.input.fileinputformat.split.maxsize=12000"
+MANY_MAPS = "-Dmapreduce.input.fileinputformat.split.maxsize=24000"
 
 
 @pytest.fixture(scope="module", params=PROFILES)
