@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -13,6 +14,9 @@ from labcloud.model import ClusterRef, format_memory, tenant_name
 
 if TYPE_CHECKING:
     from labcloud.apply.look import ClusterView
+
+
+_CLUSTERS_AT_ONCE: Final = 16
 
 
 @click.command("list")
@@ -59,7 +63,8 @@ def show_command(tenant: str | None, cluster: ClusterRef, output: str) -> None:
 def show_clusters(opened: Session, refs: Sequence[ClusterRef], output: str, *, created: bool = False) -> None:
     """Print clusters as ``show`` does; ``created`` adds what to do next. JSON is one object for one cluster, a list for several."""
     look = opened.look()
-    views = [look.show(ref) for ref in refs]
+    with ThreadPoolExecutor(min(len(refs), _CLUSTERS_AT_ONCE)) as pool:
+        views = list(pool.map(look.show, refs))
 
     def table() -> None:
         for view in views:
