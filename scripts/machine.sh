@@ -42,10 +42,22 @@ install_packages() { # MORE-PACKAGE:COMMAND...
 
 docker_answers() { docker version >/dev/null 2>&1; }
 
+# A Docker that was killed leaves its number behind; while another program has that, or nobody has asked how the old one ended, the
+# next would wait for it in vain.
+forget_dead() { # PID-FILE PROGRAM
+  local pid state
+  [ -r "$1" ] || return 0
+  pid=$(cat "$1")
+  state=$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$pid/status" 2>/dev/null || true)
+  if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != "$2" ] || [ "$state" = Z ]; then rm -f "$1"; fi
+}
+
 start_docker() {
   docker_answers && return 0
   [ "$(id -u)" = 0 ] || fail "no Docker Engine answers, and only root can start it" "run this as root, or: sudo systemctl start docker"
   say "starting Docker Engine"
+  forget_dead /run/docker.pid dockerd
+  forget_dead /run/docker/containerd/containerd.pid containerd
   if [ -d /run/systemd/system ]; then
     systemctl start docker || fail "systemd could not start Docker" "look at: journalctl -u docker"
   else
