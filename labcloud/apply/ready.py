@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from labcloud.apply.watch import Deadline, Event, Kind, Watch, wait_until_nothing
-from labcloud.errors import ConfiguringError, DeadlineError, EngineError
+from labcloud.errors import DeadlineError, EngineError
 from labcloud.model import Cluster, NodeRef
 from labcloud.profiles import Profile
 from labcloud.providers.base import Command, Provider
@@ -53,8 +53,7 @@ class Readiness:
     def _silent(self, restarted: Mapping[NodeRef, Iterable[str]]) -> str:
         for node, names in restarted.items():
             for name in names:
-                service = self._profile.services[name]
-                if service.probe and not self._answers(node, service.ports[service.probe.port], service.probe.path):
+                if self._profile.services[name].probe and not self._answers(node, name):
                     return f"the {name} on {node.name} is starting"
         return ""
 
@@ -89,10 +88,9 @@ class Readiness:
         """
         now = time.monotonic()
         self._absent_since = {name: self._absent_since.get(name, now) for name in absent}
-        service = self._profile.services["nodemanager"]
         for name, since in self._absent_since.items():
             node = NodeRef.parse(self._cluster.ref, name)
-            if now - since > _PATIENCE and service.probe and self._answers(node, service.ports[service.probe.port], service.probe.path):
+            if now - since > _PATIENCE and self._answers(node, "nodemanager"):
                 self._provider.execute(node, Command(("s6-svc", "-r", "/run/service/nodemanager")))
                 self._absent_since[name] = now
 
@@ -123,13 +121,17 @@ class Readiness:
             for name, service in self._profile.services.items()
             if service.probe is not None
             for node in self._cluster.nodes(service.group)
-            if not self._answers(node, service.ports[service.probe.port], service.probe.path)
+            if not self._answers(node, name)
         ]
         return "\n".join(self._tail(node, name) for node, name in silent[:3])
 
-    def _answers(self, node: NodeRef, port: int, path: str) -> bool:
+    def _answers(self, node: NodeRef, name: str) -> bool:
+        """Whether the service answers its probe; one without a probe cannot be asked."""
+        service = self._profile.services[name]
+        if service.probe is None:
+            return False
         try:
-            return self._provider.request(node, port, path, timeout=2).status < 500
+            return self._provider.request(node, service.ports[service.probe.port], service.probe.path, timeout=2).status < 500
         except EngineError:
             return False
 
@@ -137,7 +139,7 @@ class Readiness:
         command = Command(("tail", "-n", _LOG_LINES, f"/var/log/hadoop/{service}.log", f"/var/log/hadoop/{service}.out"))
         try:
             return f"{service} on {node.name}:\n{self._provider.execute(node, command).stdout.decode(errors='replace')}"
-        except (EngineError, ConfiguringError) as exc:
+        except EngineError as exc:
             return f"{service} on {node.name}: {exc.brief}"
 
 

@@ -13,12 +13,11 @@ from labcloud.errors import DeadlineError
 
 
 class Kind(StrEnum):
-    """``PLANNED``: so many steps will be done. ``DONE``: one is. ``WAITING``: what the run waits for now. ``NOTE``: a plain message."""
+    """``PLANNED``: so many steps will be done. ``DONE``: one is. ``WAITING``: what the run waits for now."""
 
     PLANNED = "planned"
     DONE = "done"
     WAITING = "waiting"
-    NOTE = "note"
     READY = "ready"
 
 

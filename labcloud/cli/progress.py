@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,10 +15,6 @@ from labcloud.cli.output import is_terminal
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
-
-
-class _View(Protocol):
-    def tell(self, event: Event) -> None: ...
 
 
 @contextmanager
@@ -74,9 +70,6 @@ class _Bars:
             if event.subject not in self._tasks:
                 self._tasks[event.subject] = self._shown.add_task(event.subject, total=None, text="")
             task = self._tasks[event.subject]
-        if event.kind is Kind.NOTE:
-            self._shown.console.print(f"{event.subject}: {event.text}", markup=False)
-            return
         # The wait for readiness is the last step of the bar.
         total = event.count + 1 if event.kind is Kind.PLANNED else None
         if total:

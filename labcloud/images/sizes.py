@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 
 from labcloud.images.model import LABEL_JAVA, LABEL_VERSION, ImageList, ImageRow, StoredImage
@@ -35,8 +34,3 @@ def _row(image: StoredImage, images: Sequence[StoredImage], current: Collection[
 def _parent(image: StoredImage, images: Sequence[StoredImage]) -> StoredImage | None:
     below = [each for each in images if len(each.layers) < len(image.layers) and image.layers[: len(each.layers)] == each.layers]
     return max(below, key=lambda each: len(each.layers), default=None)
-
-
-def shared_by(images: Sequence[StoredImage]) -> dict[str, int]:
-    """How many images have each layer."""
-    return dict(Counter(layer.id for image in images for layer in image.layers))

@@ -84,8 +84,7 @@ class Cluster:
 class NodeSpec:
     """All that an engine must know to make one node.
 
-    ``image`` is a reference the engine resolves; ``ports`` maps services with a user interface to their port in the node;
-    ``publish`` maps a port in the node to the port wanted on the host, 0 for any.
+    ``image`` is a reference the engine resolves; ``publish`` maps a port in the node to the port wanted on the host, 0 for any.
     """
 
     ref: NodeRef
