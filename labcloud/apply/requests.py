@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from labcloud.errors import ConflictError, UsageError
-from labcloud.model import Cluster, ClusterRef, NodeGroup, Wanted, format_memory
+from labcloud.model import Cluster, ClusterRef, Lease, NodeGroup, Wanted, format_memory
 from labcloud.profiles import Profile, sizing
 from labcloud.profiles.rendering import user_settings
 
@@ -18,7 +18,7 @@ _MOST_CPUS: Final = 512.0
 
 @dataclass(frozen=True)
 class CreateRequest:
-    """The options of ``create``. None stands for the profile's default; ``memory`` is MiB a node."""
+    """The options of ``create``. None stands for the profile's default; ``memory`` is MiB a node, ``volume_size`` GiB a volume."""
 
     ref: ClusterRef
     profile: str
@@ -26,6 +26,8 @@ class CreateRequest:
     workers: int | None = None
     memory: int | None = None
     cpus: float | None = None
+    volume_size: int | None = None
+    lease: Lease | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     publish: Mapping[str, int] = field(default_factory=dict)
 
@@ -44,6 +46,7 @@ def declared(request: CreateRequest, profile: Profile, *, user_id: int) -> Clust
         settings=dict(request.settings),
         publish=dict(request.publish),
         user_id=user_id,
+        lease=request.lease,
     )
     sizing(profile, asked)
     user_settings(profile, asked.settings)
@@ -59,7 +62,8 @@ def _group(name: str, request: CreateRequest, profile: Profile) -> NodeGroup:
     if not _LEAST_CPUS <= cpus <= _MOST_CPUS:
         raise UsageError(f"a node cannot have {cpus:g} cores", resolution=f"give it {_LEAST_CPUS:g} to {_MOST_CPUS:g}")
     memory = default.memory if request.memory is None else request.memory
-    return NodeGroup(name, count, memory, cpus, default.volumes)
+    volume_size = default.volume_size if request.volume_size is None else request.volume_size
+    return NodeGroup(name, count, memory, cpus, default.volumes, volume_size=volume_size)
 
 
 def workers(count: int, group: str, profile: Profile) -> int:
@@ -102,6 +106,7 @@ def _differences(asked: Cluster, there: Cluster) -> list[str]:
             ("nodes", old.count, new.count),
             ("memory", format_memory(old.memory), format_memory(new.memory)),
             ("cpus", f"{old.cpus:g}", f"{new.cpus:g}"),
+            ("volume size", f"{old.volume_size}g", f"{new.volume_size}g"),
         )
         found += [f"{new.name} {what} is {before}, not {after}" for what, before, after in facts if before != after]
     return found

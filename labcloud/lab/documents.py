@@ -16,7 +16,20 @@ from typing import Any, Final, TypeVar
 import yaml
 
 from labcloud.errors import ConfigError, UsageError
-from labcloud.model import FIRST_USER_ID, MAX_NODES, Cluster, ClusterRef, NodeGroup, NodeRef, Tenant, Wanted, format_memory, parse_memory
+from labcloud.model import (
+    DEFAULT_VOLUME_SIZE,
+    FIRST_USER_ID,
+    MAX_NODES,
+    Cluster,
+    ClusterRef,
+    NodeGroup,
+    NodeRef,
+    Tenant,
+    Wanted,
+    format_memory,
+    parse_gigabytes,
+    parse_memory,
+)
 
 Value = TypeVar("Value")
 
@@ -35,10 +48,13 @@ _MOST_CPUS: Final = 1024.0
 def cluster_document(cluster: Cluster) -> dict[str, Any]:
     """The plain data of a cluster, in the order in which it is written."""
     groups = [
-        {"name": each.name, "count": each.count, "memory": format_memory(each.memory), "cpus": each.cpus, "volumes": each.volumes}
+        {
+            "name": each.name, "count": each.count, "memory": format_memory(each.memory), "cpus": each.cpus,
+            "volumes": each.volumes, "volume_size": f"{each.volume_size}g",
+        }
         | ({"used": each.used} if each.used > each.count else {})
         for each in cluster.groups
-    ]
+    ]  # fmt: skip
     return {
         "profile": cluster.profile, "provider": cluster.provider, "id": cluster.id, "image": cluster.image,
         "user_id": cluster.user_id, "state": str(cluster.state), "groups": groups,
@@ -159,7 +175,7 @@ _OPTIONAL: Final = ("user_id", "state", "settings", "publish")
 def _groups(document: Document, node: yaml.Node, ref: ClusterRef) -> tuple[NodeGroup, ...]:
     groups: dict[str, NodeGroup] = {}
     for item in document.items(node):
-        fields = document.mapping(item, required=("name", "count", "memory"), more=("cpus", "volumes", "used"))
+        fields = document.mapping(item, required=("name", "count", "memory"), more=("cpus", "volumes", "volume_size", "used"))
         name = document.scalar(fields["name"], lambda text: NodeRef.parse(ref, f"{text}-0").group)
         if name in groups:
             raise document.wrong(item.start_mark.line, f"the group {name!r} is declared twice")
@@ -169,6 +185,7 @@ def _groups(document: Document, node: yaml.Node, ref: ClusterRef) -> tuple[NodeG
             memory=document.scalar(fields["memory"], parse_memory),
             cpus=document.scalar(fields.get("cpus"), _cpus, 1.0),
             volumes=document.scalar(fields.get("volumes"), lambda text: _whole(text, 0, _MOST_VOLUMES), 1),
+            volume_size=document.scalar(fields.get("volume_size"), parse_gigabytes, DEFAULT_VOLUME_SIZE),
             used=document.scalar(fields.get("used"), lambda text: _whole(text, 0, MAX_NODES), 0),
         )
     total = sum(group.count for group in groups.values())

@@ -104,7 +104,7 @@ class Lab:
         """All tenants, by name."""
         paths = [path for path in _listed(self._folder / "tenants") if path.suffix == ".yaml"]
         found = [self._tenant(_named(tenant_name, path, path.stem)) for path in paths]
-        return sorted(tenant for tenant in found if tenant)
+        return sorted((tenant for tenant in found if tenant), key=lambda tenant: tenant.name)
 
     # Changing it
 

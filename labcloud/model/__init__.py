@@ -1,28 +1,39 @@
 """What a lab is made of: names, sizes, clusters, nodes. Pure: no I/O, and no knowledge of engines, files or screens."""
 
-from labcloud.model.cluster import MAX_NODES, Cluster, NodeGroup, NodeSpec, Wanted
+from labcloud.model.cluster import DEFAULT_VOLUME_SIZE, MAX_NODES, AtEnd, Cluster, Lease, NodeGroup, NodeSpec, Wanted
 from labcloud.model.found import Found, FoundNode, Status, config_digests
 from labcloud.model.names import ClusterRef, NodeRef, cluster_name, tenant_name
-from labcloud.model.sizes import format_bytes, format_memory, parse_memory
-from labcloud.model.tenant import FIRST_USER_ID, Tenant
+from labcloud.model.quota import Amounts, Resource, committed_memory, demand, total
+from labcloud.model.sizes import format_bytes, format_memory, parse_gigabytes, parse_memory
+from labcloud.model.tenant import FIRST_USER_ID, Member, Tenant
 
 __all__ = [
+    "DEFAULT_VOLUME_SIZE",
     "FIRST_USER_ID",
     "MAX_NODES",
+    "Amounts",
+    "AtEnd",
     "Cluster",
     "ClusterRef",
     "Found",
     "FoundNode",
+    "Lease",
+    "Member",
     "NodeGroup",
     "NodeRef",
     "NodeSpec",
+    "Resource",
     "Status",
     "Tenant",
     "Wanted",
     "cluster_name",
+    "committed_memory",
     "config_digests",
+    "demand",
     "format_bytes",
     "format_memory",
+    "parse_gigabytes",
     "parse_memory",
     "tenant_name",
+    "total",
 ]

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -13,6 +14,9 @@ from labcloud.model.names import ClusterRef, NodeRef
 
 MAX_NODES = 5000
 """The most nodes that one cluster may declare."""
+
+DEFAULT_VOLUME_SIZE = 10
+"""GiB of a data volume, where nobody says otherwise."""
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -27,7 +31,7 @@ class Wanted(StrEnum):
 
 @dataclass(frozen=True)
 class NodeGroup:
-    """Nodes of one kind: ``count`` of them, each with ``memory`` MiB, ``cpus`` cores, ``volumes`` data volumes.
+    """Nodes of one kind: ``count`` of them, each with ``memory`` MiB, ``cpus`` cores, ``volumes`` data volumes of ``volume_size`` GiB.
 
     ``used`` is the most that there ever were: the names from ``count`` up to it are retired (see `Cluster.retired`).
     """
@@ -38,6 +42,22 @@ class NodeGroup:
     cpus: float = 1.0
     volumes: int = 1
     used: int = 0
+    volume_size: int = DEFAULT_VOLUME_SIZE
+
+
+class AtEnd(StrEnum):
+    """What becomes of a cluster whose lease has ended."""
+
+    STOP = "stop"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True)
+class Lease:
+    """For how long a cluster is wanted: until ``until`` (UTC), and ``then`` it is stopped or deleted."""
+
+    until: datetime
+    then: AtEnd = AtEnd.STOP
 
 
 @dataclass(frozen=True)
@@ -47,7 +67,7 @@ class Cluster:
     ``id`` is its identity for life (HDFS' cluster id is made of it): 32 hexadecimal digits. ``settings`` overrides the
     profile's Hadoop settings: ``{"hdfs-site:dfs.replication": "2"}``. ``image`` is the image that its nodes are made of,
     pinned when the cluster is created, so that a newer build changes no running cluster. ``publish`` fixes the host ports
-    of user interfaces by service: ``{"namenode": 9870}``. ``state`` says whether it shall run.
+    of user interfaces by service: ``{"namenode": 9870}``. ``state`` says whether it shall run, ``lease`` until when.
     """
 
     ref: ClusterRef
@@ -60,6 +80,7 @@ class Cluster:
     publish: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     user_id: int = 20000
     state: Wanted = Wanted.RUNNING
+    lease: Lease | None = None
 
     def group(self, name: str) -> NodeGroup:
         return next(group for group in self.groups if group.name == name)

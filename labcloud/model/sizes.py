@@ -8,6 +8,8 @@ from typing import Final
 from labcloud.errors import UsageError
 
 _MEMORY: Final = re.compile(r"([1-9][0-9]{0,6})([mgMG])(?:i?[bB])?")
+_VOLUME: Final = re.compile(r"([1-9][0-9]{0,6})([gtGT])(?:i?[bB])?")
+_GIB: Final = {"g": 1, "t": 1024}
 _MIB: Final = {"m": 1, "g": 1024}
 
 
@@ -17,6 +19,14 @@ def parse_memory(text: str) -> int:
     if not found:
         raise UsageError(f"{text!r} is not an amount of memory", resolution="write a whole number and a unit, as in 512m or 2g")
     return int(found[1]) * _MIB[found[2].lower()]
+
+
+def parse_gigabytes(text: str) -> int:
+    """Return GiB of ``20g``, ``20GiB``, ``1t``. Raise UsageError on anything else."""
+    found = _VOLUME.fullmatch(text.strip())
+    if not found:
+        raise UsageError(f"{text!r} is not a size of volumes", resolution="write a whole number and a unit, as in 20g or 1t")
+    return int(found[1]) * _GIB[found[2].lower()]
 
 
 def format_memory(mib: int) -> str:

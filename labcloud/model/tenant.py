@@ -1,8 +1,10 @@
-"""A tenant: who owns clusters, and the OS user that its people are on every node. Pure."""
+"""A tenant: who owns clusters, the people in it, and what they may have. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 FIRST_USER_ID: Final = 20000
@@ -10,8 +12,29 @@ FIRST_USER_ID: Final = 20000
 
 
 @dataclass(frozen=True, order=True)
-class Tenant:
-    """A tenant of the lab. ``user_id`` is its OS user on every node of every cluster, the same for life."""
+class Member:
+    """A person of a tenant: an OS user on every node of its clusters, with ``keys`` (lines of an ``authorized_keys`` file)."""
 
     name: str
     user_id: int
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """A tenant of the lab. ``user_id`` is its OS user on every node of every cluster, the same for life.
+
+    ``quotas`` are limits by resource (`labcloud.model.quota.Resource`, in its units); one that is missing is unlimited. ``limits``
+    are the most clusters of a profile: ``{"hadoop-3.4": 2}``. ``subnet`` fixes the tenant's network (``10.200.0.0/22``); the engine
+    chooses one otherwise. ``defaults`` stand for options of ``create`` that are not given, by their names: ``{"memory": "2g",
+    "lease": "8h"}``. ``notify`` is the URL that is told of ends of leases.
+    """
+
+    name: str
+    user_id: int
+    quotas: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    limits: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    members: tuple[Member, ...] = ()
+    subnet: str = ""
+    defaults: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    notify: str = ""

@@ -48,7 +48,10 @@ class Folder:
 
 @dataclass(frozen=True)
 class GroupDefaults:
-    """Nodes of one kind: how many there are unless someone says otherwise, and how their memory (MiB) is shared out."""
+    """Nodes of one kind: how many there are unless someone says otherwise, and how their memory (MiB) is shared out.
+
+    Each has ``volumes`` data volumes of ``volume_size`` GiB.
+    """
 
     name: str
     title: str
@@ -59,6 +62,7 @@ class GroupDefaults:
     memory: int
     cpus: float
     volumes: int
+    volume_size: int
     system: Formula
     workload: Formula
     inputs: Mapping[str, Formula]

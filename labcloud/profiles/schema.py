@@ -61,6 +61,7 @@ class Group(_Shape):
     memory: int
     cpus: Annotated[float, Field(gt=0)] = 1.0
     volumes: Annotated[int, Field(ge=1)] = 1
+    volume_size: Annotated[int, Field(ge=1)] = 10
     system: Formula = 0
     workload: Formula = 0
     inputs: dict[Identifier, Formula] = {}

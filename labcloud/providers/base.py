@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
 
 from labcloud.model import ClusterRef, Found, NodeRef, NodeSpec, config_digests
+from labcloud.model.checks import Capacity, Check
 
 __all__ = ["Command", "Found", "Provider", "Response", "Result", "Sink", "config_digests"]
 
@@ -75,11 +76,19 @@ class Provider(ABC):
     def image(self, name: str) -> str:
         """The reference of the newest usable image ``name`` (as ``hadoop-2.7``). Raise NotFoundError if it was not built."""
 
+    @abstractmethod
+    def capacity(self) -> Capacity:
+        """What the engine can make nodes of."""
+
+    def checks(self) -> tuple[Check, ...]:
+        """What this engine adds to the preflight checklist."""
+        return ()
+
     # Making and deleting
 
     @abstractmethod
-    def ensure_network(self, tenant: str) -> None:
-        """The tenant's own network, walled off from every other tenant's."""
+    def ensure_network(self, tenant: str, subnet: str = "") -> None:
+        """The tenant's own network, walled off from every other tenant's, in ``subnet`` (``10.200.0.0/22``) or one that is free."""
 
     @abstractmethod
     def delete_network(self, tenant: str) -> None: ...

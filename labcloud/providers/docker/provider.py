@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from labcloud.errors import ConflictError, EngineError, NotFoundError
 from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, Status
+from labcloud.model.checks import Capacity
 from labcloud.providers.base import Command, Found, Provider, Response, Result, Sink, config_digests
 from labcloud.providers.docker import containers, streams
 from labcloud.providers.docker.engine import Engine, refused
@@ -94,9 +95,17 @@ class DockerProvider(Provider):
                 raise NotFoundError(f"the image of {name} is not built yet", resolution=f"run 'labcloud image build {name}' first") from exc
         return str(next((tag for tag in tags if tag.startswith(f"{repository}:") and not tag.endswith(":latest")), f"{repository}:latest"))
 
+    def capacity(self) -> Capacity:
+        with self._engine.api("ask Docker how large the machine is") as api:
+            facts = api.info()
+        # Only an engine that is reached by a socket keeps its data on this machine for certain.
+        here = (os.environ.get("DOCKER_HOST") or "unix://").startswith("unix://")
+        folders = {"images and volumes": Path(facts["DockerRootDir"])} if here else {}
+        return Capacity(memory=facts["MemTotal"] // 2**20, cpus=float(facts["NCPU"]), folders=folders)
+
     # Making and deleting
 
-    def ensure_network(self, tenant: str) -> None:
+    def ensure_network(self, tenant: str, subnet: str = "") -> None:
         from docker.errors import APIError
         from docker.types import IPAMConfig, IPAMPool
 
@@ -106,14 +115,14 @@ class DockerProvider(Provider):
             if self._own_network(api, tenant):
                 return
             for attempt in range(_SUBNET_TRIES):
-                ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=str(free_subnet(_taken(api))))])
+                ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=subnet or str(free_subnet(_taken(api))))])
                 try:
                     api.create_network(name, driver="bridge", ipam=ipam, labels=labels, check_duplicate=True)
                 except APIError as exc:
                     # Another labcloud was quicker: with this network, or with the subnet.
                     if self._own_network(api, tenant):
                         return
-                    if "overlap" not in str(exc) or attempt == _SUBNET_TRIES - 1:
+                    if subnet or "overlap" not in str(exc) or attempt == _SUBNET_TRIES - 1:
                         raise
                 else:
                     return

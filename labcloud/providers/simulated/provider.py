@@ -10,6 +10,7 @@ from typing import Final
 
 from labcloud.errors import ConflictError, EngineError, NotFoundError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, Status
+from labcloud.model.checks import Capacity
 from labcloud.providers.base import Command, Found, Provider, Response, Result, Sink, config_digests
 from labcloud.providers.simulated import daemons, shell, state
 from labcloud.providers.simulated.faults import Faults
@@ -81,9 +82,13 @@ class SimulatedProvider(Provider):
                 raise NotFoundError(f"the image of {name} is not built yet", resolution=f"run 'labcloud image build {name}' first")
             return _image(name)
 
+    def capacity(self) -> Capacity:
+        with self._call("capacity"):
+            return self._world.capacity
+
     # Making and deleting
 
-    def ensure_network(self, tenant: str) -> None:
+    def ensure_network(self, tenant: str, subnet: str = "") -> None:  # noqa: ARG002 - nothing is routed here
         with self._call("ensure_network", tenant) as lab:
             lab.networks.add(tenant)
 

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from labcloud.errors import ConflictError
 from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, Status
+from labcloud.model.checks import Capacity
 
 CONFIG = PurePosixPath("/etc/labcloud/cluster")
 _FOLDERS = ("/", "/etc", "/home", "/opt", "/root", "/run", "/tmp", "/usr", "/var", "/data", "/datasets")  # noqa: S108  # a node's folders, not ours
@@ -119,6 +120,7 @@ class World:
         self.lock = threading.RLock()
         self.labs: dict[str, LabState] = {}
         self.ports: set[int] = set()
+        self.capacity = Capacity(memory=2**30, cpus=2.0**20)
         self._serial = 0
         self._next_port = _FIRST_PORT
 

@@ -1,0 +1,124 @@
+"""What a preflight check is, what it is asked about, and what it answers. Pure.
+
+A check looks at one thing and answers with a `Finding`. Checks come from three places: `labcloud.preflight` (the machine, the tenant, the
+profile), each provider (`Provider.checks`), and other packages by the entry point ``labcloud.checks``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from labcloud.model.cluster import Cluster
+from labcloud.model.tenant import Tenant
+
+
+class Verdict(StrEnum):
+    """What a check found. ``SKIP``: it could not, or need not, be asked here; its summary says why."""
+
+    PASS = "pass"  # noqa: S105 - not a password
+    WARN = "warn"
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+class Severity(StrEnum):
+    """What a failure means: ``BLOCKING`` stops what was asked for, ``ADVISORY`` becomes a warning."""
+
+    BLOCKING = "blocking"
+    ADVISORY = "advisory"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An answer: one sentence with figures (``summary``), what was measured (``evidence``, plain data with the unit in the key, as
+    ``free_mib``), and the exact command that mends it (``fix``; empty where nothing is wrong)."""
+
+    verdict: Verdict
+    summary: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What an engine can make nodes of: ``memory`` MiB and ``cpus`` of the whole machine, and by their purpose the folders of *this*
+    machine in which it keeps data (``{"images and volumes": /var/lib/docker}``; none for an engine elsewhere)."""
+
+    memory: int
+    cpus: float
+    folders: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ImageNeed:
+    """What a profile needs of its image: its ``name``, the ``java`` release and the ``stack`` (``hadoop-2.7.7``) in it."""
+
+    name: str
+    java: int
+    stack: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is asked whether it may succeed.
+
+    ``home`` is the lab's folder. ``cluster`` is what is wanted and ``there`` what was declared before, if anything was; None for both
+    asks for the machine alone. ``declared`` are all clusters of the lab as they are declared, ``there`` included; ``alongside`` those
+    that the same command asks for besides. ``capacity`` asks the engine, and raises EngineError if it does not answer.
+    """
+
+    home: Path
+    provider: str
+    capacity: Callable[[], Capacity]
+    declared: tuple[Cluster, ...] = ()
+    cluster: Cluster | None = None
+    there: Cluster | None = None
+    alongside: tuple[Cluster, ...] = ()
+    tenant: Tenant | None = None
+    image: ImageNeed | None = None
+    minimum_memory: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> tuple[Cluster, ...]:
+        """All clusters that shall be declared after this command."""
+        asked = {each.ref: each for each in (*self.alongside, *((self.cluster,) if self.cluster else ()))}
+        return (*(each for each in self.declared if each.ref not in asked), *asked.values())
+
+
+@dataclass(frozen=True)
+class Check:
+    """One entry of the checklist.
+
+    ``id`` is stable and dotted, family first (``host.memory``); ``why`` says what goes wrong otherwise. ``machine`` checks look at
+    the machine or the engine, and are asked once a command, also by ``preflight --host``; the others need ``Subject.cluster``.
+    ``keeps`` is for how many seconds a pass may be believed by ``create`` (0: it is always asked anew). ``needs`` is the id of a
+    check without whose pass this one makes no sense.
+    """
+
+    id: str
+    why: str
+    run: Callable[[Subject], Finding]
+    severity: Severity = Severity.BLOCKING
+    machine: bool = False
+    keeps: float = 0.0
+    needs: str = ""
+
+
+def passed(summary: str, **evidence: Any) -> Finding:
+    return Finding(Verdict.PASS, summary, evidence)
+
+
+def warned(summary: str, fix: str, **evidence: Any) -> Finding:
+    return Finding(Verdict.WARN, summary, evidence, fix)
+
+
+def failed(summary: str, fix: str, **evidence: Any) -> Finding:
+    return Finding(Verdict.FAIL, summary, evidence, fix)
+
+
+def skipped(reason: str, **evidence: Any) -> Finding:
+    return Finding(Verdict.SKIP, reason, evidence)

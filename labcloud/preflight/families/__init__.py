@@ -1,0 +1,1 @@
+"""The checks that no engine brings: one module a family, each with its ``CHECKS``."""
