@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -100,21 +100,26 @@ class Lab:
         ]
         return [cluster for ref in sorted(refs) if (cluster := self.cluster(ref))]
 
+    def tenant(self, name: str) -> Tenant | None:
+        path = self._folder / "tenants" / f"{tenant_name(name)}.yaml"
+        text = _text(path)
+        return None if text is None else read_tenant(text, name, path)
+
     def tenants(self) -> list[Tenant]:
         """All tenants, by name."""
         paths = [path for path in _listed(self._folder / "tenants") if path.suffix == ".yaml"]
-        found = [self._tenant(_named(tenant_name, path, path.stem)) for path in paths]
+        found = [self.tenant(_named(tenant_name, path, path.stem)) for path in paths]
         return sorted((tenant for tenant in found if tenant), key=lambda tenant: tenant.name)
 
     # Changing it
 
     def ensure_tenant(self, name: str) -> Tenant:
         """The tenant ``name``, with the lowest free user id if it is new."""
-        there = self._tenant(tenant_name(name))
+        there = self.tenant(name)
         if there:
             return there
         with self._changing(f"create the tenant {name}") as commit:
-            there = self._tenant(name)
+            there = self.tenant(name)
             if there:
                 return there
             taken = {each.user_id for each in self.tenants()} | {each.user_id for each in self.clusters() if each.ref.tenant != name}
@@ -124,10 +129,12 @@ class Lab:
             commit(path)
         return tenant
 
-    def save(self, cluster: Cluster, reason: str) -> bool:
+    def save(self, cluster: Cluster, reason: str, *, admit: Callable[[Sequence[Cluster]], None] = lambda _: None) -> bool:
         """Make the repository want ``cluster``, as one commit with ``reason``. Returns whether that changed anything.
 
-        Comments in a file that exists are kept.
+        ``admit`` is called with all clusters that are wanted while nobody else can change them, and refuses by raising: what is
+        declared is reserved, so of two that are declared at once for the last free place only one comes through. Comments in a
+        file that exists are kept.
         """
         path = self._cluster_path(cluster.ref)
         document = cluster_document(cluster)
@@ -136,6 +143,7 @@ class Lab:
         with self._changing(reason) as commit:
             if self._wants(path, cluster):
                 return False
+            admit(self.clusters())
             self._write(path, _rewritten(_text(path), document))
             commit(path)
         return True
@@ -158,11 +166,6 @@ class Lab:
 
     def _cluster_path(self, ref: ClusterRef) -> Path:
         return self._folder / "clusters" / tenant_name(ref.tenant) / f"{cluster_name(ref.name)}.yaml"
-
-    def _tenant(self, name: str) -> Tenant | None:
-        path = self._folder / "tenants" / f"{name}.yaml"
-        text = _text(path)
-        return None if text is None else read_tenant(text, name, path)
 
     def _wants(self, path: Path, cluster: Cluster) -> bool:
         """Whether the file says just that already. A broken one does not: it is written anew."""
