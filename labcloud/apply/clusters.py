@@ -9,12 +9,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
 
+from labcloud.apply.admission import Admission, Question, note_gone
 from labcloud.apply.blueprint import draw
 from labcloud.apply.decommission import Decommissioner
 from labcloud.apply.journal import Journal, Operation
@@ -22,13 +23,16 @@ from labcloud.apply.ready import Readiness
 from labcloud.apply.requests import CreateRequest, agree, declared, workers
 from labcloud.apply.runner import Runner
 from labcloud.apply.watch import Deadline, Event, Kind, Watch
-from labcloud.errors import ConfiguringError, ConflictError, NotFoundError, UsageError
+from labcloud.errors import ConfiguringError, ConflictError, EngineError, NotFoundError, UsageError
 from labcloud.lab import Lab
 from labcloud.lab.locks import cluster_lock
-from labcloud.model import FIRST_USER_ID, Cluster, ClusterRef, Found, NodeRef, Wanted
+from labcloud.model import FIRST_USER_ID, Cluster, ClusterRef, Found, NodeRef, Status, Wanted
 from labcloud.plan import Plan, converge, remembering, remove, stop
 from labcloud.profiles import Profile, load
 from labcloud.providers.base import Command, Provider, Result
+
+if TYPE_CHECKING:
+    from labcloud.preflight import Report
 
 DEFAULT_TIMEOUT: Final = 300.0
 _DEFAULT_PROVIDER: Final = "docker"
@@ -38,66 +42,100 @@ _RESTART_LIMIT: Final = "30000"  # milliseconds, as s6-svc takes them
 
 @dataclass(frozen=True)
 class Terms:
-    """How a verb is done: ``timeout`` seconds for all waits together, whether to wait until the cluster is ready."""
+    """How a verb is done: ``timeout`` seconds for all waits together, whether to wait until the cluster is ready, and which preflight
+    checks are passed over for which reasons."""
 
     timeout: float = DEFAULT_TIMEOUT
     wait: bool = True
+    ignored: Mapping[str, str] = field(default_factory=dict)
 
 
 class Clusters:
-    """All verbs, for one lab. ``provider`` opens an engine by its name."""
+    """All verbs, for one lab. ``provider`` opens an engine by its name; ``fresh`` lets preflight measure everything anew."""
 
-    def __init__(self, lab: Lab, journal: Journal, provider: Callable[[str], Provider], watch: Watch) -> None:
+    def __init__(self, lab: Lab, journal: Journal, provider: Callable[[str], Provider], watch: Watch, *, fresh: bool = False) -> None:
         self._lab = lab
         self._journal = journal
         self._provider = provider
         self._watch = watch
+        self._admission = Admission(lab, fresh=fresh)
 
     # Making and changing
 
     def plan_create(self, request: CreateRequest) -> Plan:
         """What `create` would do. Nothing is made or written."""
         profile, provider = load(request.profile), self._provider(request.provider)
-        wanted = self._asked(request, profile, provider, FIRST_USER_ID)
+        wanted = self._asked(request, profile, provider)
         found = provider.find(cluster=request.ref)
         return self._plan(remembering(wanted, found), profile, provider, found)
 
-    def create(self, request: CreateRequest, terms: Terms) -> Plan:
+    def create(self, request: CreateRequest, terms: Terms, alongside: Sequence[CreateRequest] = ()) -> Plan:
         """Make the cluster, or finish making it. Returns what had to be done: nothing if it was there.
 
-        Raise ConflictError if it exists with another specification.
+        ``alongside`` is what the same command makes besides: the machine must hold all of it. Raise ConflictError if the cluster exists
+        with another specification, PreflightError if a check refuses it, QuotaError if somebody else was quicker to take the last place.
         """
         profile, provider = load(request.profile), self._provider(request.provider)
-        self._asked(request, profile, provider, FIRST_USER_ID)  # refused before anything is written
+        self._asked(request, profile, provider)  # refused before anything is written
         spec = {"profile": request.profile, "provider": request.provider, "workers": request.workers}
         with self._changing(request.ref, "create", terms, spec) as (operation, deadline):
             there = self._lab.cluster(request.ref)
             if there is not None and there.state is Wanted.DELETED:
                 self._remove(there.ref, self._provider(there.provider), operation)
-            wanted = self._asked(request, profile, provider, self._lab.ensure_tenant(request.ref.tenant).user_id)
-            self._lab.save(wanted, f"create {wanted.ref}: {wanted.profile}")
+            wanted = self._asked(request, profile, provider)
+            if there is None or not self._runs(wanted, provider):
+                others = [self._asked(each, profile, provider) for each in alongside]
+                self._admission.insist(Question(wanted, profile, provider, others), terms.ignored, operation)
+            if not wanted.image:
+                wanted = replace(wanted, image=provider.image(profile.image_name))
+            wanted = replace(wanted, user_id=self._lab.ensure_tenant(request.ref.tenant).user_id)
+            self._admission.reserve(wanted, f"create {wanted.ref}: {wanted.profile}", operation)
             return self._converge(wanted, profile, provider, operation, terms, deadline)
 
-    def _asked(self, request: CreateRequest, profile: Profile, provider: Provider, user_id: int) -> Cluster:
-        asked = declared(request, profile, user_id=user_id)
+    def preflight(self, request: CreateRequest, ignored: Mapping[str, str], alongside: Sequence[CreateRequest] = ()) -> Report:
+        """What the whole checklist says of `create`. Nothing is made or written, but passes that stay true for a while."""
+        profile, provider = load(request.profile), self._provider(request.provider)
+        wanted, *others = (self._roughly(each, profile, provider) for each in (request, *alongside))
+        return self._admission.ask(Question(wanted, profile, provider, others), ignored)
+
+    def _roughly(self, request: CreateRequest, profile: Profile, provider: Provider) -> Cluster:
+        """The cluster that is asked for, where the engine may be silent and the nodes too small: it is for the checklist to say so."""
+        try:
+            return self._asked(request, profile, provider)
+        except (EngineError, UsageError):
+            return declared(request, profile, user_id=FIRST_USER_ID, sized=False)
+
+    def _asked(self, request: CreateRequest, profile: Profile, provider: Provider) -> Cluster:
+        """The cluster that is asked for; without an image if none is built: preflight says so."""
+        asked = declared(request, profile, user_id=FIRST_USER_ID)
         there = self._lab.cluster(request.ref)
-        if there is None or there.state is Wanted.DELETED:
+        if there is not None and there.state is not Wanted.DELETED:
+            return agree(asked, there)
+        try:
             return replace(asked, image=provider.image(profile.image_name))
-        return agree(asked, there)
+        except NotFoundError:
+            return asked
+
+    def _runs(self, wanted: Cluster, provider: Provider) -> bool:
+        """Whether every declared node runs: then nothing grows."""
+        running = {node.ref for node in provider.find(cluster=wanted.ref).nodes if node.status is Status.RUNNING}
+        return running.issuperset(wanted.nodes())
 
     def start(self, ref: ClusterRef, terms: Terms) -> Plan:
         """Make every declared node run and wait until the cluster is ready."""
         with self._changing(ref, "start", terms) as (operation, deadline):
             wanted, profile, provider = self._known(ref)
             wanted = replace(wanted, state=Wanted.RUNNING)
-            self._lab.save(wanted, f"start {ref}")
+            if not self._runs(wanted, provider):
+                self._admission.insist(Question(wanted, profile, provider), terms.ignored, operation)
+            self._admission.reserve(wanted, f"start {ref}", operation)
             return self._converge(wanted, profile, provider, operation, terms, deadline)
 
     def stop(self, ref: ClusterRef, terms: Terms) -> Plan:
         """Stop every node; all data stays."""
         with self._changing(ref, "stop", terms) as (operation, _):
             wanted, _, provider = self._known(ref)
-            self._lab.save(replace(wanted, state=Wanted.STOPPED), f"stop {ref}")
+            self._admission.reserve(replace(wanted, state=Wanted.STOPPED), f"stop {ref}", operation)
             plan = stop(provider.find(cluster=ref))
             Runner(provider, self._watch, operation).run(plan)
             return plan
@@ -112,7 +150,9 @@ class Clusters:
             scaled = _with_count(wanted, group, workers(count, group, profile))
             if count < wanted.group(group).count:
                 self._check_replication(provider, wanted, group, count)
-            self._lab.save(scaled, f"scale {ref} to {count} {group}s")
+            if count > wanted.group(group).count:
+                self._admission.insist(Question(scaled, profile, provider), terms.ignored, operation)
+            self._admission.reserve(scaled, f"scale {ref} to {count} {group}s", operation)
             return self._converge(scaled, profile, provider, operation, terms, deadline)
 
     def restart(self, ref: ClusterRef, terms: Terms, *, service: str | None = None, rolling: bool = False) -> list[str]:
@@ -160,7 +200,7 @@ class Clusters:
             if wanted is None and not _exists(provider.find(cluster=ref), ref):
                 raise self._unknown(ref)
             if wanted is not None:
-                self._lab.save(replace(wanted, state=Wanted.DELETED), f"delete {ref}: begun")
+                self._admission.reserve(replace(wanted, state=Wanted.DELETED), f"delete {ref}: begun", operation)
             return self._remove(ref, provider, operation)
 
     def _remove(self, ref: ClusterRef, provider: Provider, operation: Operation) -> Plan:
@@ -168,7 +208,9 @@ class Clusters:
         last = all(node.ref.cluster == ref for node in others) and all(each.ref == ref for each in self._lab.clusters(ref.tenant))
         plan = remove(ref, provider.find(cluster=ref), last_of_tenant=last)
         Runner(provider, self._watch, operation).run(plan)
-        self._lab.remove(ref, f"delete {ref}")
+        wanted = self._lab.cluster(ref)
+        if wanted is not None and self._lab.remove(ref, f"delete {ref}"):
+            note_gone(operation, wanted)
         return plan
 
     # What they share

@@ -32,8 +32,11 @@ class CreateRequest:
     publish: Mapping[str, int] = field(default_factory=dict)
 
 
-def declared(request: CreateRequest, profile: Profile, *, user_id: int) -> Cluster:
-    """The cluster that ``request`` describes, without an image. Raise UsageError for what cannot be."""
+def declared(request: CreateRequest, profile: Profile, *, user_id: int, sized: bool = True) -> Cluster:
+    """The cluster that ``request`` describes, without an image. Raise UsageError for what cannot be.
+
+    Nodes that are too small are let pass where ``sized`` is false.
+    """
     _check_published(request, profile)
     groups = tuple(_group(name, request, profile) for name in profile.groups)
     asked = Cluster(
@@ -48,7 +51,8 @@ def declared(request: CreateRequest, profile: Profile, *, user_id: int) -> Clust
         user_id=user_id,
         lease=request.lease,
     )
-    sizing(profile, asked)
+    if sized:
+        sizing(profile, asked)
     user_settings(profile, asked.settings)
     return asked
 

@@ -35,6 +35,11 @@ class Answer:
     def refuses(self) -> bool:
         return self.status is Verdict.FAIL and not self.ignored
 
+    def noted(self) -> dict[str, Any]:
+        """What the journal keeps of it."""
+        facts = {"id": self.id, "status": str(self.status), "summary": self.summary, "evidence": dict(self.evidence), "fix": self.fix}
+        return facts | ({"ignored": self.ignored} if self.ignored else {})
+
 
 @dataclass(frozen=True)
 class Report:
