@@ -1,6 +1,7 @@
 """What a lab is made of: names, sizes, clusters, nodes. Pure: no I/O, and no knowledge of engines, files or screens."""
 
 from labcloud.model.cluster import DEFAULT_VOLUME_SIZE, MAX_NODES, AtEnd, Cluster, Lease, NodeGroup, NodeSpec, Wanted
+from labcloud.model.durations import format_duration, parse_duration
 from labcloud.model.found import Found, FoundNode, Status, config_digests
 from labcloud.model.names import ClusterRef, NodeRef, cluster_name, tenant_name
 from labcloud.model.quota import Amounts, Resource, committed_memory, demand, total
@@ -31,7 +32,9 @@ __all__ = [
     "config_digests",
     "demand",
     "format_bytes",
+    "format_duration",
     "format_memory",
+    "parse_duration",
     "parse_gigabytes",
     "parse_memory",
     "tenant_name",
