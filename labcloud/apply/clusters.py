@@ -20,7 +20,7 @@ from labcloud.apply.blueprint import draw
 from labcloud.apply.decommission import Decommissioner
 from labcloud.apply.journal import Journal, Operation
 from labcloud.apply.ready import Readiness
-from labcloud.apply.requests import CreateRequest, agree, declared, workers
+from labcloud.apply.requests import CreateRequest, agree, declared, provider_of, workers
 from labcloud.apply.runner import Runner
 from labcloud.apply.watch import Deadline, Event, Kind, Watch
 from labcloud.errors import ConfiguringError, ConflictError, EngineError, NotFoundError, UsageError
@@ -64,7 +64,7 @@ class Clusters:
 
     def plan_create(self, request: CreateRequest) -> Plan:
         """What `create` would do. Nothing is made or written."""
-        profile, provider = load(request.profile), self._provider(request.provider)
+        profile, provider = load(request.profile), self._provider(provider_of(request))
         wanted = self._asked(request, profile, provider)
         found = provider.find(cluster=request.ref)
         return self._plan(remembering(wanted, found), profile, provider, found)
@@ -75,9 +75,9 @@ class Clusters:
         ``alongside`` is what the same command makes besides: the machine must hold all of it. Raise ConflictError if the cluster exists
         with another specification, PreflightError if a check refuses it, QuotaError if somebody else was quicker to take the last place.
         """
-        profile, provider = load(request.profile), self._provider(request.provider)
+        profile, provider = load(request.profile), self._provider(provider_of(request))
         self._asked(request, profile, provider)  # refused before anything is written
-        spec = {"profile": request.profile, "provider": request.provider, "workers": request.workers}
+        spec = {"profile": request.profile, "provider": provider.name, "workers": request.workers}
         with self._changing(request.ref, "create", terms, spec) as (operation, deadline):
             there = self._lab.cluster(request.ref)
             if there is not None and there.state is Wanted.DELETED:
@@ -94,7 +94,7 @@ class Clusters:
 
     def preflight(self, request: CreateRequest, ignored: Mapping[str, str], alongside: Sequence[CreateRequest] = ()) -> Report:
         """What the whole checklist says of `create`. Nothing is made or written, but passes that stay true for a while."""
-        profile, provider = load(request.profile), self._provider(request.provider)
+        profile, provider = load(request.profile), self._provider(provider_of(request))
         wanted, *others = (self._roughly(each, profile, provider) for each in (request, *alongside))
         return self._admission.ask(Question(wanted, profile, provider, others), ignored)
 

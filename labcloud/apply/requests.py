@@ -14,6 +14,7 @@ from labcloud.profiles.rendering import user_settings
 
 _LEAST_CPUS: Final = 0.1
 _MOST_CPUS: Final = 512.0
+_DEFAULT_PROVIDER: Final = "docker"
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class CreateRequest:
 
     ref: ClusterRef
     profile: str
-    provider: str = "docker"
+    provider: str | None = None
     workers: int | None = None
     memory: int | None = None
     cpus: float | None = None
@@ -30,6 +31,10 @@ class CreateRequest:
     lease: Lease | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     publish: Mapping[str, int] = field(default_factory=dict)
+
+
+def provider_of(request: CreateRequest) -> str:
+    return request.provider or _DEFAULT_PROVIDER
 
 
 def declared(request: CreateRequest, profile: Profile, *, user_id: int, sized: bool = True) -> Cluster:
@@ -42,7 +47,7 @@ def declared(request: CreateRequest, profile: Profile, *, user_id: int, sized: b
     asked = Cluster(
         ref=request.ref,
         profile=profile.name,
-        provider=request.provider,
+        provider=provider_of(request),
         id=secrets.token_hex(16),
         image="",
         groups=groups,

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from labcloud.cli.main import say_error
 from labcloud.cli.output import emit, note, output_option, title
 from labcloud.cli.progress import progress
+from labcloud.cli.request import ignore_option, reasons, request_options, requests
 from labcloud.cli.session import Session, cluster_argument, session, tenant_option
-from labcloud.errors import LabError, PartlyDoneError, UsageError
-from labcloud.model import ClusterRef, cluster_name, parse_memory, tenant_name
+from labcloud.errors import LabError, PartlyDoneError
+from labcloud.model import ClusterRef
 
 if TYPE_CHECKING:
     from labcloud.apply.clusters import Clusters, Terms
@@ -45,66 +45,42 @@ class Outcome:
 @click.command("create")
 @click.argument("profile")
 @click.option("--tenant", "tenants", metavar="T", multiple=True, required=True, help="Whose it is; several tenants get one each.")
-@click.option("--name", metavar="N", help="The cluster's name.  [default: the profile's]")
-@click.option("--provider", default="docker", show_default=True, help="The engine that nodes are made on.")
-@click.option("--workers", type=int, metavar="N", help="How many workers.  [default: the profile's]")
-@click.option("--memory", metavar="M", help="Memory of each node, as in 2g.  [default: the profile's]")
-@click.option("--cpus", type=float, metavar="N", help="Cores of each node.  [default: the profile's]")
-@click.option("--set", "settings", multiple=True, metavar="FILE:KEY=VALUE", help="A Hadoop setting, as in hdfs-site:dfs.replication=2.")
-@click.option("--publish", multiple=True, metavar="SERVICE=PORT", help="A fixed port on 127.0.0.1 for a user interface.")
+@request_options
 @click.option("--dry-run", is_flag=True, help="Print the steps; make nothing.")
+@ignore_option
 @no_wait_option
 @timeout_option
 @output_option
 def create_command(
-    profile: str, tenants: tuple[str, ...], name: str | None, provider: str, workers: int | None, memory: str | None,
-    cpus: float | None, settings: tuple[str, ...], publish: tuple[str, ...], dry_run: bool, no_wait: bool, timeout: float, output: str,
-) -> None:  # fmt: skip
+    profile: str,
+    tenants: tuple[str, ...],
+    dry_run: bool,
+    ignored: tuple[str, ...],
+    no_wait: bool,
+    timeout: float,
+    output: str,
+    **options: Any,
+) -> None:
     """Make a cluster of PROFILE for a tenant, and wait until it is ready.
 
-    Running the same command again changes nothing, or finishes what was broken off.
+    Everything that could go wrong is asked first (see preflight). Running the same command again changes nothing, or finishes
+    what was broken off.
     """
     from labcloud.apply.clusters import Terms
-    from labcloud.apply.requests import CreateRequest
 
-    requests = [
-        CreateRequest(
-            ref=ClusterRef(tenant_name(tenant), _name(name, profile)),
-            profile=profile,
-            provider=provider,
-            workers=workers,
-            memory=parse_memory(memory) if memory is not None else None,
-            cpus=cpus,
-            settings=pairs(settings, "FILE:KEY=VALUE"),
-            publish={service: _port(port) for service, port in pairs(publish, "SERVICE=PORT").items()},
-        )
-        for tenant in dict.fromkeys(tenants)
-    ]
+    asked = requests(profile, tenants, options)
     if dry_run:
-        _dry_run(requests, output)
+        _dry_run(asked, output)
     else:
-        _create(requests, Terms(timeout, wait=not no_wait), output)
+        _create(asked, Terms(timeout, wait=not no_wait, ignored=reasons(ignored)), output)
 
 
-def _name(name: str | None, profile: str) -> str:
-    """The cluster's name: what was said, or the profile's."""
-    if name is not None:
-        return cluster_name(name)
-    try:
-        return cluster_name(profile)
-    except UsageError:
-        from labcloud.profiles import load
-
-        load(profile)  # what cannot name a cluster names no profile either: that is the better sentence
-        raise
-
-
-def _dry_run(requests: Sequence[CreateRequest], output: str) -> None:
+def _dry_run(asked: Sequence[CreateRequest], output: str) -> None:
     from labcloud.apply.watch import Watch
 
     with session() as opened:
         clusters = opened.clusters(Watch())
-        outcomes = [_outcome(request.ref, clusters.plan_create(request)) for request in requests]
+        outcomes = [_outcome(request.ref, clusters.plan_create(request)) for request in asked]
 
     def table() -> None:
         for outcome in outcomes:
@@ -114,15 +90,19 @@ def _dry_run(requests: Sequence[CreateRequest], output: str) -> None:
     emit(outcomes, output, table)
 
 
-def _create(requests: Sequence[CreateRequest], terms: Terms, output: str) -> None:
+def _create(asked: Sequence[CreateRequest], terms: Terms, output: str) -> None:
     from labcloud.cli.inspect import show_clusters
 
+    def create(clusters: Clusters, index: int) -> Plan:
+        return clusters.create(asked[index], terms, alongside=[*asked[:index], *asked[index + 1 :]])
+
+    refs = [request.ref for request in asked]
     with session() as opened:
-        plans = _for_each(opened, [request.ref for request in requests], lambda clusters, index: clusters.create(requests[index], terms))
-        for request, plan in zip(requests, plans, strict=True):
+        plans = _for_each(opened, refs, create)
+        for ref, plan in zip(refs, plans, strict=True):
             if not plan:
-                note(f"{request.ref} is there already; nothing had to be done")
-        show_clusters(opened, [request.ref for request in requests], output, created=True)
+                note(f"{ref} is there already; nothing had to be done")
+        show_clusters(opened, refs, output, created=True)
 
 
 def _for_each(opened: Session, refs: Sequence[ClusterRef], do: Callable[[Clusters, int], Done]) -> list[Done]:
@@ -171,14 +151,16 @@ def _say_what_exists(opened: Session, refs: Sequence[ClusterRef]) -> None:
 @click.command("start")
 @tenant_option
 @cluster_argument
+@ignore_option
 @timeout_option
 @no_wait_option
 @output_option
-def start_command(tenant: str | None, cluster: ClusterRef, timeout: float, no_wait: bool, output: str) -> None:
+def start_command(tenant: str | None, cluster: ClusterRef, ignored: tuple[str, ...], timeout: float, no_wait: bool, output: str) -> None:
     """Make every node of CLUSTER run and wait until it is ready: starts a stopped one, heals a broken one."""
     from labcloud.apply.clusters import Terms
 
-    _verb(cluster, output, lambda clusters: clusters.start(cluster, Terms(timeout, wait=not no_wait)), "runs")
+    terms = Terms(timeout, wait=not no_wait, ignored=reasons(ignored))
+    _verb(cluster, output, lambda clusters: clusters.start(cluster, terms), "runs")
 
 
 @click.command("stop")
@@ -197,17 +179,21 @@ def stop_command(tenant: str | None, cluster: ClusterRef, timeout: float, output
 @tenant_option
 @cluster_argument
 @click.option("--workers", type=int, required=True, metavar="N", help="How many workers the cluster shall have.")
+@ignore_option
 @timeout_option
 @no_wait_option
 @output_option
-def scale_command(tenant: str | None, cluster: ClusterRef, workers: int, timeout: float, no_wait: bool, output: str) -> None:
+def scale_command(
+    tenant: str | None, cluster: ClusterRef, workers: int, ignored: tuple[str, ...], timeout: float, no_wait: bool, output: str
+) -> None:
     """Change the number of workers of CLUSTER while it works.
 
     New nodes join live. Nodes that leave are decommissioned first: HDFS copies their blocks elsewhere, then YARN lets go of them.
     """
     from labcloud.apply.clusters import Terms
 
-    _verb(cluster, output, lambda clusters: clusters.scale(cluster, workers, Terms(timeout, wait=not no_wait)), f"has {workers} workers")
+    terms = Terms(timeout, wait=not no_wait, ignored=reasons(ignored))
+    _verb(cluster, output, lambda clusters: clusters.scale(cluster, workers, terms), f"has {workers} workers")
 
 
 @click.command("restart")
@@ -266,19 +252,3 @@ def _verb(ref: ClusterRef, output: str, do: Callable[[Clusters], Plan], result: 
 
 def _outcome(ref: ClusterRef, plan: Plan) -> Outcome:
     return Outcome(ref.tenant, ref.name, tuple(str(step) for step in plan))
-
-
-def pairs(texts: Sequence[str], form: str) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise UsageError(f"{text!r} is not of the form {form}", resolution=f"write {form}")
-        pairs[key] = value
-    return pairs
-
-
-def _port(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,5}", text):
-        raise UsageError(f"{text!r} is not a port", resolution="give a number from 1 to 65535")
-    return int(text)

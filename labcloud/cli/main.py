@@ -21,6 +21,7 @@ from labcloud.errors import EXIT_BUG, EXIT_INTERRUPTED, LabError
 # name → (module, what it does, the heading it stands under)
 _COMMANDS: Final = {
     "create": ("lifecycle", "Make a cluster of a profile for a tenant, or several tenants.", "Clusters"),
+    "preflight": ("preflight", "Ask everything that could keep a create from succeeding.", "Clusters"),
     "list": ("inspect", "All clusters, with what the engine says of them.", "Clusters"),
     "show": ("inspect", "One cluster: nodes, services, user interfaces.", "Clusters"),
     "start": ("lifecycle", "Start a cluster that was stopped, or heal one.", "Clusters"),

@@ -129,7 +129,7 @@ def check_profiles(names: tuple[str, ...]) -> None:
 def render_profile(name: str, workers: int | None, memory: str | None, settings: tuple[str, ...], to: Path | None) -> None:
     """The files that a cluster of this profile gets."""
     from labcloud.apply.requests import CreateRequest, declared
-    from labcloud.cli.lifecycle import pairs
+    from labcloud.cli.request import pairs
     from labcloud.model import ClusterRef
     from labcloud.profiles import load, render
 

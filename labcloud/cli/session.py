@@ -49,10 +49,11 @@ class Session:
 
         return Journal(self.lab.home)
 
-    def clusters(self, watch: Watch) -> Clusters:
+    def clusters(self, watch: Watch, *, fresh: bool = False) -> Clusters:
+        """The verbs; ``fresh`` lets preflight measure everything anew."""
         from labcloud.apply.clusters import Clusters
 
-        return Clusters(self.lab, self.journal(), self.provider, watch)
+        return Clusters(self.lab, self.journal(), self.provider, watch, fresh=fresh)
 
     def look(self) -> Look:
         from labcloud.apply.look import Look

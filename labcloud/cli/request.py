@@ -1,0 +1,116 @@
+"""The options that say which cluster somebody wants: those of `create`, which `preflight` takes as well."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from labcloud.errors import UsageError
+from labcloud.model import ClusterRef, cluster_name, parse_gigabytes, parse_memory, tenant_name
+
+if TYPE_CHECKING:
+    from labcloud.apply.requests import CreateRequest
+    from labcloud.model import Lease
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option("--name", metavar="N", help="The cluster's name.  [default: the profile's]"),
+    click.option("--provider", metavar="P", help="The engine that nodes are made on.  [default: the tenant's, or docker]"),
+    click.option("--workers", type=int, metavar="N", help="How many workers.  [default: the tenant's, or the profile's]"),
+    click.option("--memory", metavar="M", help="Memory of each node, as in 2g.  [default: the tenant's, or the profile's]"),
+    click.option("--cpus", type=float, metavar="N", help="Cores of each node.  [default: the tenant's, or the profile's]"),
+    click.option("--volume-size", metavar="G", help="Size of each data volume, as in 20g.  [default: the tenant's, or the profile's]"),
+    click.option("--lease", metavar="D", help="For how long it is wanted, as in 8h or 2d.  [default: the tenant's, or for ever]"),
+    click.option(
+        "--then", type=click.Choice(["stop", "delete"]), default="stop", show_default=True, help="What becomes of it after its lease."
+    ),
+    click.option("--set", "settings", multiple=True, metavar="FILE:KEY=VALUE", help="A Hadoop setting, as in hdfs-site:dfs.replication=2."),
+    click.option("--publish", multiple=True, metavar="SERVICE=PORT", help="A fixed port on 127.0.0.1 for a user interface."),
+)
+
+
+def request_options(command: Decorated) -> Decorated:
+    """Give a command the options that `requests` reads."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+ignore_option = click.option(
+    "--ignore", "ignored", multiple=True, metavar="ID=REASON", help="Pass over a preflight check that fails; the journal keeps the reason."
+)
+
+
+def requests(profile: str, tenants: Sequence[str], options: dict[str, Any]) -> list[CreateRequest]:
+    """What is asked for, for each tenant. Raise UsageError for what cannot be."""
+    from labcloud.apply.requests import CreateRequest
+
+    memory, volume_size = options["memory"], options["volume_size"]
+    return [
+        CreateRequest(
+            ref=ClusterRef(tenant_name(tenant), _name(options["name"], profile)),
+            profile=profile,
+            provider=options["provider"],
+            workers=options["workers"],
+            memory=parse_memory(memory) if memory is not None else None,
+            cpus=options["cpus"],
+            volume_size=parse_gigabytes(volume_size) if volume_size is not None else None,
+            lease=_lease(options["lease"], options["then"]),
+            settings=pairs(options["settings"], "FILE:KEY=VALUE"),
+            publish={service: _port(port) for service, port in pairs(options["publish"], "SERVICE=PORT").items()},
+        )
+        for tenant in dict.fromkeys(tenants)
+    ]
+
+
+def reasons(ignored: Sequence[str]) -> dict[str, str]:
+    """The reasons of ``--ignore``, by check. Raise UsageError for one without a reason."""
+    found = pairs(ignored, "ID=REASON")
+    for id, reason in found.items():
+        if not reason.strip():
+            raise UsageError(f"--ignore {id} gives no reason", resolution=f"say why, as in --ignore {id}='a small test machine'")
+    return found
+
+
+def pairs(texts: Sequence[str], form: str) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{text!r} is not of the form {form}", resolution=f"write {form}")
+        pairs[key] = value
+    return pairs
+
+
+def _lease(text: str | None, then: str) -> Lease | None:
+    if text is None:
+        return None
+    from datetime import UTC, datetime
+
+    from labcloud.model import AtEnd, Lease
+    from labcloud.model.durations import parse_duration
+
+    return Lease((datetime.now(UTC) + parse_duration(text)).replace(microsecond=0), AtEnd(then))
+
+
+def _name(name: str | None, profile: str) -> str:
+    """The cluster's name: what was said, or the profile's."""
+    if name is not None:
+        return cluster_name(name)
+    try:
+        return cluster_name(profile)
+    except UsageError:
+        from labcloud.profiles import load
+
+        load(profile)  # what cannot name a cluster names no profile either: that is the better sentence
+        raise
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text):
+        raise UsageError(f"{text!r} is not a port", resolution="give a number from 1 to 65535")
+    return int(text)
