@@ -106,8 +106,8 @@ def _mark(answer: Answer) -> str:
 
 
 def _list(opened: Session, provider: str, output: str) -> None:
-    from labcloud.preflight import checklist
+    from labcloud.preflight import all_checks
 
-    checks = checklist(opened.provider(provider))
+    checks = all_checks(opened.provider(provider))
     rows = [{"id": each.id, "severity": each.severity, "machine": each.machine, "why": each.why} for each in checks]
     emit(rows, output, lambda: print_table(("CHECK", "SEVERITY", "WHY"), [(each.id, str(each.severity), each.why) for each in checks]))

@@ -64,7 +64,7 @@ class Report:
         )
 
 
-def checklist(provider: Provider) -> tuple[Check, ...]:
+def all_checks(provider: Provider) -> tuple[Check, ...]:
     """Every check: the engine's, then those of each family, then other packages'. A package that cannot be read is an entry too."""
     own = [check for family in _FAMILIES for check in import_module(f"labcloud.preflight.families.{family}").CHECKS]
     return (*provider.checks(), *own, *_others())

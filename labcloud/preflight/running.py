@@ -19,7 +19,7 @@ from typing import Any, Final
 from labcloud.errors import EngineError, LabError
 from labcloud.lab.files import make_private, replace
 from labcloud.model.checks import Check, Finding, Severity, Subject, Verdict, failed, passed, skipped, warned
-from labcloud.preflight.checklist import Answer, Report, checklist, known
+from labcloud.preflight.checklist import Answer, Report, all_checks, known
 from labcloud.providers.base import Provider
 
 DEADLINE: Final = 20.0
@@ -31,7 +31,7 @@ class Preflight:
     """The checklist of one engine, for one command. ``fresh`` believes no remembered pass."""
 
     def __init__(self, provider: Provider, home: Path, *, fresh: bool = True, deadline: float = DEADLINE) -> None:
-        self._checks = checklist(provider)
+        self._checks = all_checks(provider)
         self._memory = _Memory(home / "cache" / "checks.json", provider.name)
         self._fresh = fresh
         self._deadline = deadline
