@@ -1,4 +1,4 @@
-"""Tenants and clusters as the YAML files that people read and write. Knows nothing of where the files are kept.
+"""Clusters as the YAML files that people read and write, and how such files are read. Knows nothing of where they are kept.
 
 Values are taken as they stand in the text: ``on``, ``2`` and ``2.10`` stay what was written, whatever YAML thinks that they are.
 The checks are written by hand: `yaml.compose` gives the line of each value, and a start-up without pydantic saves 0.1 s.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -20,11 +21,12 @@ from labcloud.model import (
     DEFAULT_VOLUME_SIZE,
     FIRST_USER_ID,
     MAX_NODES,
+    AtEnd,
     Cluster,
     ClusterRef,
+    Lease,
     NodeGroup,
     NodeRef,
-    Tenant,
     Wanted,
     format_memory,
     parse_gigabytes,
@@ -59,11 +61,11 @@ def cluster_document(cluster: Cluster) -> dict[str, Any]:
         "profile": cluster.profile, "provider": cluster.provider, "id": cluster.id, "image": cluster.image,
         "user_id": cluster.user_id, "state": str(cluster.state), "groups": groups,
         "settings": dict(sorted(cluster.settings.items())), "publish": dict(sorted(cluster.publish.items())),
-    }  # fmt: skip
+    } | ({"lease": _lease_document(cluster.lease)} if cluster.lease else {})  # fmt: skip
 
 
-def tenant_document(tenant: Tenant) -> dict[str, Any]:
-    return {"user_id": tenant.user_id}
+def _lease_document(lease: Lease) -> dict[str, str]:
+    return {"until": lease.until.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"), "then": str(lease.then)}
 
 
 def dump(document: Mapping[str, Any]) -> str:
@@ -79,23 +81,17 @@ def read_cluster(text: str, ref: ClusterRef, path: Path) -> Cluster:
     publish = document.entries(fields.get("publish"), lambda key: _matching(_WORD, "a service", key), lambda value: _whole(value, 1, 65535))
     return Cluster(
         ref=ref,
-        profile=document.scalar(fields["profile"], lambda text: _matching(_WORD, "a profile", text)),
+        profile=document.scalar(fields["profile"], word),
         provider=document.scalar(fields["provider"], lambda text: _matching(_WORD, "a provider", text)),
         id=document.scalar(fields["id"], lambda text: _matching(_ID, "32 hexadecimal digits", text)),
         image=document.scalar(fields["image"], lambda text: _matching(_IMAGE, "an image", text)),
         groups=_groups(document, fields["groups"], ref),
         settings=MappingProxyType(settings),
         publish=MappingProxyType(publish),
-        user_id=document.scalar(fields.get("user_id"), _user_id, FIRST_USER_ID),
+        user_id=document.scalar(fields.get("user_id"), user_id, FIRST_USER_ID),
         state=document.scalar(fields.get("state"), _state, Wanted.RUNNING),
+        lease=_lease(document, fields.get("lease")),
     )
-
-
-def read_tenant(text: str, name: str, path: Path) -> Tenant:
-    """The tenant ``name`` that ``text`` declares. Raise ConfigError with ``path`` and the line of what is wrong."""
-    document = Document(path)
-    fields = document.mapping(document.root(text), required=("user_id",))
-    return Tenant(name, document.scalar(fields["user_id"], _user_id))
 
 
 class Document:
@@ -135,9 +131,13 @@ class Document:
 
     def entries(self, node: yaml.Node | None, key: Callable[[str], str], value: Callable[[str], Value]) -> dict[str, Value]:
         """A mapping with free keys, each checked by ``key`` and each value by ``value``; nothing is an empty one."""
+        return {self.scalar(name, key): self.scalar(each, value) for name, each in self.pairs(node)}
+
+    def pairs(self, node: yaml.Node | None) -> list[tuple[yaml.Node, yaml.Node]]:
+        """The keys and values of a mapping, as nodes; nothing is an empty one."""
         if node is None or (isinstance(node, yaml.ScalarNode) and node.value in ("", "null", "~")):
-            return {}
-        return {self.scalar(name, key): self.scalar(each, value) for name, each in self._pairs(node).items()}
+            return []
+        return list(self._pairs(node).items())
 
     def items(self, node: yaml.Node) -> list[yaml.Node]:
         if not isinstance(node, yaml.SequenceNode) or not node.value:
@@ -169,7 +169,7 @@ class Document:
         return dict(node.value)
 
 
-_OPTIONAL: Final = ("user_id", "state", "settings", "publish")
+_OPTIONAL: Final = ("user_id", "state", "settings", "publish", "lease")
 
 
 def _groups(document: Document, node: yaml.Node, ref: ClusterRef) -> tuple[NodeGroup, ...]:
@@ -206,7 +206,13 @@ def _whole(text: str, least: int, most: int) -> int:
     return int(text)
 
 
-def _user_id(text: str) -> int:
+def word(text: str) -> str:
+    """``text`` if it can name a profile. Raise UsageError otherwise."""
+    return _matching(_WORD, "a profile", text)
+
+
+def user_id(text: str) -> int:
+    """The OS user's number that ``text`` says. Raise UsageError for one that is not for people of labs."""
     return _whole(text, FIRST_USER_ID, _LAST_USER_ID)
 
 
@@ -225,3 +231,28 @@ def _state(text: str) -> Wanted:
         return Wanted(text)
     except ValueError as exc:
         raise UsageError(f"{text!r} is no state of a cluster", resolution=f"write one of {', '.join(Wanted)}") from exc
+
+
+def _lease(document: Document, node: yaml.Node | None) -> Lease | None:
+    if node is None:
+        return None
+    fields = document.mapping(node, required=("until",), more=("then",))
+    return Lease(document.scalar(fields["until"], _moment), document.scalar(fields.get("then"), _at_end, AtEnd.STOP))
+
+
+def _moment(text: str) -> datetime:
+    wrong = UsageError(f"{text!r} is not a time", resolution="write it in UTC, as in 2026-11-21T18:00:00Z")
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise wrong
+        return moment.astimezone(UTC).replace(microsecond=0)
+    except (ValueError, OverflowError) as exc:
+        raise wrong from exc
+
+
+def _at_end(text: str) -> AtEnd:
+    try:
+        return AtEnd(text)
+    except ValueError as exc:
+        raise UsageError(f"{text!r} cannot become of a cluster", resolution=f"write one of {', '.join(AtEnd)}") from exc

@@ -15,20 +15,22 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from labcloud.errors import ConfigError, UsageError
+from labcloud.errors import ConfigError, ConflictError, UsageError
 from labcloud.lab import files
-from labcloud.lab.documents import cluster_document, dump, read_cluster, read_tenant, tenant_document
+from labcloud.lab.documents import cluster_document, dump, read_cluster
 from labcloud.lab.edit import update
 from labcloud.lab.history import History
 from labcloud.lab.locks import lab_lock
-from labcloud.model import FIRST_USER_ID, Cluster, ClusterRef, Tenant, cluster_name, tenant_name
+from labcloud.lab.tenants import free_id, free_subnet, numbered, read_tenant, tenant_document
+from labcloud.model import Cluster, ClusterRef, Tenant, cluster_name, tenant_name
 
 Name = TypeVar("Name")
+Wanted = TypeVar("Wanted", Cluster, Tenant)
 
 _BASHRC = """\
 # Read by every interactive shell on every node of this lab. Edit it here; running nodes see the change at once.
@@ -100,10 +102,14 @@ class Lab:
         ]
         return [cluster for ref in sorted(refs) if (cluster := self.cluster(ref))]
 
-    def tenant(self, name: str) -> Tenant | None:
-        path = self._folder / "tenants" / f"{tenant_name(name)}.yaml"
+    def tenant(self, name: str, *, profiles: Collection[str] | None = None) -> Tenant | None:
+        """The tenant ``name``. With the names of all ``profiles`` it is checked whole: its limits, and against the other tenants."""
+        path = self._tenant_path(name)
         text = _text(path)
-        return None if text is None else read_tenant(text, name, path)
+        if text is None:
+            return None
+        others = [each for each in self.tenants() if each.name != name] if profiles is not None else []
+        return read_tenant(text, name, path, profiles=profiles, others=others)
 
     def tenants(self) -> list[Tenant]:
         """All tenants, by name."""
@@ -118,16 +124,71 @@ class Lab:
         there = self.tenant(name)
         if there:
             return there
-        with self._changing(f"create the tenant {name}") as commit:
+        try:
+            return self.create_tenant(Tenant(name, 0), f"create the tenant {name}")
+        except ConflictError:  # somebody was quicker
             there = self.tenant(name)
-            if there:
-                return there
-            taken = {each.user_id for each in self.tenants()} | {each.user_id for each in self.clusters() if each.ref.tenant != name}
-            tenant = Tenant(name, next(number for number in range(FIRST_USER_ID, 2**31) if number not in taken))
-            path = self._folder / "tenants" / f"{name}.yaml"
-            self._write(path, dump(tenant_document(tenant)))
+            if there is None:
+                raise
+            return there
+
+    def create_tenant(self, tenant: Tenant, reason: str) -> Tenant:
+        """Declare ``tenant``, as one commit with ``reason``; who has the user id 0 gets the lowest free one. Returns it as it is declared.
+
+        Raise ConflictError if there is one of that name, UsageError if its subnet or an id is another tenant's.
+        """
+        path = self._tenant_path(tenant.name)
+        with self._changing(reason) as commit:
+            if path.exists():
+                raise ConflictError(f"the tenant {tenant.name} exists already", resolution=f"change it: labcloud tenant set {tenant.name}")
+            created = self._numbered(tenant)
+            self._write(path, dump(tenant_document(created)))
             commit(path)
-        return tenant
+        return created
+
+    def save_tenant(self, tenant: Tenant, reason: str) -> bool:
+        """Make the repository want ``tenant``, as one commit with ``reason``. Returns whether that changed anything.
+
+        Members with the user id 0 get the lowest free one. Comments in the file are kept. Raise UsageError if its subnet or an id is
+        another tenant's.
+        """
+        path = self._tenant_path(tenant.name)
+        with self._changing(reason) as commit:
+            saved = self._numbered(tenant)
+            text = _text(path)
+            if text is not None and _or_broken(lambda: read_tenant(text, tenant.name, path)) == saved:
+                return False
+            self._write(path, _rewritten(text, tenant_document(saved)))
+            commit(path)
+        return True
+
+    def remove_tenant(self, name: str, reason: str) -> bool:
+        """Want the tenant ``name`` no longer, as one commit with ``reason``. Returns whether it was wanted.
+
+        Raise ConflictError if it has clusters.
+        """
+        path = self._tenant_path(name)
+        with self._changing(reason) as commit:
+            clusters = self.clusters(name)
+            if clusters:
+                raise ConflictError(
+                    f"the tenant {name} has {len(clusters)} clusters: {', '.join(each.ref.name for each in clusters)}",
+                    resolution=f"delete them first: labcloud delete {' '.join(str(each.ref) for each in clusters)}",
+                )
+            if not path.exists():
+                return False
+            path.unlink()
+            commit(path)
+        return True
+
+    def _numbered(self, tenant: Tenant) -> Tenant:
+        others = [each for each in self.tenants() if each.name != tenant.name]
+        if tenant.subnet:
+            free_subnet(tenant.subnet, others)
+        for number in tenant.user_ids - {0}:
+            free_id(number, others)
+        taken = {number for each in others for number in each.user_ids}
+        return numbered(tenant, taken | {each.user_id for each in self.clusters() if each.ref.tenant != tenant.name})
 
     def save(self, cluster: Cluster, reason: str, *, admit: Callable[[Sequence[Cluster]], None] = lambda _: None) -> bool:
         """Make the repository want ``cluster``, as one commit with ``reason``. Returns whether that changed anything.
@@ -167,13 +228,13 @@ class Lab:
     def _cluster_path(self, ref: ClusterRef) -> Path:
         return self._folder / "clusters" / tenant_name(ref.tenant) / f"{cluster_name(ref.name)}.yaml"
 
+    def _tenant_path(self, name: str) -> Path:
+        return self._folder / "tenants" / f"{tenant_name(name)}.yaml"
+
     def _wants(self, path: Path, cluster: Cluster) -> bool:
-        """Whether the file says just that already. A broken one does not: it is written anew."""
+        """Whether the file says just that already."""
         text = _text(path)
-        try:
-            return text is not None and read_cluster(text, cluster.ref, path) == cluster
-        except ConfigError:
-            return False
+        return text is not None and _or_broken(lambda: read_cluster(text, cluster.ref, path)) == cluster
 
     @contextmanager
     def _changing(self, reason: str) -> Iterator[Callable[[Path], None]]:
@@ -202,6 +263,14 @@ class Lab:
 
 def _rewritten(text: str | None, document: dict[str, Any]) -> str:
     return dump(document) if text is None else update(text, document)
+
+
+def _or_broken(read: Callable[[], Wanted]) -> Wanted | None:
+    """What ``read`` returns; None for a file that is broken, which is written anew."""
+    try:
+        return read()
+    except ConfigError:
+        return None
 
 
 def _text(path: Path) -> str | None:

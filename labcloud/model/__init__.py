@@ -4,7 +4,18 @@ from labcloud.model.cluster import DEFAULT_VOLUME_SIZE, MAX_NODES, AtEnd, Cluste
 from labcloud.model.durations import format_duration, parse_duration
 from labcloud.model.found import Found, FoundNode, Status, config_digests
 from labcloud.model.names import ClusterRef, NodeRef, cluster_name, tenant_name
-from labcloud.model.quota import Amounts, Resource, committed_memory, demand, total
+from labcloud.model.people import member_name, private_subnet, public_key, public_keys
+from labcloud.model.quota import (
+    Amounts,
+    Resource,
+    committed_memory,
+    demand,
+    format_amount,
+    parse_amount,
+    parse_limit,
+    parse_resource,
+    total,
+)
 from labcloud.model.sizes import format_bytes, format_memory, parse_gigabytes, parse_memory
 from labcloud.model.tenant import FIRST_USER_ID, Member, Tenant
 
@@ -31,12 +42,20 @@ __all__ = [
     "committed_memory",
     "config_digests",
     "demand",
+    "format_amount",
     "format_bytes",
     "format_duration",
     "format_memory",
+    "member_name",
+    "parse_amount",
     "parse_duration",
     "parse_gigabytes",
+    "parse_limit",
     "parse_memory",
+    "parse_resource",
+    "private_subnet",
+    "public_key",
+    "public_keys",
     "tenant_name",
     "total",
 ]

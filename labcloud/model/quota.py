@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Final
 
+from labcloud.errors import UsageError
 from labcloud.model.cluster import Cluster, Wanted
+from labcloud.model.sizes import format_memory, parse_gigabytes, parse_memory
 
 
 class Resource(StrEnum):
@@ -23,6 +28,12 @@ class Resource(StrEnum):
 
 
 UNITS: Final[Mapping[Resource, str]] = {Resource.MEMORY: "MiB", Resource.VOLUMES: "GiB", Resource.BACKUPS: "GiB", Resource.CPUS: "cores"}
+
+_MOST: Final = 1_000_000
+_WHOLE: Final = re.compile(r"0|[1-9][0-9]{0,6}")
+_DECIMAL: Final = re.compile(r"(?:0|[1-9][0-9]{0,6})(?:\.[0-9]{1,3})?")
+# None of these is a way to forbid something that a cluster can do without; of the others every cluster needs some.
+_MAY_BE_NONE: Final = frozenset({Resource.CLUSTERS, Resource.SNAPSHOTS, Resource.BACKUPS})
 
 Amounts = Mapping[Resource, float]
 """How much of each resource; one that is missing is none of it (in a demand), or no limit (in a quota)."""
@@ -57,3 +68,62 @@ def committed_memory(clusters: Iterable[Cluster]) -> int:
     """MiB that the nodes of those clusters that shall run may take of their engine's machines."""
     running = (each for each in clusters if each.state is Wanted.RUNNING)
     return sum(group.count * group.memory for each in running for group in each.groups)
+
+
+def parse_resource(text: str) -> Resource:
+    """The resource that ``text`` names. Raise UsageError, with the nearest one, if there is none."""
+    try:
+        return Resource(text)
+    except ValueError as exc:
+        near = get_close_matches(text, list(Resource), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(f"there is no quota of {text!r}", resolution=f"{hint}there are quotas of {', '.join(Resource)}") from exc
+
+
+def parse_amount(resource: Resource, text: str) -> float:
+    """What ``text`` (``16g``, ``8``) says of ``resource``, in its unit. Raise UsageError for what cannot be a quota."""
+    if text.strip() == "0" and resource in _MAY_BE_NONE:
+        return 0.0
+    try:
+        amount = _READ.get(resource, _whole)(text.strip())
+    except UsageError as exc:
+        raise UsageError(f"the quota of {resource} cannot be {text!r}", resolution=exc.resolution) from exc
+    if not amount and resource not in _MAY_BE_NONE:
+        raise UsageError(
+            f"the quota of {resource} cannot be none: every cluster needs some",
+            resolution=f"give at least some, 'none' for no limit, or forbid clusters: {Resource.CLUSTERS}=0",
+        )
+    return amount
+
+
+def format_amount(resource: Resource, amount: float) -> str:
+    """``amount`` as `parse_amount` reads it: ``16g``, ``0.5``, ``3``."""
+    if resource is Resource.MEMORY:
+        return format_memory(round(amount))
+    if resource in (Resource.VOLUMES, Resource.BACKUPS):
+        return f"{round(amount)}g" if amount else "0"
+    return f"{round(amount, 3):.15g}"
+
+
+def parse_limit(text: str) -> int:
+    """The most clusters of a profile; 0 forbids it. Raise UsageError for anything but a whole number."""
+    if not _WHOLE.fullmatch(text.strip()) or int(text) > _MOST:
+        raise UsageError(f"{text!r} is not a number of clusters", resolution=f"write a whole number from 0 to {_MOST}")
+    return int(text)
+
+
+def _whole(text: str) -> float:
+    if not _WHOLE.fullmatch(text) or int(text) > _MOST:
+        raise UsageError(f"{text!r} is no number", resolution=f"write a whole number up to {_MOST}")
+    return float(text)
+
+
+def _cores(text: str) -> float:
+    if not _DECIMAL.fullmatch(text) or not math.isfinite(float(text)) or float(text) > _MOST:
+        raise UsageError(f"{text!r} is no number", resolution=f"write a number of cores up to {_MOST}, as in 8 or 0.5")
+    return float(text)
+
+
+_READ: Final = {
+    Resource.MEMORY: parse_memory, Resource.VOLUMES: parse_gigabytes, Resource.BACKUPS: parse_gigabytes, Resource.CPUS: _cores,
+}  # fmt: skip

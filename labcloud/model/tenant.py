@@ -27,7 +27,8 @@ class Tenant:
     ``quotas`` are limits by resource (`labcloud.model.quota.Resource`, in its units); one that is missing is unlimited. ``limits``
     are the most clusters of a profile: ``{"hadoop-3.4": 2}``. ``subnet`` fixes the tenant's network (``10.200.0.0/22``); the engine
     chooses one otherwise. ``defaults`` stand for options of ``create`` that are not given, by their names: ``{"memory": "2g",
-    "lease": "8h"}``. ``notify`` is the URL that is told of ends of leases.
+    "lease": "8h"}``. ``notify`` is the URL that is told of ends of leases. ``former`` are the user ids of members that left, by name: their
+    files may still lie on nodes, so nobody else gets their ids, and who comes back gets the old one.
     """
 
     name: str
@@ -38,3 +39,12 @@ class Tenant:
     subnet: str = ""
     defaults: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     notify: str = ""
+    former: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def user_ids(self) -> frozenset[int]:
+        """All ids that files of this tenant may belong to."""
+        return frozenset({self.user_id, *(each.user_id for each in self.members), *self.former.values()})
+
+    def member(self, name: str) -> Member | None:
+        return next((each for each in self.members if each.name == name), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labcloud.errors import ConfigError
-from labcloud.lab.documents import cluster_document, dump, read_cluster, read_tenant
+from labcloud.lab.documents import cluster_document, dump, read_cluster
 from labcloud.lab.edit import update
-from labcloud.model import Cluster, ClusterRef, NodeGroup, Wanted
+from labcloud.model import AtEnd, Cluster, ClusterRef, Lease, NodeGroup, Wanted
 from tests.unit.lab.conftest import ID, make_cluster
 
 PATH = Path("/lab/clusters/acme/c.yaml")
@@ -42,11 +43,12 @@ groups = st.lists(
     st.builds(NodeGroup, words, st.integers(0, 50), st.integers(1, 99999), cores, st.integers(0, 9)),
     min_size=1, max_size=4, unique_by=lambda each: each.name,
 ).map(tuple)  # fmt: skip
+moments = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1)).map(lambda each: each.replace(microsecond=0, tzinfo=UTC))
 clusters = st.builds(
     Cluster, st.just(ClusterRef("acme", "c")), words, words, st.just(ID), words, groups,
     st.dictionaries(st.builds("{}-site:{}".format, words, words), printable, max_size=4),
     st.dictionaries(words, st.integers(1, 65535), max_size=3),
-    st.integers(20000, 99999), st.sampled_from(Wanted),
+    st.integers(20000, 99999), st.sampled_from(Wanted), st.none() | st.builds(Lease, moments, st.sampled_from(AtEnd)),
 )  # fmt: skip
 
 
@@ -55,6 +57,12 @@ def test_what_people_write_is_read_as_it_stands() -> None:
     assert cluster.groups == (NodeGroup("master", 1, 2048, 1.0, 1), NodeGroup("worker", 2, 1536, 0.5, 2))
     assert dict(cluster.settings) == {"hdfs-site:dfs.replication": "2", "core-site:version": "2.10", "yarn-site:flag": "on"}
     assert (cluster.user_id, cluster.state, dict(cluster.publish)) == (20001, Wanted.RUNNING, {"namenode": 9870})
+
+
+def test_a_lease_is_read_in_any_zone_and_written_in_utc() -> None:
+    cluster = read_cluster(GOOD + "lease: {until: 2026-11-21T20:00:00+02:00}\n", ClusterRef("acme", "c"), PATH)
+    assert cluster.lease == Lease(datetime(2026, 11, 21, 18, tzinfo=UTC), AtEnd.STOP)
+    assert cluster_document(cluster)["lease"] == {"until": "2026-11-21T18:00:00Z", "then": "stop"}
 
 
 @given(clusters)
@@ -101,6 +109,10 @@ WRONG = [
     ("hdfs-site:dfs.replication", "dfs.replication", 12, "FILE:PROPERTY"),
     ("settings:\n", "settings: 3\n", 12, "not YAML"),
     ("namenode: 9870", "namenode: 99999", 16, "whole number from 1"),
+    ("user_id: 20001", "lease: {until: 2026-11-21T18:00:00}", 5, "is not a time"),
+    ("user_id: 20001", "lease: {until: tomorrow}", 5, "is not a time"),
+    ("user_id: 20001", "lease: {then: stop}", 5, "'until' is missing"),
+    ("user_id: 20001", "lease: {until: 2026-11-21T18:00:00Z, then: burn}", 5, "cannot become of a cluster"),
     ("profile: hadoop-2.7", "profile: \tx: [", 2, "not YAML"),
     ("profile: hadoop-2.7", "a: b\n---\nc: d", 2, "not YAML"),
 ]
@@ -129,9 +141,3 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         read_cluster(text, ClusterRef("acme", "c"), PATH)
     except ConfigError as exc:
         assert exc.brief.startswith(f"{PATH}:")
-
-
-def test_tenants_are_checked_too() -> None:
-    assert read_tenant("user_id: 20007\n", "acme", PATH).user_id == 20007
-    with pytest.raises(ConfigError, match=":1: "):
-        read_tenant("user_id: 7\n", "acme", PATH)
