@@ -97,7 +97,7 @@ def _dangling(written: Any) -> Iterable[tuple[tuple[str | int, ...], str]]:
         if service.probe and service.probe.port not in service.ports:
             yield (*place, "probe", "port"), f"{name} has no port {service.probe.port!r}"
         for index, each in enumerate(service.after):
-            other, _, port = each.partition(".")
+            other, _, port = each.partition("/")[0].partition(".")
             if other not in written.services or (port and port not in written.services[other].ports):
                 yield (*place, "after", index), f"there is no port {each!r}"
 

@@ -157,9 +157,10 @@ class Group:
         }
 
     def _address(self, after: str) -> str:
-        service, _, port = after.partition(".")
+        address, slash, question = after.partition("/")
+        service, _, port = address.partition(".")
         host = str(self._names["host"][service])
-        return f"{host}:{self._profile.services[service].ports[port]}" if port else host
+        return f"{host}:{self._profile.services[service].ports[port]}{slash}{question}" if port else host
 
     def _fill(self, text: str, *place: str, **more: Any) -> str:
         try:

@@ -103,7 +103,7 @@ class Service(_Shape):
     dirs: list[Annotated[str, StringConstraints(pattern=r"^(/|\{\{)")]] = []
     prepare: str = ""
     nice: Annotated[int, Field(ge=0, le=19)] = 0
-    after: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+(\.[a-z0-9_-]+)?$")]] = []
+    after: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+(\.[a-z0-9_-]+(/[^\s#]*#\S+)?)?$")]] = []
     probe: Probe | None = None
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -153,3 +156,40 @@ def test_the_file_system_of_another_cluster_is_refused(home: Path, tmp_path: Pat
     refused = prepare(home, tmp_path, "b" * 32)
     assert refused.returncode == 1
     assert "holds the file system of another cluster, CID-aaaa" in refused.stderr
+
+
+class _Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{\n  "NumActiveNMs" : 2,\n  "path" : "' + self.path.encode() + b'"\n}')
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def page() -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("question", "there"),
+    [
+        ("127.0.0.1:{port}", True),
+        ("127.0.0.1:1", False),
+        ("localhost", True),
+        ("no-such-host.invalid", False),
+        ("127.0.0.1:{port}/jmx?qry=a:b=c#NumActiveNMs..:.[1-9]", True),
+        ("127.0.0.1:{port}/jmx?qry=a:b=c#NumActiveNMs..:.0", False),
+        ("127.0.0.1:{port}/jmx?qry=a:b=c#/jmx.qry=a:b=c", True),
+        ("127.0.0.1:1/jmx#.", False),
+    ],
+)
+def test_what_a_service_waits_for(page: int, question: str, there: bool) -> None:
+    script = 'set -uf; source <(sed -n "/^answers()/,/^}/p" "$1"); answers "$2"'
+    argv = ["bash", "-c", script, "bash", str(FOLDER / "base/files/usr/lib/labcloud/service/run"), question.format(port=page)]
+    assert (subprocess.run(argv, check=False, timeout=30).returncode == 0) == there
