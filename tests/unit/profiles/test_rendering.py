@@ -84,4 +84,6 @@ def test_lines_of_services_are_what_the_shell_reads() -> None:
         "SERVICE_USER", "SERVICE_CLASS", "SERVICE_OPTS", "SERVICE_ARGS", "SERVICE_DIRS", "SERVICE_PREPARE", "SERVICE_NICE", "SERVICE_AFTER",
     ]  # fmt: skip
     assert "SERVICE_NICE=15" in service
-    assert "SERVICE_AFTER='master-0.lab.acme.lab.internal:8020 worker-0.lab.acme.lab.internal:8042'" in service
+    master = "master-0.lab.acme.lab.internal"
+    page = "jmx?qry=Hadoop:service=ResourceManager,name=ClusterMetrics#NumActiveNMs..:.[1-9]"
+    assert f"SERVICE_AFTER='{master}:8020 {master}:8088/{page}'" in service
