@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -55,9 +57,22 @@ def show_operation(operation: str, output: str) -> None:
     def table() -> None:
         title(f"{record.verb} {record.target}: {record.result}" + (f" ({record.error})" if record.error else ""))
         for event in record.events:
-            click.echo(f"{event.time}  {event.kind}  {_facts(dict(event.details))}")
+            click.echo(f"{event.time}  {event.kind}  {_words(event.kind, dict(event.details))}")
 
     emit(record, output, table)
+
+
+def _words(kind: str, details: dict[str, Any]) -> str:
+    return _checklist(details["checks"]) if kind == "preflight" else _facts(details)
+
+
+def _checklist(checks: Sequence[Mapping[str, str]]) -> str:
+    """How many checks failed, and which; the rest is for ``--output json``."""
+    failed = [each for each in checks if each["status"] == "fail"]
+    lines = [
+        f"    {each['id']}: {each['summary']}" + (f"  (passed over: {each['ignored']})" if "ignored" in each else "") for each in failed
+    ]
+    return "\n".join([f"{len(failed)} of {len(checks)} checks failed", *lines])
 
 
 def _facts(details: dict[str, object]) -> str:

@@ -96,7 +96,7 @@ class Check:
     ``id`` is stable and dotted, family first (``host.memory``); ``why`` says what goes wrong otherwise. ``machine`` checks look at
     the machine or the engine, and are asked once a command, also by ``preflight --host``; the others need ``Subject.cluster``.
     ``keeps`` is for how many seconds a pass may be believed by ``create`` (0: it is always asked anew). ``needs`` is the id of a
-    check without whose pass this one makes no sense.
+    check without whose pass this one makes no sense. What is ``firm`` cannot be passed over.
     """
 
     id: str
@@ -106,6 +106,7 @@ class Check:
     machine: bool = False
     keeps: float = 0.0
     needs: str = ""
+    firm: bool = False
 
 
 def passed(summary: str, **evidence: Any) -> Finding:

@@ -71,9 +71,11 @@ def all_checks(provider: Provider) -> tuple[Check, ...]:
 
 
 def known(checks: Iterable[Check], ids: Iterable[str]) -> None:
-    """Raise UsageError for the first of ``ids`` that no check has."""
-    there = [check.id for check in checks]
+    """Raise UsageError for the first of ``ids`` that no check has, or that cannot be passed over."""
+    there = {check.id: check for check in checks}
     for id in ids:
+        if id in there and there[id].firm:
+            raise UsageError(f"the check {id!r} cannot be passed over", resolution="mend what it finds; 'labcloud preflight' says how")
         if id not in there:
             near = get_close_matches(id, there, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]}? " if near else ""

@@ -29,7 +29,7 @@ def _quota(resource: str) -> Check:
             return skipped("no tenant is asked for")
         return _judge(subject.tenant, subject.cluster, balances(subject.tenant, subject.cluster, subject.declared)[resource])
 
-    return Check(f"quota.{resource}", _WHY, run)
+    return Check(f"quota.{resource}", _WHY, run, firm=True)
 
 
 CHECKS: Final[tuple[Check, ...]] = tuple(_quota(each) for each in (*map(str, _COUNTED), "profile"))
