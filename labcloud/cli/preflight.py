@@ -50,7 +50,7 @@ def preflight_command(
         failing = [each.id for report in reports.values() for each in report.checks if each.refuses]
         raise PreflightError(
             f"preflight refuses {', '.join(bad)}: {', '.join(dict.fromkeys(failing))}",
-            resolution=f"mend what failed, or pass over one that you know better: --ignore {failing[0]}=REASON",
+            resolution=next(report.way_out() for report in reports.values() if not report.ok),
         )
 
 

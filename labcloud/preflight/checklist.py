@@ -30,6 +30,7 @@ class Answer:
     why: str = ""
     ignored: str = ""
     seconds: float = 0.0
+    firm: bool = False
 
     @property
     def refuses(self) -> bool:
@@ -60,8 +61,13 @@ class Report:
         raise PreflightError(
             f"preflight refuses {what}: {len(refusing)} of {len(self.checks)} checks failed",
             details="\n".join(lines),
-            resolution=f"mend them, or pass over one that you know better: --ignore {refusing[0].id}=REASON",
+            resolution=self.way_out(),
         )
+
+    def way_out(self) -> str:
+        """What to do about the failures."""
+        soft = [each.id for each in self.checks if each.refuses and not each.firm]
+        return "mend what failed" + (f", or pass over what you know better: --ignore {soft[0]}=REASON" if soft else "")
 
 
 def all_checks(provider: Provider) -> tuple[Check, ...]:

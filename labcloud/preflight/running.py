@@ -156,5 +156,5 @@ def _boot() -> str:
 def _answer(check: Check, finding: Finding, seconds: float, ignored: str) -> Answer:
     return Answer(
         id=check.id, status=finding.verdict, summary=finding.summary, evidence=finding.evidence, fix=finding.fix,
-        severity=check.severity, why=check.why, ignored=ignored, seconds=round(seconds, 3),
+        severity=check.severity, why=check.why, ignored=ignored, seconds=round(seconds, 3), firm=check.firm,
     )  # fmt: skip

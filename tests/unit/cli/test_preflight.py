@@ -27,7 +27,7 @@ def test_everything_that_is_wrong_is_told_at_once_with_exit_code_11(labcloud: La
     report = json.loads(done.out)
     failed = {each["id"]: each for each in report["checks"] if each["status"] == "fail"}
     assert (done.code, report["ok"], sorted(failed)) == (11, False, ["quota.memory", "quota.nodes"])
-    assert set(failed["quota.nodes"]) == {"id", "status", "summary", "evidence", "fix", "severity", "why", "ignored", "seconds"}
+    assert set(failed["quota.nodes"]) == {"id", "status", "summary", "evidence", "fix", "severity", "why", "ignored", "seconds", "firm"}
     assert failed["quota.nodes"]["summary"] == "nodes: 3 more asked for, 0 of 2 taken"
     assert failed["quota.nodes"]["fix"] == "labcloud tenant set acme --quota nodes=3"
     assert failed["quota.nodes"]["evidence"] == {"quota": 2.0, "taken_by_others": 0.0, "taken_by_this": 0, "asked": 3}
