@@ -123,3 +123,8 @@ def failed(summary: str, fix: str, **evidence: Any) -> Finding:
 
 def skipped(reason: str, **evidence: Any) -> Finding:
     return Finding(Verdict.SKIP, reason, evidence)
+
+
+def ask_again(cluster: Cluster, options: str) -> str:
+    """The command that asks for the same cluster with other ``options``: a fix."""
+    return f"labcloud create {cluster.profile} --tenant {cluster.ref.tenant} --name {cluster.ref.name} {options}"
