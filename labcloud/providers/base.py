@@ -19,7 +19,7 @@ from typing import BinaryIO, Protocol
 from labcloud.model import ClusterRef, Found, NodeRef, NodeSpec, config_digests
 from labcloud.model.checks import Capacity, Check
 
-__all__ = ["Command", "Found", "Provider", "Response", "Result", "Sink", "config_digests"]
+__all__ = ["Command", "Found", "Inspection", "Provider", "Response", "Result", "Sink", "config_digests"]
 
 
 class Sink(Protocol):
@@ -57,6 +57,26 @@ class Response:
     headers: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Inspection:
+    """What an engine knows of one node beyond `Found`: its history and its real limits.
+
+    ``state`` is the engine's own word (``running``, ``paused``, ``exited``, ``ACTIVE``). ``exit_code`` and ``ended`` (ISO 8601) say how and
+    when it last stopped, ``killed_for_memory`` whether that was why, ``restarts`` how often the engine started it again by itself, ``said``
+    the engine's own error. ``memory`` is MiB and ``cpus`` cores, 0 for no limit; ``attached`` is whether it is on its tenant's network.
+    """
+
+    state: str
+    exit_code: int = 0
+    killed_for_memory: bool = False
+    restarts: int = 0
+    said: str = ""
+    ended: str = ""
+    memory: int = 0
+    cpus: float = 0.0
+    attached: bool = True
+
+
 class Provider(ABC):
     """One engine. See the module for the rules of the contract."""
 
@@ -67,6 +87,10 @@ class Provider(ABC):
     @abstractmethod
     def find(self, tenant: str | None = None, cluster: ClusterRef | None = None) -> Found:
         """Everything of this lab that exists, or of one tenant, or of one cluster (its tenant's network included)."""
+
+    @abstractmethod
+    def inspect(self, ref: NodeRef) -> Inspection:
+        """What the engine knows of one node. Raise NotFoundError if there is none."""
 
     @abstractmethod
     def domain(self, tenant: str) -> str:

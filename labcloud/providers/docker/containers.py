@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, Status
+from labcloud.providers.base import Inspection
 
 PREFIX: Final = "labcloud."
 LAB: Final = PREFIX + "lab"
@@ -142,4 +143,20 @@ def found_node(answer: Mapping[str, Any]) -> FoundNode:
         published={
             each["PrivatePort"]: f"{each['IP']}:{each['PublicPort']}" for each in answer.get("Ports") or () if each.get("PublicPort")
         },
+    )
+
+
+def inspection(answer: Mapping[str, Any], network: str) -> Inspection:
+    """A node from ``GET /containers/NAME/json``; ``network`` is its tenant's."""
+    state, limits = answer["State"], answer["HostConfig"]
+    return Inspection(
+        state=state["Status"],
+        exit_code=int(state.get("ExitCode", 0)),
+        killed_for_memory=bool(state.get("OOMKilled")),
+        restarts=int(answer.get("RestartCount", 0)),
+        said=state.get("Error", ""),
+        ended="" if state["Status"] in ("running", "paused", "created") else state.get("FinishedAt", ""),
+        memory=int(limits.get("Memory", 0)) // 2**20,
+        cpus=int(limits.get("NanoCpus", 0)) / 1_000_000_000,
+        attached=network in (answer["NetworkSettings"].get("Networks") or {}),
     )

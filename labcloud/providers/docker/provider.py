@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from labcloud.errors import ConflictError, EngineError, NotFoundError
 from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, Status
 from labcloud.model.checks import Capacity
-from labcloud.providers.base import Command, Found, Provider, Response, Result, Sink, config_digests
+from labcloud.providers.base import Command, Found, Inspection, Provider, Response, Result, Sink, config_digests
 from labcloud.providers.docker import containers, streams
 from labcloud.providers.docker.engine import Engine, refused
 from labcloud.providers.docker.subnets import free_subnet, host_routes
@@ -78,6 +78,10 @@ class DockerProvider(Provider):
 
     def _config(self, cluster: ClusterRef) -> Path:
         return self._rendered / cluster.tenant / cluster.name
+
+    def inspect(self, ref: NodeRef) -> Inspection:
+        with self._engine.api(f"inspect the node {ref}") as api:
+            return containers.inspection(api.inspect_container(ref.qualified), containers.network_name(ref.cluster.tenant))
 
     def domain(self, tenant: str) -> str:
         return containers.network_name(tenant)

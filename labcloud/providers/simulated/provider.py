@@ -11,7 +11,7 @@ from typing import Final
 from labcloud.errors import ConflictError, EngineError, NotFoundError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, Status
 from labcloud.model.checks import Capacity
-from labcloud.providers.base import Command, Found, Provider, Response, Result, Sink, config_digests
+from labcloud.providers.base import Command, Found, Inspection, Provider, Response, Result, Sink, config_digests
 from labcloud.providers.simulated import daemons, shell, state
 from labcloud.providers.simulated.faults import Faults
 from labcloud.providers.simulated.world import File, LabState, Machine, World, locate
@@ -43,10 +43,15 @@ class SimulatedProvider(Provider):
         self._images = images
         self._startup = startup
         self._answers: dict[tuple[str, ...], Result] = {}
+        self._inspections: dict[NodeRef, Inspection] = {}
 
     def answer(self, argv: Sequence[str], result: Result) -> None:
         """Let `execute` answer commands that begin with ``argv``; the longest beginning counts."""
         self._answers[tuple(argv)] = result
+
+    def inspected(self, ref: NodeRef, inspection: Inspection) -> None:
+        """Let `inspect` answer this for a node that exists."""
+        self._inspections[ref] = inspection
 
     def close(self) -> None:
         if self._kept:
@@ -71,6 +76,16 @@ class SimulatedProvider(Provider):
                 networks=frozenset(name for name in lab.networks if owner in (None, name)),
                 volumes=frozenset(volume for _, each in states for volume in each.volumes),
                 configs={ref: config_digests(each.config) for ref, each in states if each.config is not None},
+            )
+
+    def inspect(self, ref: NodeRef) -> Inspection:
+        with self._call("inspect", ref) as lab:
+            machine = lab.cluster(ref.cluster).nodes.get(ref)
+            if machine is None:
+                raise NotFoundError(f"there is no node {ref}")
+            attached = ref.cluster.tenant in lab.networks
+            return self._inspections.get(ref) or Inspection(
+                str(machine.status), memory=machine.spec.memory, cpus=machine.spec.cpus, attached=attached
             )
 
     def domain(self, tenant: str) -> str:  # noqa: ARG002  # one domain serves all tenants here
