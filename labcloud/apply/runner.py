@@ -55,8 +55,9 @@ class Runner:
         try:
             for stage in plan.stages:
                 self._run_stage(pool, stage)
-        except KeyboardInterrupt:
-            self._watch.stop()  # a step may wait for long, and the pool waits for its steps
+        except BaseException as exc:
+            if not isinstance(exc, Exception):
+                self._watch.stop()  # an interruption: a step may wait for long, and the pool waits for its steps
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

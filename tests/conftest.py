@@ -1,0 +1,10 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import signal
+
+# Whoever runs the tests in the background of a script has SIGINT ignored (POSIX, "Signals and Error Handling" of the shell), and every
+# process that is started here inherits that. Some tests press Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
