@@ -14,7 +14,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -141,7 +141,7 @@ class Journal:
         found: dict[str, Record] = {}
         ends: dict[str, dict[str, Any]] = {}
         for path in self._files():  # an operation's end is in the file of its beginning, or in one that was read before
-            for line in _lines(path, frames=True):
+            for line in _lines(path, _is_frame):
                 if line["event"] == _BEGIN:
                     found[line["operation"]] = _begun(line)
                 else:
@@ -160,6 +160,14 @@ class Journal:
         last = next((line for line in lines if line["event"] == _END), None)
         events = tuple(Event(line["time"], line["event"], line["details"]) for line in lines if line["event"] not in (_BEGIN, _END))
         return replace(_ended(_begun(first), last), events=events)
+
+    def events(self, kind: str) -> Iterator[tuple[str, Event]]:
+        """Every event ``kind``, with the target of its operation, as they were written, oldest first; nothing else is decoded."""
+        mark = f'"event":{json.dumps(kind)},"details":'.encode()
+        for path in reversed(self._files()):
+            for line in _lines(path, lambda raw: mark in raw):
+                if line["event"] == kind:
+                    yield line["target"], Event(line["time"], kind, line["details"])
 
     def _end(self, operation: Operation, result: Result, **facts: str) -> None:
         # The error that ended the operation is the one to show, not a journal that cannot be written as well.
@@ -222,18 +230,28 @@ def _refused(folder: Path, details: str) -> EngineError:
     )
 
 
-def _lines(path: Path, *, frames: bool = False) -> Iterator[dict[str, Any]]:
-    """The lines of a file that are whole; with ``frames`` only where operations begin and end."""
+def _is_frame(raw: bytes) -> bool:
+    """Whether a line says where an operation begins or ends."""
+    return _FRAME.search(raw) is not None
+
+
+def _lines(path: Path, chosen: Callable[[bytes], bool] = lambda _: True) -> Iterator[dict[str, Any]]:
+    """The lines of a file that are whole, of those that are ``chosen`` before anything is decoded."""
     with path.open("rb") as file:
         for raw in file:
-            if frames and not _FRAME.search(raw):
+            if not chosen(raw):
                 continue
-            try:
-                line = json.loads(raw)
-            except ValueError:
-                continue
+            line = _decoded(raw)
             if isinstance(line, dict) and {"time", "operation", "verb", "target", "event", "details"} <= line.keys():
                 yield line
+
+
+def _decoded(raw: bytes) -> Any:
+    """What a line says; None for a torn one. A whole line that another process wrote right behind a torn one is found."""
+    for start in (0, raw.rfind(b'{"time":"')):
+        with suppress(ValueError):
+            return json.loads(raw[max(0, start) :])
+    return None
 
 
 def _begun(line: Mapping[str, Any]) -> Record:

@@ -8,6 +8,7 @@ from typing import Final
 
 from labcloud.errors import ConflictError, UsageError
 from labcloud.model import AtEnd, Cluster, Lease, Wanted, format_duration
+from labcloud.model.periods import stamp
 
 NOTICE: Final = timedelta(minutes=30)
 """How long before the end of a lease its tenant is told, where nobody says otherwise."""
@@ -71,8 +72,3 @@ def due(cluster: Cluster, now: datetime, notice: timedelta = NOTICE) -> Due:
 def time_left(lease: Lease, now: datetime) -> str:
     """``3h20m``, or ``over``."""
     return format_duration(lease.until - now) if lease.until > now else "over"
-
-
-def stamp(moment: datetime) -> str:
-    """``2026-11-21T18:00:00Z``: the time in UTC as files, tables and JSON have it."""
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from labcloud.errors import EngineError
@@ -62,16 +63,24 @@ class History:
         self._run(["add", "--all", "--", str(path.relative_to(self.folder))], lock)
         self._commit(reason, lock)
 
+    def removed(self, path: Path) -> datetime | None:
+        """When ``path`` was last removed, by the commit that did so; None if none did."""
+        if not self.begun:
+            return None
+        argv = ["log", "-1", "--format=%ct", "--diff-filter=D", "--", str(path.relative_to(self.folder))]
+        seconds = self._run(argv).strip()
+        return datetime.fromtimestamp(int(seconds), UTC) if seconds else None
+
     def _commit(self, reason: str, lock: int) -> None:
         message = re.sub(r"[^\S\n]|[^\w\s!-~]", " ", reason).strip() or "no reason was given"
         self._run(["commit", "-q", "--no-verify", "--cleanup=whitespace", "-m", message], lock)
 
-    def _run(self, argv: list[str], lock: int) -> str:
+    def _run(self, argv: list[str], *locks: int) -> str:
         options = [part for setting in (*_SETTINGS, f"safe.directory={self.folder}") for part in ("-c", setting)]
         try:
             done = subprocess.run(
                 ["git", "-C", str(self.folder), *options, *argv],
-                env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False, pass_fds=(lock,),
+                env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False, pass_fds=locks,
             )  # fmt: skip
         except FileNotFoundError as exc:
             raise EngineError("the program git is missing", resolution="install it: apt-get install git") from exc

@@ -6,6 +6,7 @@
     HOME/lab/                     a git repository
         tenants/T.yaml            the tenant T
         clusters/T/C.yaml         the cluster T/C
+        prices.yaml               what resources cost, for bills; may be missing
         base/                     configuration that all nodes share; mounted read-only, so readable to all
     HOME/rendered  journal  cache  locks     others' folders
 """
@@ -17,6 +18,7 @@ import re
 import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,8 +28,10 @@ from labcloud.lab.documents import cluster_document, dump, read_cluster
 from labcloud.lab.edit import update
 from labcloud.lab.history import History
 from labcloud.lab.locks import lab_lock
+from labcloud.lab.prices import read_prices
 from labcloud.lab.tenants import free_id, free_subnet, numbered, read_tenant, tenant_document
 from labcloud.model import Cluster, ClusterRef, Tenant, cluster_name, tenant_name
+from labcloud.model.prices import PriceBook
 
 Name = TypeVar("Name")
 Wanted = TypeVar("Wanted", Cluster, Tenant)
@@ -91,16 +95,36 @@ class Lab:
         text = _text(path)
         return None if text is None else read_cluster(text, ref, path)
 
-    def clusters(self, tenant: str | None = None) -> list[Cluster]:
-        """All wanted clusters, or one tenant's, by name."""
+    def refs(self, tenant: str | None = None) -> list[ClusterRef]:
+        """The names of all wanted clusters, or one tenant's, in order."""
         names = [tenant] if tenant else [_named(tenant_name, path, path.name) for path in _listed(self._folder / "clusters")]
-        refs = [
+        return sorted(
             ClusterRef(owner, _named(cluster_name, path, path.stem))
             for owner in names
             for path in _listed(self._folder / "clusters" / owner)
             if path.suffix == ".yaml"
-        ]
-        return [cluster for ref in sorted(refs) if (cluster := self.cluster(ref))]
+        )
+
+    def clusters(self, tenant: str | None = None) -> list[Cluster]:
+        """All wanted clusters, or one tenant's, by name."""
+        return [cluster for ref in self.refs(tenant) if (cluster := self.cluster(ref))]
+
+    def changed(self, ref: ClusterRef) -> datetime | None:
+        """When what is wanted of a cluster was last written; None if it is not wanted."""
+        try:
+            return datetime.fromtimestamp(self._cluster_path(ref).stat().st_mtime, UTC)
+        except FileNotFoundError:
+            return None
+
+    def removed(self, ref: ClusterRef) -> datetime | None:
+        """When a cluster was last not wanted any more; None if no commit says so."""
+        return self._history.removed(self._cluster_path(ref))
+
+    def prices(self) -> PriceBook | None:
+        """What resources cost, if the lab says so."""
+        path = self._folder / "prices.yaml"
+        text = _text(path)
+        return None if text is None else read_prices(text, path)
 
     def tenant(self, name: str, *, profiles: Collection[str] | None = None) -> Tenant | None:
         """The tenant ``name``. With the names of all ``profiles`` it is checked whole: its limits, and against the other tenants."""
