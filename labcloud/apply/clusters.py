@@ -43,11 +43,13 @@ _RESTART_LIMIT: Final = "30000"  # milliseconds, as s6-svc takes them
 @dataclass(frozen=True)
 class Terms:
     """How a verb is done: ``timeout`` seconds for all waits together, whether to wait until the cluster is ready, and which preflight
-    checks are passed over for which reasons."""
+    checks are passed over for which reasons. ``still`` is called when nobody else can change the cluster any more, and refuses by
+    raising."""
 
     timeout: float = DEFAULT_TIMEOUT
     wait: bool = True
     ignored: Mapping[str, str] = field(default_factory=dict)
+    still: Callable[[], None] = lambda: None
 
 
 class Clusters:
@@ -224,11 +226,10 @@ class Clusters:
         def waiting(text: str) -> None:
             self._watch.tell(Event(str(ref), Kind.WAITING, text))
 
-        with (
-            cluster_lock(self._lab.home, ref, verb=verb, timeout=terms.timeout, waiting=waiting, pause=self._watch.pause),
-            self._journal.operation(verb, str(ref), spec) as operation,
-        ):
-            yield operation, deadline
+        with cluster_lock(self._lab.home, ref, verb=verb, timeout=terms.timeout, waiting=waiting, pause=self._watch.pause):
+            terms.still()
+            with self._journal.operation(verb, str(ref), spec) as operation:
+                yield operation, deadline
 
     def _known(self, ref: ClusterRef) -> tuple[Cluster, Profile, Provider]:
         wanted = self._lab.cluster(ref)
