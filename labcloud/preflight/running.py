@@ -79,6 +79,9 @@ class Preflight:
             finding = failed(exc.brief, exc.resolution)
         except Exception as exc:  # noqa: BLE001 - one check's bug must not hide what the others found
             finding = warned(f"the check itself failed: {type(exc).__name__}: {exc}", "report this; the other checks were made")
+        except BaseException as exc:  # noqa: BLE001 - an interruption ends the whole run, whichever thread it comes to
+            future.set_exception(exc)
+            return
         if check.severity is Severity.ADVISORY and finding.verdict is Verdict.FAIL:
             finding = warned(finding.summary, finding.fix, **finding.evidence)
         future.set_result((finding, time.monotonic() - began))
@@ -86,7 +89,7 @@ class Preflight:
     def _find(self, check: Check, subject: Subject, running: Mapping[str, Future[_Measured]]) -> Finding:
         if check.needs in running:
             needed, _ = running[check.needs].result(self._deadline)
-            if needed.verdict is Verdict.FAIL:
+            if needed.verdict in (Verdict.FAIL, Verdict.SKIP):
                 return skipped(f"makes no sense before {check.needs} passes")
         if check.keeps and not self._fresh and (finding := self._memory.recall(check)):
             return finding
