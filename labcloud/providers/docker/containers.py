@@ -56,8 +56,8 @@ def volume_name(ref: NodeRef, number: int) -> str:
 
 
 def filters(lab: str, *, tenant: str | None = None, cluster: ClusterRef | None = None) -> dict[str, list[str]]:
-    """The ``filters`` of a list call for a lab, a tenant or a cluster."""
-    wanted = [f"{LAB}={lab}"]
+    """The ``filters`` of a list call for a lab, a tenant or a cluster. What has no tenant, as a probe, is a part of none of them."""
+    wanted = [f"{LAB}={lab}", TENANT]
     if cluster is not None:
         wanted += [f"{TENANT}={cluster.tenant}", f"{CLUSTER}={cluster.name}"]
     elif tenant is not None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from labcloud.errors import ConflictError, EngineError, LabError, NotFoundError
 
 if TYPE_CHECKING:
     from docker import APIClient
+
+API_VERSION: Final = "1.41"
+"""The version of Docker's interface that is spoken: Engine 20.10's."""
 
 _START = "start it with 'dockerd &' or 'systemctl start docker'; ./quickstart.sh does both, and installs it"
 
@@ -40,8 +43,8 @@ class Engine:
     def _connect(self) -> APIClient:
         from docker import APIClient
 
-        # 1.41 is Engine 20.10's; naming it saves the request that "auto" needs.
-        return APIClient(base_url=self._url, version="1.41", timeout=self._timeout)
+        # Naming it saves the request that "auto" needs.
+        return APIClient(base_url=self._url, version=API_VERSION, timeout=self._timeout)
 
     def close(self) -> None:
         for client in self._clients:

@@ -13,11 +13,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from labcloud.errors import EngineError, LabError, NotFoundError
+from labcloud.errors import EngineError, LabError
 from labcloud.providers.docker.containers import LAB, PREFIX
 from labcloud.providers.docker.engine import Engine
 from labcloud.providers.docker.subnets import POOL, host_routes
@@ -32,6 +33,7 @@ LIMIT: Final = 16
 
 _PATIENCE: Final = 15  # seconds for a container that should end at once
 _ABANDONED: Final = 60.0  # seconds after which a probe of a process that cannot be looked at is over for certain
+_CLOSING: Final = 5.0
 _TRIES: Final = 8
 _PROC: Final = Path("/proc")
 
@@ -113,8 +115,8 @@ class Probes:
     def _network(self, api: APIClient, name: str) -> Iterator[None]:
         with self._lock:
             self._check_open()
-            self._networks.append(name)
             self._make_network(api, name)
+            self._networks.append(name)
         try:
             yield
         finally:
@@ -124,9 +126,10 @@ class Probes:
     def _make_network(self, api: APIClient, name: str) -> None:
         """At the far end of the pool that tenants' networks are taken from the beginning of; where Docker likes if that is full."""
         from docker.errors import APIError
+        from docker.types import IPAMConfig, IPAMPool
 
         for subnet in _candidates(api):
-            config = {"Config": [{"Subnet": str(subnet)}]} if subnet else None
+            config = IPAMConfig(pool_configs=[IPAMPool(subnet=str(subnet))]) if subnet else None
             try:
                 api.create_network(name, driver="bridge", ipam=config, labels=self._labels)
             except APIError as exc:
@@ -152,9 +155,11 @@ class Probes:
 
     def close(self) -> None:
         """Remove what is there still of probes that nobody waits for any more; begin no other."""
-        with self._lock:
-            self._closed = True
-            containers, networks = tuple(self._containers), tuple(self._networks)
+        self._closed = True
+        if not self._lock.acquire(timeout=_CLOSING):  # an engine that hangs keeps nobody; the next probe sweeps
+            return
+        containers, networks = tuple(self._containers), tuple(self._networks)
+        self._lock.release()
         if not containers and not networks:
             return
         with suppress(LabError), self._engine.api("remove what was probed with") as api:
@@ -200,8 +205,7 @@ def _start_of(proc: Path, pid: str) -> str:
 
 
 def _body(image: str, argv: Sequence[str], host: Mapping[str, Any]) -> dict[str, Any]:
-    endpoints = {} if host["NetworkMode"] == "none" else {"EndpointsConfig": {host["NetworkMode"]: {}}}
-    return {"Image": image, "Entrypoint": list(argv), "Cmd": [], "HostConfig": dict(host), "NetworkingConfig": endpoints}
+    return {"Image": image, "Entrypoint": list(argv), "Cmd": [], "HostConfig": dict(host)}
 
 
 def _candidates(api: APIClient) -> list[IPv4Network | None]:
@@ -226,6 +230,4 @@ def _remove(remove: Any) -> None:
 
 def _seconds(text: str) -> float:
     """Seconds since 1970 of Docker's time, which has nanoseconds: ``2026-01-02T03:04:05.123456789Z``, or with an offset."""
-    from datetime import UTC, datetime
-
-    return datetime.fromisoformat(text[:19]).replace(tzinfo=UTC).timestamp()
+    return datetime.fromisoformat(text).timestamp()

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from labcloud.errors import ConflictError, EngineError, NotFoundError
 from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, Status
-from labcloud.model.checks import Capacity
+from labcloud.model.checks import Capacity, Check
 from labcloud.providers.base import Command, Found, Inspection, Provider, Response, Result, Sink, config_digests
 from labcloud.providers.docker import containers, streams
 from labcloud.providers.docker.engine import Engine, refused
+from labcloud.providers.docker.facts import Facts
+from labcloud.providers.docker.probes import Probes
 from labcloud.providers.docker.subnets import free_subnet, host_routes
 from labcloud.providers.tree import delete_tree, read_tree, write_tree
 
@@ -48,8 +50,11 @@ class DockerProvider(Provider):
         self._engine = engine or Engine(os.environ.get("DOCKER_HOST"))
         self._addresses: dict[NodeRef, tuple[str, float]] = {}
         self._network_lock = threading.Lock()
+        self._facts = Facts(self._engine)
+        self._probes = Probes(self._engine, lab_id)
 
     def close(self) -> None:
+        self._probes.close()
         self._engine.close()
 
     # What exists
@@ -100,12 +105,17 @@ class DockerProvider(Provider):
         return str(next((tag for tag in tags if tag.startswith(f"{repository}:") and not tag.endswith(":latest")), f"{repository}:latest"))
 
     def capacity(self) -> Capacity:
-        with self._engine.api("ask Docker how large the machine is") as api:
-            facts = api.info()
+        facts = self._facts.info().answer  # asked once: machines keep their size
         # Only an engine that is reached by a socket keeps its data on this machine for certain.
         here = (os.environ.get("DOCKER_HOST") or "unix://").startswith("unix://")
         folders = {"images and volumes": Path(facts["DockerRootDir"])} if here else {}
         return Capacity(memory=facts["MemTotal"] // 2**20, cpus=float(facts["NCPU"]), folders=folders)
+
+    def checks(self) -> tuple[Check, ...]:
+        from labcloud.providers.docker.checks import checks
+
+        self._facts = Facts(self._engine)
+        return checks(self._facts, self._probes, self._lab)
 
     # Making and deleting
 
@@ -142,6 +152,7 @@ class DockerProvider(Provider):
 
     def delete_network(self, tenant: str) -> None:
         with self._engine.api(f"delete the network of {tenant}") as api, _gone_is_done():
+            self._probes.sweep(api)  # the tenant's last cluster goes, and nothing is left: of a probe that was killed neither
             api.remove_network(containers.network_name(tenant))
 
     def ensure_config(self, cluster: ClusterRef, files: Mapping[str, str]) -> bool:
