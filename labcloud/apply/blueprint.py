@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from labcloud.model import Cluster, NodeRef, NodeSpec
+from labcloud.model import Cluster, NodeRef, NodeSpec, Tenant
 from labcloud.plan import Blueprint
 from labcloud.profiles import Profile, render
 
 
-def draw(cluster: Cluster, profile: Profile, domain: str) -> Blueprint:
-    """The blueprint of ``cluster``. Raise UsageError for a wrong setting."""
+def draw(cluster: Cluster, profile: Profile, domain: str, tenant: Tenant | None = None) -> Blueprint:
+    """The blueprint of ``cluster``, for the people and in the network of ``tenant``. Raise UsageError for a wrong setting."""
     retired = tuple(cluster.retired())
-    config = render(profile, cluster, domain, excluded=tuple(f"{ref.qualified}.{domain}" for ref in retired))
+    config = render(
+        profile, cluster, domain, excluded=tuple(f"{ref.qualified}.{domain}" for ref in retired), members=tenant.members if tenant else ()
+    )
     return Blueprint(
         specs={ref: _spec(cluster, profile, ref) for ref in (*cluster.nodes(), *retired)},
         config=config,
         lists=frozenset(path for path in config if path.rpartition("/")[2] in profile.exclude_files),
         scalable=frozenset(name for name, group in profile.groups.items() if group.scalable),
+        subnet=tenant.subnet if tenant else "",
     )
 
 

@@ -27,7 +27,7 @@ from labcloud.errors import ConfiguringError, ConflictError, EngineError, NotFou
 from labcloud.lab import Lab
 from labcloud.lab.locks import cluster_lock
 from labcloud.model import FIRST_USER_ID, Cluster, ClusterRef, Found, NodeRef, Status, Wanted
-from labcloud.plan import Plan, converge, remembering, remove, stop
+from labcloud.plan import Blueprint, Plan, converge, members, remembering, remove, stop
 from labcloud.profiles import Profile, load
 from labcloud.providers.base import Command, Provider, Result
 
@@ -157,6 +157,23 @@ class Clusters:
             self._admission.reserve(scaled, f"scale {ref} to {count} {group}s", operation)
             return self._converge(scaled, profile, provider, operation, terms, deadline)
 
+    def update_members(self, ref: ClusterRef, terms: Terms) -> Plan:
+        """Let the cluster's running nodes have the members that its tenant has now, and the members homes in HDFS. Nothing restarts.
+
+        A cluster that shall not run has nothing to do: its nodes learn of their members when they start.
+        """
+        with self._changing(ref, "update members", terms) as (operation, deadline):
+            wanted, profile, provider = self._known(ref)
+            if wanted.state is not Wanted.RUNNING:
+                return Plan()
+            found = provider.find(cluster=ref)
+            wanted = remembering(wanted, found)
+            plan = members(wanted, found, self._draw(wanted, profile, provider))
+            Runner(provider, self._watch, operation).run(plan)
+            if plan and terms.wait:
+                self._readiness(wanted, profile, provider).wait_for_homes(self._watch, deadline)
+            return plan
+
     def restart(self, ref: ClusterRef, terms: Terms, *, service: str | None = None, rolling: bool = False) -> list[str]:
         """Restart all services of all nodes, or one; ``rolling`` waits for readiness after each node. Returns what was done."""
         with self._changing(ref, "restart", terms, {"service": service, "rolling": rolling}) as (operation, deadline):
@@ -164,7 +181,7 @@ class Clusters:
             if service and service not in profile.services:
                 raise UsageError(f"{wanted.profile} has no service {service!r}", resolution=f"it has {', '.join(profile.services)}")
             own = {node: [name for name in profile.services_of(node.group) if service in (None, name)] for node in wanted.nodes()}
-            readiness = Readiness(provider, wanted, profile)
+            readiness = self._readiness(wanted, profile, provider)
             done = []
             for node, names in own.items():
                 if not names:
@@ -244,7 +261,13 @@ class Clusters:
         return NotFoundError(f"there is no cluster {ref}", resolution=f"clusters of {ref.tenant}: {others}; 'labcloud list' shows all")
 
     def _plan(self, wanted: Cluster, profile: Profile, provider: Provider, found: Found) -> Plan:
-        return converge(wanted, found, draw(wanted, profile, provider.domain(wanted.ref.tenant)))
+        return converge(wanted, found, self._draw(wanted, profile, provider))
+
+    def _draw(self, wanted: Cluster, profile: Profile, provider: Provider) -> Blueprint:
+        return draw(wanted, profile, provider.domain(wanted.ref.tenant), self._admission.tenant(wanted.ref.tenant))
+
+    def _readiness(self, wanted: Cluster, profile: Profile, provider: Provider) -> Readiness:
+        return Readiness(provider, wanted, profile, [each.name for each in self._admission.tenant(wanted.ref.tenant).members])
 
     def _converge(
         self, wanted: Cluster, profile: Profile, provider: Provider, operation: Operation, terms: Terms, deadline: Deadline
@@ -255,9 +278,10 @@ class Clusters:
         plan = self._plan(wanted, profile, provider, found)
         operation.event("planned", steps=[str(step) for step in plan])
         decommissioner = Decommissioner(provider, wanted, profile, watch=self._watch, deadline=deadline)
-        Runner(provider, self._watch, operation, decommissioner).run(plan)
+        subnet = self._admission.tenant(wanted.ref.tenant).subnet
+        Runner(provider, self._watch, operation, decommissioner, subnet=subnet).run(plan)
         if terms.wait:
-            Readiness(provider, wanted, profile).wait(self._watch, deadline)
+            self._readiness(wanted, profile, provider).wait(self._watch, deadline)
             operation.event("ready")
         return plan
 

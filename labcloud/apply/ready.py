@@ -1,7 +1,7 @@
 """What "ready" means, and waiting for it.
 
 A cluster is ready when HDFS has left safe mode, every declared DataNode and NodeManager is registered and healthy, the tenant's
-user has a home, and a file has been written and read back. Not when containers run. The SecondaryNameNode and the history
+user and its members have homes, and a file has been written and read back. Not when containers run. The SecondaryNameNode and the history
 server may still be starting (the latter sleeps for ten seconds in Hadoop 2): nothing that a tenant does first needs them.
 """
 
@@ -16,6 +16,7 @@ from labcloud.errors import DeadlineError, EngineError
 from labcloud.model import Cluster, NodeRef
 from labcloud.profiles import Profile
 from labcloud.providers.base import Command, Provider
+from labcloud.services.files import Files
 from labcloud.services.hadoop import IN_SERVICE, Hadoop
 
 _LOG_LINES = "4"
@@ -23,26 +24,31 @@ _PATIENCE = 15.0
 
 
 class Readiness:
-    """The test of one cluster."""
+    """The test of one cluster, whose tenant has these ``members`` (names of OS users)."""
 
-    def __init__(self, provider: Provider, cluster: Cluster, profile: Profile) -> None:
+    def __init__(self, provider: Provider, cluster: Cluster, profile: Profile, members: Iterable[str] = ()) -> None:
         self._provider = provider
         self._cluster = cluster
         self._profile = profile
         self._hadoop = Hadoop(provider, cluster, profile)
         self._absent_since: dict[str, float] = {}
+        self._homeless = list(members)
 
     def wait(self, watch: Watch, deadline: Deadline) -> None:
         """Return when the cluster is ready. Raise DeadlineError, with the log of the service that is missing, if it never is."""
         began = time.monotonic()
         subject = str(self._cluster.ref)
         try:
-            for missing in (self._hdfs, self._yarn, self._proof):
+            for missing in (self._hdfs, self._yarn, self._proof, self._homes):
                 wait_until_nothing(missing, subject=subject, watch=watch, deadline=deadline)
         except DeadlineError as exc:
             exc.details = self._why()
             raise
         watch.tell(Event(subject, Kind.READY, "ready", seconds=time.monotonic() - began))
+
+    def wait_for_homes(self, watch: Watch, deadline: Deadline) -> None:
+        """Return when every member has a home in HDFS. Raise DeadlineError if HDFS makes none."""
+        wait_until_nothing(self._homes, subject=str(self._cluster.ref), watch=watch, deadline=deadline)
 
     def wait_after_restart(self, restarted: Mapping[NodeRef, Iterable[str]], watch: Watch, deadline: Deadline) -> None:
         """Return when the restarted services answer, and the cluster is ready: their masters take them for alive meanwhile."""
@@ -100,13 +106,23 @@ class Readiness:
         content = path.encode()
         try:
             files = self._hadoop.files()
-            files.make_folder(f"/user/{user}", owner=user, group=user, mode="750")
+            _make_home(files, user)
             files.write(path, content)
             back = files.read(path)
             files.delete(path)
         except EngineError as exc:
             return f"a file cannot be written to HDFS and read back yet ({exc.brief})"
         return "" if back == content else "HDFS returned other bytes than were written"
+
+    def _homes(self) -> str:
+        try:
+            files = self._hadoop.files() if self._homeless else None
+            while files and self._homeless:
+                _make_home(files, self._homeless[0])
+                self._homeless.pop(0)
+        except EngineError as exc:
+            return f"HDFS has no home for {self._homeless[0]} yet ({exc.brief})"
+        return ""
 
     def _declared(self, service: str) -> list[str]:
         return [node.name for node in self._cluster.nodes(self._profile.services[service].group)]
@@ -141,6 +157,10 @@ class Readiness:
             return f"{service} on {node.name}:\n{self._provider.execute(node, command).stdout.decode(errors='replace')}"
         except EngineError as exc:
             return f"{service} on {node.name}: {exc.brief}"
+
+
+def _make_home(files: Files, user: str) -> None:
+    files.make_folder(f"/user/{user}", owner=user, group=user, mode="750")
 
 
 def _lacking(what: str, absent: Iterable[str], declared: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 from labcloud.apply.decommission import Decommissioner
 from labcloud.apply.journal import Operation
 from labcloud.apply.watch import Event, Kind, Watch
-from labcloud.errors import EngineError, LabError, NotFoundError
+from labcloud.errors import ConfiguringError, EngineError, LabError, NotFoundError
 from labcloud.plan import (
     AwaitGone,
     Decommission,
@@ -27,23 +27,31 @@ from labcloud.plan import (
     RefreshNodes,
     Step,
     StopNode,
+    UpdateUsers,
 )
-from labcloud.providers.base import Provider
+from labcloud.providers.base import Command, Provider
 
 _THREADS: Final = 16
 _TRIES: Final = 3
 _PAUSE: Final = 0.2
 _GLANCE: Final = 0.5  # seconds between looks at whether to stop
+_MAKE_USERS: Final = Command(("/usr/lib/labcloud/users",))
 
 
 class Runner:
-    """Runs plans for one cluster on one provider. ``decommissioner`` is only needed where nodes leave a running cluster."""
+    """Runs plans for one cluster on one provider.
 
-    def __init__(self, provider: Provider, watch: Watch, operation: Operation, decommissioner: Decommissioner | None = None) -> None:
+    ``decommissioner`` is only needed where nodes leave a running cluster; ``subnet`` is where the tenant's network shall be.
+    """
+
+    def __init__(
+        self, provider: Provider, watch: Watch, operation: Operation, decommissioner: Decommissioner | None = None, *, subnet: str = ""
+    ) -> None:
         self._provider = provider
         self._watch = watch
         self._operation = operation
         self._decommissioner = decommissioner
+        self._subnet = subnet
 
     def run(self, plan: Plan) -> None:
         """Do every step. The first error ends the run after the steps that were under way with it; others are in its details."""
@@ -55,9 +63,8 @@ class Runner:
         try:
             for stage in plan.stages:
                 self._run_stage(pool, stage)
-        except BaseException as exc:
-            if not isinstance(exc, Exception):
-                self._watch.stop()  # an interruption: a step may wait for long, and the pool waits for its steps
+        except KeyboardInterrupt:
+            self._watch.stop()  # a step may wait for long, and the pool waits for its steps
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -109,7 +116,7 @@ class Runner:
 
     @_do.register
     def _(self, step: EnsureNetwork) -> None:
-        self._provider.ensure_network(step.tenant)
+        self._provider.ensure_network(step.tenant, step.subnet)
 
     @_do.register
     def _(self, step: PutConfig) -> None:
@@ -121,8 +128,18 @@ class Runner:
             self._provider.ensure_node(step.spec)
         except NotFoundError:
             # The deletion of the tenant's last other cluster may just have taken the network away.
-            self._provider.ensure_network(step.spec.ref.cluster.tenant)
+            self._provider.ensure_network(step.spec.ref.cluster.tenant, self._subnet)
             self._provider.ensure_node(step.spec)
+
+    @_do.register
+    def _(self, step: UpdateUsers) -> None:
+        result = self._provider.execute(step.ref, _MAKE_USERS)
+        if result.exit_code:
+            raise ConfiguringError(
+                f"the node {step.ref} did not make the users of its tenant's members",
+                details=(result.stderr or result.stdout).decode(errors="replace")[-1000:],
+                resolution="run the same command again; an image from before there were members has no way to make them",
+            )
 
     @_do.register
     def _(self, step: StopNode) -> None:

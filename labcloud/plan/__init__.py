@@ -1,6 +1,6 @@
 """Wanted × found → the steps that lead from one to the other. Pure: no I/O, no engine, no clock."""
 
-from labcloud.plan.planner import Blueprint, converge, remembering, remove, stop
+from labcloud.plan.planner import Blueprint, converge, members, remembering, remove, stop
 from labcloud.plan.steps import (
     AwaitGone,
     Decommission,
@@ -15,6 +15,7 @@ from labcloud.plan.steps import (
     RefreshNodes,
     Step,
     StopNode,
+    UpdateUsers,
 )
 
 __all__ = [
@@ -32,7 +33,9 @@ __all__ = [
     "RefreshNodes",
     "Step",
     "StopNode",
+    "UpdateUsers",
     "converge",
+    "members",
     "remembering",
     "remove",
     "stop",

@@ -20,9 +20,12 @@ from labcloud.plan.steps import (
     PutConfig,
     RefreshNodes,
     StopNode,
+    UpdateUsers,
 )
 
 _UNREAD: Final = ".unread"
+_USERS: Final = "users"
+_PEOPLE: Final = frozenset({_USERS, _USERS + _UNREAD, "authorized_keys"})  # in a group's folder
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,14 @@ class Blueprint:
     """A wanted cluster in an engine's terms: a spec for each node, retired ones included, and its rendered configuration.
 
     ``lists`` are the paths in it of the files that name excluded nodes: those that are retired, all of the groups ``scalable``.
+    ``subnet`` is where the tenant's network shall be; empty for any place.
     """
 
     specs: Mapping[NodeRef, NodeSpec]
     config: Mapping[str, str] = field(repr=False)
     lists: frozenset[str] = frozenset()
     scalable: frozenset[str] = frozenset()
+    subnet: str = ""
 
 
 def remembering(wanted: Cluster, found: Found) -> Cluster:
@@ -49,34 +54,70 @@ def converge(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
     """The plan after which exactly the declared nodes run. Empty where they do already.
 
     ``wanted`` remembers what was found. Surplus nodes are emptied before they go, so each must run once more if it does not. A
-    name that comes back from retirement waits until HDFS has given up the node that had it.
+    name that comes back from retirement waits until HDFS has given up the node that had it. Nodes that run learn of changed members.
     """
     exists = {node.ref: node for node in found.nodes}
     declared = tuple(wanted.nodes())
     leaving = tuple(sorted(exists.keys() - set(declared)))
     steps = [step for ref in (*declared, *leaving) if (step := _ensure_node(blueprint.specs[ref], exists.get(ref)))]
-    network = () if wanted.ref.tenant in found.networks else (EnsureNetwork(wanted.ref.tenant),)
+    network = () if wanted.ref.tenant in found.networks else (EnsureNetwork(wanted.ref.tenant, blueprint.subnet),)
     changed = _changed(blueprint.config, found.configs.get(wanted.ref, {}))
     orphans = tuple(DeleteVolume(ref, number) for ref, number in sorted(found.volumes) if ref not in set(declared))
     # A daemon reads the lists when it starts; one that runs has to be told.
     lists = {path.removesuffix(_UNREAD) for path in changed} & blueprint.lists
+    users = _users(found, changed)
     if leaving or (lists and any(node.status is Status.RUNNING for node in found.nodes)):
         made = tuple(step for step in steps if step.spec.ref not in exists and step.spec.ref.group in blueprint.scalable)
         healed = tuple(step for step in steps if step not in made)
         gone = (AwaitGone(wanted.ref, tuple(step.spec.ref for step in made)),) if made and lists else ()
-        unread, tell, read = _lists_told(wanted.ref, blueprint, leaving)
+        unread, tell, read = _lists_told(wanted.ref, blueprint, leaving, _users_unread(blueprint) if users else {})
         farewell = ((Decommission(wanted.ref, leaving),), tuple(DeleteNode(ref) for ref in leaving)) if leaving else ()
-        return Plan.of((*network, unread), healed, gone, made, (tell,), (read,), *farewell, orphans)
-    config = (PutConfig(wanted.ref, blueprint.config),) if changed else ()
-    return Plan.of((*network, *config), tuple(steps), orphans)
+        return Plan.of((*network, unread), healed, gone, made, (tell, *users), (read,), *farewell, orphans)
+    config = {**blueprint.config, **(_users_unread(blueprint) if users else {})}
+    put = (PutConfig(wanted.ref, config),) if changed else ()
+    known = (PutConfig(wanted.ref, blueprint.config, made=True),) if users else ()
+    return Plan.of((*network, *put), tuple(steps), users, known, orphans)
 
 
-def _lists_told(cluster: ClusterRef, blueprint: Blueprint, leaving: Iterable[NodeRef]) -> tuple[PutConfig, RefreshNodes, PutConfig]:
+def members(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
+    """The plan after which nodes that run have the members that are wanted. Nothing else is healed, and nothing restarts.
+
+    What else changes in the configuration with it, and has to be told to daemons, stays marked as not read.
+    """
+    changed = _changed(blueprint.config, found.configs.get(wanted.ref, {}))
+    if not found.nodes or not any(_of_people(path) for path in changed):
+        return Plan()
+    lists = {path.removesuffix(_UNREAD) for path in changed} & blueprint.lists
+    config = {**blueprint.config, **{f"{path}{_UNREAD}": "" for path in lists}}
+    users = _users(found, changed)
+    put = PutConfig(wanted.ref, {**config, **(_users_unread(blueprint) if users else {})})
+    return Plan.of((put,), users, (PutConfig(wanted.ref, config, made=True),) if users else ())
+
+
+def _of_people(path: str) -> bool:
+    return path.split("/")[1] in _PEOPLE
+
+
+def _users(found: Found, changed: Iterable[str]) -> tuple[UpdateUsers, ...]:
+    """What makes running nodes learn of changed members; a node that starts learns of them by itself."""
+    if not any(_of_people(path) for path in changed):
+        return ()
+    return tuple(UpdateUsers(node.ref) for node in found.nodes if node.status is Status.RUNNING)
+
+
+def _users_unread(blueprint: Blueprint) -> dict[str, str]:
+    """A file beside each group's members until its nodes have made them, for the same reason as with lists."""
+    return {f"{group}/{_USERS}{_UNREAD}": "" for group in {path.partition("/")[0] for path in blueprint.config}}
+
+
+def _lists_told(
+    cluster: ClusterRef, blueprint: Blueprint, leaving: Iterable[NodeRef], more: Mapping[str, str]
+) -> tuple[PutConfig, RefreshNodes, PutConfig]:
     """The configuration, and its lists read by daemons that run.
 
     A file beside each list is there until then: if a run is broken off in between, the next one sees that they have to be told still.
     """
-    unread = {**blueprint.config, **{f"{path}{_UNREAD}": "" for path in blueprint.lists}}
+    unread = {**blueprint.config, **{f"{path}{_UNREAD}": "" for path in blueprint.lists}, **more}
     names = tuple(ref.name for ref in leaving)
     return PutConfig(cluster, unread, names), RefreshNodes(cluster), PutConfig(cluster, blueprint.config, read=True)
 

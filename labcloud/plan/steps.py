@@ -15,25 +15,31 @@ class Step:
 
 @dataclass(frozen=True)
 class EnsureNetwork(Step):
+    """``subnet`` is where it shall be; the engine chooses if it is empty."""
+
     tenant: str
+    subnet: str = ""
 
     def __str__(self) -> str:
-        return f"make the network of {self.tenant}"
+        return f"make the network of {self.tenant}" + (f" in {self.subnet}" if self.subnet else "")
 
 
 @dataclass(frozen=True)
 class PutConfig(Step):
     """Write the rendered configuration. ``leaving`` names the nodes that it tells HDFS and YARN to empty; ``read`` says that
-    nothing changes but the mark that they have not read their lists yet."""
+    nothing changes but the mark that they have not read their lists yet, ``made`` the same of the nodes and their users."""
 
     cluster: ClusterRef
     files: Mapping[str, str] = field(repr=False)
     leaving: tuple[str, ...] = ()
     read: bool = False
+    made: bool = False
 
     def __str__(self) -> str:
         if self.read:
             return "note that HDFS and YARN know their lists"
+        if self.made:
+            return "note that the nodes have their users"
         what = f", excluding {', '.join(self.leaving)}" if self.leaving else ""
         return f"write the configuration{what}"
 
@@ -46,6 +52,16 @@ class EnsureNode(Step):
     def __str__(self) -> str:
         verb = {"missing": "make", "stopped": "start", "drifted": "make again"}[self.reason]
         return f"{verb} the node {self.spec.ref.name}"
+
+
+@dataclass(frozen=True)
+class UpdateUsers(Step):
+    """Let a running node make its OS users as its configuration says now."""
+
+    ref: NodeRef
+
+    def __str__(self) -> str:
+        return f"update the users of {self.ref.name}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from labcloud.errors import UsageError
-from labcloud.model import Cluster, NodeGroup, NodeRef
+from labcloud.model import Cluster, Member, NodeGroup, NodeRef
 from labcloud.profiles import files
 from labcloud.profiles.expressions import ExpressionError, fill
 from labcloud.profiles.formats import hadoop_xml, shell_assignments, unrepresentable
@@ -22,21 +22,36 @@ Settings = Mapping[str, Mapping[str, str]]
 _DEEPEST: Final = 8  # of setting() within setting()
 
 
-def render(profile: Profile, cluster: Cluster, domain: str, excluded: Collection[str] = ()) -> dict[str, str]:
+def render(
+    profile: Profile, cluster: Cluster, domain: str, excluded: Collection[str] = (), members: Iterable[Member] = ()
+) -> dict[str, str]:
     """Return ``{"GROUP/relative/path": text}`` for all groups.
 
-    ``domain`` is the tenant's (`Provider.domain`); ``excluded`` are host names of nodes that are leaving. Raise UsageError
-    for settings, groups or memory that cannot be, ConfigError for an expression in the profile that cannot be evaluated.
+    ``domain`` is the tenant's (`Provider.domain`); ``excluded`` are host names of nodes that are leaving; ``members`` are the
+    tenant's people. Raise UsageError for settings, groups or memory that cannot be, ConfigError for an expression in the profile that
+    cannot be evaluated.
     """
     overrides = user_settings(profile, cluster.settings)
     sizes = sizing(profile, cluster)
     common = _common_names(profile, cluster, domain, sizes)
+    people = dict(_people(members))
     tree: dict[str, str] = {}
     for group in cluster.groups:
+        tree |= {f"{group.name}/{path}": text for path, text in people.items()}
         names = common | {"here": common[group.name], "group": group.name}
         for path, text in Group(profile, cluster, group, names, overrides).files(sizes[group.name], excluded):
             tree[f"{group.name}/{path}"] = text
     return tree
+
+
+def _people(members: Iterable[Member]) -> Iterable[tuple[str, str]]:
+    """What a node makes its members of; nothing where there are none."""
+    known = sorted(members)
+    if known:
+        yield "users", "".join(f"{each.name} {each.user_id}\n" for each in known)
+    for each in known:
+        if each.keys:
+            yield f"authorized_keys/{each.name}", "".join(f"{key}\n" for key in each.keys)
 
 
 def user_settings(profile: Profile, settings: Mapping[str, str]) -> dict[str, dict[str, str]]:

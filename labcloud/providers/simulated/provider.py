@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from ipaddress import IPv4Network
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -103,15 +104,23 @@ class SimulatedProvider(Provider):
 
     # Making and deleting
 
-    def ensure_network(self, tenant: str, subnet: str = "") -> None:  # noqa: ARG002 - nothing is routed here
+    def ensure_network(self, tenant: str, subnet: str = "") -> None:
         with self._call("ensure_network", tenant) as lab:
-            lab.networks.add(tenant)
+            if tenant in lab.networks:
+                return
+            for other, taken in lab.networks.items():
+                if subnet and taken and IPv4Network(subnet).overlaps(IPv4Network(taken)):
+                    raise ConflictError(
+                        f"could not create the network of {tenant}: {subnet} overlaps {taken}, the network of {other}",
+                        resolution=f"choose another: labcloud tenant set {tenant} --subnet NETWORK",
+                    )
+            lab.networks[tenant] = subnet
 
     def delete_network(self, tenant: str) -> None:
         with self._call("delete_network", tenant) as lab:
             if tenant in lab.networks and any(each.status is Status.RUNNING for each in lab.machines(tenant)):
                 raise EngineError(f"could not delete the network of {tenant}: nodes use it")
-            lab.networks.discard(tenant)
+            lab.networks.pop(tenant, None)
 
     def ensure_config(self, cluster: ClusterRef, files: Mapping[str, str]) -> bool:
         with self._call("ensure_config", cluster) as lab:

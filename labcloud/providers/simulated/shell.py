@@ -144,6 +144,20 @@ def _timeout(place: Place, command: Command) -> Result:
     return Result(124) if _resolve(place, host) is None else Result(1, stderr=f"{host}: Connection refused\n".encode())
 
 
+def _users(place: Place, command: Command) -> Result:  # noqa: ARG001 - every program is called so
+    """What ``/usr/lib/labcloud/users`` leaves in homes: the keys of members, and none of those who were members."""
+    lines = (config_text(place.lab, place.machine, str(CONFIG / "users")) or "").splitlines()
+    ids = dict(line.split() for line in lines)
+    for path, file in place.machine.files.items():
+        if path.endswith("/.ssh/authorized_keys") and path.split("/")[2] not in ids:
+            file.content = b""
+    for name, number in ids.items():
+        keys = config_text(place.lab, place.machine, str(CONFIG / "authorized_keys" / name)) or ""
+        place.machine.files[f"/home/{name}"] = File(owner=number, group="900", mode=0o750, folder=True)
+        place.machine.files[f"/home/{name}/.ssh/authorized_keys"] = File(keys.encode(), number, "900", 0o600)
+    return Result(0)
+
+
 def _resolve(place: Place, text: str) -> Machine | None:
     """The running node of the same tenant that has this name or address: there is no way to another's."""
     own = place.machine.spec.ref.cluster
@@ -158,6 +172,9 @@ def _resolve(place: Place, text: str) -> Machine | None:
 def _user_id(place: Place, user: str) -> int:
     if user.isdigit():
         return int(user)
+    for line in (config_text(place.lab, place.machine, str(CONFIG / "users")) or "").splitlines():
+        if line.split()[0] == user:
+            return int(line.split()[1])
     for line in (config_text(place.lab, place.machine, str(CONFIG / "node.env")) or "").splitlines():
         key, _, value = line.partition("=")
         if key == "LABCLOUD_USER_ID" and user not in _USERS:
@@ -183,5 +200,6 @@ _PROGRAMS: dict[str, Callable[[Place, Command], Result]] = {
     "tee": _tee,
     "timeout": _timeout,
     "yarn": _hadoop,
+    "users": _users,
     "true": lambda place, command: Result(0),  # noqa: ARG005
 }

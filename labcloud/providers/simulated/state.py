@@ -17,7 +17,10 @@ from labcloud.providers.simulated.world import ClusterState, File, Files, Machin
 def save(world: World, path: Path) -> None:
     """Write all of ``world`` to ``path``, at once."""
     labs = {
-        id: {"networks": sorted(lab.networks), "clusters": [_cluster_out(ref, lab.clusters[ref]) for ref in sorted(lab.clusters)]}
+        id: {
+            "networks": dict(sorted(lab.networks.items())),
+            "clusters": [_cluster_out(ref, lab.clusters[ref]) for ref in sorted(lab.clusters)],
+        }
         for id, lab in world.labs.items()
     }
     scratch = path.with_name(f".{path.name}.{os.getpid()}")

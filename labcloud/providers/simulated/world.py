@@ -85,7 +85,7 @@ class LabState:
     """What exists of one lab."""
 
     def __init__(self) -> None:
-        self.networks: set[str] = set()
+        self.networks: dict[str, str] = {}  # tenants, with the subnets that were asked for
         self.clusters: dict[ClusterRef, ClusterState] = {}
         self.by_tenant: dict[str, set[ClusterRef]] = {}
 

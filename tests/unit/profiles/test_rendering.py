@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labcloud.errors import UsageError
-from labcloud.model import NodeGroup
+from labcloud.model import Member, NodeGroup
 from labcloud.profiles import load, render
 from labcloud.profiles.formats import unrepresentable
 from labcloud.profiles.golden import DOMAIN, sample
@@ -87,3 +87,16 @@ def test_lines_of_services_are_what_the_shell_reads() -> None:
     master = "master-0.lab.acme.lab.internal"
     page = "jmx?qry=Hadoop:service=ResourceManager,name=ClusterMetrics#NumActiveNMs..:.[1-9]"
     assert f"SERVICE_AFTER='{master}:8020 {master}:8088/{page}'" in service
+
+
+def test_members_are_in_every_group_and_nothing_is_where_there_are_none() -> None:
+    people = [Member("bob", 20002), Member("alice", 20001, ("ssh-ed25519 AAAA", "ssh-rsa BBBB me"))]
+    more = set(files := render(PROFILE, CLUSTER, DOMAIN, members=people)) - set(render(PROFILE, CLUSTER, DOMAIN))
+    assert {path: files[path] for path in more} == {
+        f"{group}/{path}": text
+        for group in ("master", "worker")
+        for path, text in (
+            ("users", "alice 20001\nbob 20002\n"),
+            ("authorized_keys/alice", "ssh-ed25519 AAAA\nssh-rsa BBBB me\n"),
+        )
+    }

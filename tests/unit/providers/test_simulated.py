@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from labcloud.errors import ConfigError, EngineError, NotFoundError
+from labcloud.errors import ConfigError, ConflictError, EngineError, NotFoundError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, Status
 from labcloud.providers.base import Command, Provider, Response, Result
 from labcloud.providers.simulated import Faults, Killed, SimulatedProvider, World
@@ -259,7 +259,7 @@ def test_a_deleted_lab_leaves_nothing(cluster: SimulatedProvider) -> None:
     cluster.delete_config(REF)
     cluster.delete_network(REF.tenant)
     lab = cluster._lab
-    assert (lab.networks, lab.clusters, lab.by_tenant) == (set(), {}, {})
+    assert (lab.networks, lab.clusters, lab.by_tenant) == ({}, {}, {})
 
 
 def test_five_thousand_nodes_are_quick() -> None:
@@ -282,3 +282,15 @@ def test_one_cluster_among_many_is_found_quickly() -> None:
     for _ in range(1000):
         assert len(provider.find(cluster=other).nodes) == 1
     assert time.perf_counter() - began < 0.5
+
+
+def test_a_network_is_where_it_shall_be_and_overlaps_no_other() -> None:
+    provider = open_provider()
+    provider.ensure_network("acme", "10.200.0.0/22")
+    provider.ensure_network("acme", "10.200.0.0/22")
+    with pytest.raises(ConflictError, match=r"10\.200\.1\.0/24 overlaps 10\.200\.0\.0/22, the network of acme") as caught:
+        provider.ensure_network("other", "10.200.1.0/24")
+    assert caught.value.resolution == "choose another: labcloud tenant set other --subnet NETWORK"
+    provider.delete_network("acme")
+    provider.ensure_network("other", "10.200.1.0/24")
+    assert provider.find().networks == {"other"}
