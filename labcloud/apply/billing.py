@@ -41,11 +41,12 @@ def bill(shares: Iterable[Share], period: Period, book: PriceBook | None = None)
     return [_line(share, what, period, book) for share in sorted(shares, key=lambda each: (each.cluster, each.profile)) for what in Metered]
 
 
-def cost(share: Share, book: PriceBook) -> Decimal:
-    """What a share costs: the sum of its rows."""
+def cost(shares: Iterable[Share], book: PriceBook) -> Decimal:
+    """What shares cost together: the sum of their rows."""
     total = Decimal(0)
-    for what in Metered:
-        total = _EXACT.add(total, _EXACT.multiply(quantity(what, share.hours[what]), _price(share, what, book)))
+    for share in shares:
+        for what in Metered:
+            total = _EXACT.add(total, _EXACT.multiply(quantity(what, share.hours[what]), _price(share, what, book)))
     return total
 
 
