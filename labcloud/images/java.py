@@ -35,6 +35,9 @@ class JavaRecipe(Recipe):
     def facts(self) -> Sequence[object]:
         return [self._text, vars(self._package)]
 
+    def downloads(self) -> Sequence[Wanted]:
+        return [_wanted(self._package)]
+
     def fetch(self, tools: Tools) -> None:
         self.say(tools, f"fetching {self._package.package} {self._package.version}")
         try:

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from labcloud.images.download import Cache
+from labcloud.images.download import Cache, Wanted
 from labcloud.images.model import LABEL_CREATED_BY, LABEL_DIGEST, LABEL_JAVA, LABEL_NAME, LABEL_VERSION, REPOSITORY, Event, Level, Progress
 from labcloud.images.store import ImageStore
 
@@ -60,6 +60,10 @@ class Recipe(ABC):
     def labels(self) -> dict[str, str]:
         labels = {LABEL_NAME: self.name, LABEL_DIGEST: self.digest, LABEL_VERSION: self.version, LABEL_JAVA: self.java}
         return labels | {LABEL_CREATED_BY: "labcloud"}
+
+    def downloads(self) -> Sequence[Wanted]:
+        """What comes from elsewhere. Without a checksum: what no cache can hold, because it is fetched by another program."""
+        return ()
 
     @abstractmethod
     def fetch(self, tools: Tools) -> None:

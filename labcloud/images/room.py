@@ -14,14 +14,13 @@ from typing import Final
 from labcloud import profiles
 from labcloud.errors import ConfigError, NotFoundError
 from labcloud.images import debian, declarations, locks, sizes, verifying
-from labcloud.images.declarations import Base, Declarations, Java, System
+from labcloud.images.cookbook import Cookbook
+from labcloud.images.declarations import Java
 from labcloud.images.download import Cache
-from labcloud.images.java import JavaRecipe
 from labcloud.images.model import Built, Event, ImageList, Level, Progress, Pruned, StoredImage, Verified, silent
 from labcloud.images.recipes import Recipe, Tools
-from labcloud.images.stacks import StackRecipe, lock_stack
+from labcloud.images.stacks import lock_stack
 from labcloud.images.store import ImageStore
-from labcloud.images.system import BaseRecipe, SystemRecipe
 
 _BUILDERS: Final = 2
 
@@ -32,33 +31,15 @@ class Images:
     def __init__(self, store: ImageStore, cache: Path, *, folder: Path = declarations.FOLDER, profile_root: Path | None = None) -> None:
         self._store = store
         self._cache_folder = cache
-        self._declarations: Declarations = declarations.load(folder)
-        self._profile_root = profile_root
-        self._recipes: dict[str, Recipe] = {}
+        self._cookbook = Cookbook(folder, profile_root)
 
     def names(self) -> list[str]:
         """Every image that can be built: those that are declared, then one a profile."""
-        return [*self._declarations.images, *profiles.names(self._profile_root)]
+        return self._cookbook.names()
 
     def recipe(self, name: str) -> Recipe:
         """The recipe of an image. Raise NotFoundError, or ConfigError if its declaration or lock is wrong."""
-        if name not in self._recipes:
-            self._recipes[name] = self._make_recipe(name)
-        return self._recipes[name]
-
-    def _make_recipe(self, name: str) -> Recipe:
-        declared = self._declarations.images.get(name)
-        match declared:
-            case System():
-                return SystemRecipe(name, declared, self._declarations)
-            case Base():
-                return BaseRecipe(name, declared, self.recipe(declared.parent), self._declarations)
-            case Java():
-                return JavaRecipe(name, declared, self.recipe(declared.parent), self._declarations)
-        if name not in profiles.names(self._profile_root):
-            raise NotFoundError(f"there is no image {name!r}", resolution=f"choose one of {', '.join(self.names())}")
-        profile = profiles.load(name, self._profile_root)
-        return StackRecipe(profile, self.recipe(f"java-{profile.java}"), self._declarations)
+        return self._cookbook.recipe(name)
 
     def build(self, names: Sequence[str], progress: Progress = silent) -> list[Built]:
         """Make what is missing of the images and what they stand on; return all of those, parents first.
@@ -148,14 +129,14 @@ class Images:
         return [self._lock_one(name, progress) for name in names]
 
     def _lock_one(self, name: str, progress: Progress) -> Path:
-        declared = self._declarations.images.get(name)
+        declared = self._cookbook.declarations.images.get(name)
         if isinstance(declared, Java):
-            path = self._declarations.lock_path(name)
+            path = self._cookbook.declarations.lock_path(name)
             locks.write_package_lock(path, debian.current_package(declared.suite, declared.package))
             return path
-        profile = profiles.load(name, self._profile_root)
+        profile = profiles.load(name, self._cookbook.profile_root)
         with self._work_folder() as scratch:
-            files, left_out = lock_stack(profile, self._declarations, scratch)
+            files, left_out = lock_stack(profile, self._cookbook.declarations, scratch)
         for each in left_out:
             progress(Event(f"{each} is not in the repository; it is optional and left out", name, Level.WARNING))
         path = profile.folders[0] / "lock.yaml"

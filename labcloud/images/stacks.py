@@ -57,13 +57,13 @@ class StackRecipe(Recipe):
         return {name: "\n".join(lines) + "\n" for name, lines in texts.items()}
 
     def fetch(self, tools: Tools) -> None:
-        missing = [each for each in self._downloads() if not tools.cache.has(each.sha256)]
+        missing = [each for each in self.downloads() if not tools.cache.has(each.sha256)]
         if missing:
             total = sum(each.size for each in missing) / 1e6
             self.say(tools, f"fetching {len(missing)} files, {total:.0f} MB")
             tools.cache.get_all(missing)
 
-    def _downloads(self) -> list[Wanted]:
+    def downloads(self) -> list[Wanted]:
         return [Wanted(file.url or f"{maven.mirror()}/{file.path}", file.sha256, file.size) for file in self._files if not file.file]
 
     def build(self, tools: Tools) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 from labcloud.errors import EngineError
 from labcloud.images import debian, download, tree
 from labcloud.images.declarations import Base, Declarations, System
+from labcloud.images.download import Wanted
 from labcloud.images.recipes import Dockerfile, Recipe, Tools
 
 _MANIFEST: Final = "/usr/share/labcloud/packages"
@@ -29,6 +30,11 @@ class SystemRecipe(Recipe):
 
     def facts(self) -> Sequence[object]:
         return [self._text]
+
+    def downloads(self) -> Sequence[Wanted]:
+        if self._declared.from_image:
+            return ()
+        return [Wanted(f"{debian.mirror()}/dists/{self._declared.suites[0]}/InRelease", "")]
 
     def fetch(self, tools: Tools) -> None:
         """Nothing: apt brings the packages while it builds."""
