@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from labcloud.apply.journal import Operation
+from labcloud.errors import NotFoundError
 from labcloud.lab import Lab
 from labcloud.model import FIRST_USER_ID, Cluster, Tenant, demand
 from labcloud.model.checks import ImageNeed, Subject
@@ -93,9 +94,18 @@ class Admission:
             there=next((each for each in declared if each.ref == cluster.ref), None),
             alongside=tuple(question.alongside),
             tenant=self.tenant(cluster.ref.tenant),
-            image=ImageNeed(profile.image_name, profile.java, profile.stack),
+            image=ImageNeed(profile.image_name, profile.java, profile.stack, profile.supported_java),
             minimum_memory={group.name: minimum_memory(profile, group.name, counts) for group in cluster.groups},
+            built=lambda name: _built(question.provider, name),
         )
+
+
+def _built(provider: Provider, name: str) -> str:
+    """The reference of the newest image ``name``; empty if there is none."""
+    try:
+        return provider.image(name)
+    except NotFoundError:
+        return ""
 
 
 def note_allocation(operation: Operation, cluster: Cluster) -> None:

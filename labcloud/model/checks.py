@@ -55,11 +55,21 @@ class Capacity:
 
 @dataclass(frozen=True)
 class ImageNeed:
-    """What a profile needs of its image: its ``name``, the ``java`` release and the ``stack`` (``hadoop-2.7.7``) in it."""
+    """What a profile needs of its image: its ``name``, the ``java`` release and the ``stack`` (``hadoop-2.7.7``) in it.
+
+    ``supported_java`` are the releases that the stack runs on; empty if nobody says so.
+    """
 
     name: str
     java: int
     stack: str
+    supported_java: tuple[int, ...] = ()
+
+
+def none_built(name: str) -> str:
+    """The answer of `Subject.built` where no engine was asked."""
+    del name
+    return ""
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,7 @@ class Subject:
     ``home`` is the lab's folder. ``cluster`` is what is wanted and ``there`` what was declared before, if anything was; None for both
     asks for the machine alone. ``declared`` are all clusters of the lab as they are declared, ``there`` included; ``alongside`` those
     that the same command asks for besides. ``capacity`` asks the engine, and raises EngineError if it does not answer.
+    ``built`` gives the reference of the newest image of a name, empty if there is none.
     """
 
     home: Path
@@ -81,6 +92,7 @@ class Subject:
     tenant: Tenant | None = None
     image: ImageNeed | None = None
     minimum_memory: Mapping[str, int] = field(default_factory=dict)
+    built: Callable[[str], str] = none_built
 
     @property
     def wanted(self) -> tuple[Cluster, ...]:

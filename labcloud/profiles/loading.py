@@ -111,6 +111,7 @@ def _profile(name: str, written: Any, texts: Mapping[str, str], folders: tuple[P
         title=written.title,
         summary=written.summary,
         java=written.java,
+        supported_java=tuple(written.supported_java),
         stack=fill(written.stack, early),
         artifacts=tuple(_artifact(key, each, early) for key, each in written.artifacts.items()),
         groups={key: GroupDefaults(name=key, **dict(each)) for key, each in written.groups.items()},

@@ -119,6 +119,7 @@ class Service:
 class Profile:
     """A version of Hadoop, or of what runs on it.
 
+    ``java`` is the release that it runs on, ``supported_java`` are those that its distribution runs on (empty if nobody says so).
     ``jvm_options`` are the flags of every JVM but those of the class-data archive, which ``class_data`` has (empty where the
     Java has none); ``jvm`` has ``all`` (both), ``daemon``, ``client`` and ``task``. ``settings`` and ``files`` are by file, as
     ``hdfs-site`` and ``log4j.properties``. ``folders`` are where it was read from, itself first, its most distant ancestor last.
@@ -129,6 +130,7 @@ class Profile:
     title: str
     summary: str
     java: int
+    supported_java: tuple[int, ...]
     stack: str
     artifacts: tuple[Artifact, ...]
     groups: Mapping[str, GroupDefaults]

@@ -127,6 +127,7 @@ class ProfileFile(_Shape):
     title: str
     summary: str = ""
     java: int
+    supported_java: list[int] = []
     stack: str
     variables: dict[Identifier, str] = {}
     artifacts: dict[Name, Artifact]
