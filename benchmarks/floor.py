@@ -5,12 +5,15 @@ The configuration is rendered before the clock starts. Nothing of labcloud runs 
 
 from __future__ import annotations
 
+import http.client
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import yaml
@@ -18,8 +21,10 @@ import yaml
 from labcloud.apply.ready import Readiness
 from labcloud.apply.requests import CreateRequest, declared
 from labcloud.apply.watch import Deadline, Watch
+from labcloud.errors import EngineError
 from labcloud.model import Cluster, ClusterRef, NodeRef
 from labcloud.profiles import Profile, load, render
+from labcloud.providers.base import Response
 from labcloud.providers.docker.provider import DockerProvider
 
 LIMIT = 300.0
@@ -113,6 +118,101 @@ class Floor:
         quietly("rm", "--force", *(node.qualified for node in nodes))
         quietly("volume", "rm", "--force", *(f"{node.qualified}.data-0" for node in nodes))
         quietly("network", "rm", self.network)
+
+
+class Apart(Floor):
+    """The same daemons as compose files of Hadoop are mostly written: a container for each daemon of the master, and the workers."""
+
+    def __init__(self, profile: str, tenant: str, home: Path) -> None:
+        super().__init__(profile, tenant, home)
+        (self._master,) = self.cluster.nodes("master")
+        self._domain = self.domain(self._master)
+        for path in [path for path in self.config.rglob("*") if path.is_file()]:
+            path.write_text(self._addressed(path.read_text(), path.name))
+        for name in self._daemons():
+            folder = self.config / name
+            shutil.copytree(self.config / "master", folder)
+            for other in self._daemons():
+                if other != name:
+                    (folder / "services" / other).unlink()
+
+    def _daemons(self) -> list[str]:
+        return list(self.profile.services_of("master"))
+
+    def _addressed(self, text: str, file: str) -> str:
+        """``text`` with each daemon's own host instead of the master's."""
+        master = f"{self._master.name}.{self._domain}"
+        for name, service in self.profile.services_of("master").items():
+            for port in service.ports.values():
+                text = text.replace(f"{master}:{port}", f"{name}.{self._domain}:{port}")
+        return text.replace(master, f"{'namenode' if file == 'datanode' else 'resourcemanager'}.{self._domain}")
+
+    def await_ready(self) -> None:
+        ports = {port: name for name, each in self.profile.services_of("master").items() for port in each.ports.values()}
+        provider = ByPort(self._home, "floor")
+        provider.containers = {port: f"{name}.{self.cluster.ref.name}.{self.cluster.ref.tenant}" for port, name in ports.items()}
+        provider.main = ports[self.profile.services["namenode"].ports["rpc"]]
+        provider._by_name = {}
+        Readiness(provider, self.cluster, self.profile).wait(Watch(), Deadline(LIMIT))
+        provider.close()
+
+    def _compose(self) -> Mapping[str, object]:
+        written = dict(super()._compose())
+        workers = {name: each for name, each in written["services"].items() if name != self._master.name}
+        masters = {name: self._compose_daemon(name) for name in self._daemons()}
+        volumes = {f"{name}-data": {"name": f"{name}.floor.data"} for name in masters}
+        return {**written, "services": {**masters, **workers}, "volumes": {**written["volumes"], **volumes}}
+
+    def _compose_daemon(self, name: str) -> Mapping[str, object]:
+        ui = self.profile.services[name].ui
+        ports = [f"127.0.0.1::{self.profile.services[name].ports[ui.port]}"] if ui else []
+        return {
+            "image": self.cluster.image, "container_name": f"{name}.{self.cluster.ref.name}.{self.cluster.ref.tenant}", "hostname": name,
+            "domainname": self._domain, "dns_search": self._domain, "ports": ports,
+            "volumes": [f"{self.config / name}:/etc/labcloud/cluster:ro", f"{name}-data:/data/0"],
+        }  # fmt: skip
+
+    def remove(self) -> None:
+        names = self._daemons()
+        quietly("rm", "--force", *(f"{name}.{self.cluster.ref.name}.{self.cluster.ref.tenant}" for name in names))
+        quietly("volume", "rm", "--force", *(f"{name}.floor.data" for name in names))
+        super().remove()
+
+
+class ByPort(ByHand):
+    """The master's daemons are in containers of their own, told by their ports."""
+
+    containers: dict[int, str]
+    main: str
+
+    def address(self, ref: NodeRef) -> str:
+        return super().address(ref) if ref.group == "worker" else self._container(self.main_container(ref))
+
+    def main_container(self, ref: NodeRef) -> str:
+        return f"{self.main}.{ref.cluster.name}.{ref.cluster.tenant}"
+
+    def request(self, ref: NodeRef, port: int, path: str, **options: object) -> Response:
+        if ref.group == "worker":
+            return super().request(ref, port, path, **options)
+        connection = http.client.HTTPConnection(self._container(self.containers[port]), port, timeout=5)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return Response(answer.status, answer.read(), dict(answer.getheaders()))
+        except OSError as exc:
+            raise EngineError(f"nothing listens on port {port}") from exc
+        finally:
+            connection.close()
+
+    def _container(self, name: str) -> str:
+        if name not in self._addresses_by_container:
+            networks = json.loads(docker("inspect", name))[0]["NetworkSettings"]["Networks"]
+            self._addresses_by_container[name] = next(iter(networks.values()))["IPAddress"]
+        return self._addresses_by_container[name]
+
+    @cached_property
+    def _addresses_by_container(self) -> dict[str, str]:
+        return {}
 
 
 @contextmanager
