@@ -56,7 +56,8 @@ class Event:
 
 @dataclass(frozen=True)
 class Record:
-    """An operation as the journal has it. ``error`` is the brief of what it failed with; ``events`` only where they were asked for."""
+    """An operation as the journal has it. ``error`` is the brief of what it failed with, ``kind`` that error's class and ``said`` its
+    details; ``events`` only where they were asked for."""
 
     id: str
     verb: str
@@ -68,6 +69,8 @@ class Record:
     by: Mapping[str, Any] = field(default_factory=dict)
     spec: Mapping[str, Any] = field(default_factory=dict)
     events: tuple[Event, ...] = ()
+    kind: str = ""
+    said: str = ""
 
 
 class Operation:
@@ -266,7 +269,8 @@ def _ended(record: Record, line: Mapping[str, Any] | None) -> Record:
     if line is None:
         return replace(record, result=Result.RUNNING if _lives(record.by) else Result.BROKEN_OFF)
     details = line["details"]
-    return replace(record, result=Result(details["result"]), ended=line["time"], error=details.get("error", ""))
+    failure = {key: details.get(key, "") for key in ("error", "kind", "said")}
+    return replace(record, result=Result(details["result"]), ended=line["time"], **failure)
 
 
 def _process() -> dict[str, Any]:
