@@ -11,7 +11,7 @@ from labcloud.apply.journal import Operation
 from labcloud.errors import NotFoundError
 from labcloud.lab import Lab
 from labcloud.model import FIRST_USER_ID, Cluster, Tenant, demand
-from labcloud.model.checks import ImageNeed, Subject
+from labcloud.model.checks import Capacity, ImageNeed, Subject
 from labcloud.model.quota import Resource
 from labcloud.profiles import Profile
 from labcloud.profiles.sizing import minimum_memory
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from labcloud.preflight import Preflight, Report
+
+MEMORY_CHECK = "host.memory"
+"""The check that the reservation makes once more, when nobody else can declare anything."""
 
 GONE = "gone"
 """The state in the journal of a cluster of which nothing is left."""
@@ -69,12 +72,21 @@ class Admission:
         operation.event("preflight", ok=report.ok, checks=[each.noted() for each in report.checks])
         report.refuse(str(question.cluster.ref))
 
-    def reserve(self, cluster: Cluster, reason: str, operation: Operation) -> None:
-        """Declare ``cluster``: from now on its tenant's quotas hold it. Raise QuotaError if somebody else was quicker."""
-        from labcloud.preflight.quotas import admit
+    def reserve(self, cluster: Cluster, reason: str, operation: Operation, room: Capacity | None = None) -> None:
+        """Declare ``cluster``: from now on its tenant's quotas hold it, and the memory of the machine, where its ``room`` is given.
+
+        Raise QuotaError if somebody else was quicker.
+        """
+        from labcloud.preflight.quotas import admit, admit_memory
 
         tenant = self.tenant(cluster.ref.tenant)
-        if self._lab.save(cluster, reason, admit=lambda declared: admit(tenant, cluster, declared)):
+
+        def admitted(declared: Sequence[Cluster]) -> None:
+            admit(tenant, cluster, declared)
+            if room is not None:
+                admit_memory(cluster, declared, room)
+
+        if self._lab.save(cluster, reason, admit=admitted):
             note_allocation(operation, cluster)
 
     def tenant(self, name: str) -> Tenant:

@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from labcloud.apply.admission import Admission, Question, note_gone
+from labcloud.apply.admission import MEMORY_CHECK, Admission, Question, note_gone
 from labcloud.apply.blueprint import draw
 from labcloud.apply.decommission import Decommissioner
+from labcloud.apply.defaults import with_defaults
 from labcloud.apply.journal import Journal, Operation
+from labcloud.apply.leases import check_lease
 from labcloud.apply.ready import Readiness
 from labcloud.apply.requests import CreateRequest, agree, declared, provider_of, workers
 from labcloud.apply.runner import Runner
@@ -27,6 +30,7 @@ from labcloud.errors import ConfiguringError, ConflictError, EngineError, NotFou
 from labcloud.lab import Lab
 from labcloud.lab.locks import cluster_lock
 from labcloud.model import FIRST_USER_ID, Cluster, ClusterRef, Found, NodeRef, Status, Wanted
+from labcloud.model.checks import Capacity
 from labcloud.plan import Blueprint, Plan, converge, members, remembering, remove, stop
 from labcloud.profiles import Profile, load
 from labcloud.providers.base import Command, Provider, Result
@@ -66,6 +70,7 @@ class Clusters:
 
     def plan_create(self, request: CreateRequest) -> Plan:
         """What `create` would do. Nothing is made or written."""
+        request = self._completed(request)
         profile, provider = load(request.profile), self._provider(provider_of(request))
         wanted = self._asked(request, profile, provider)
         found = provider.find(cluster=request.ref)
@@ -77,6 +82,7 @@ class Clusters:
         ``alongside`` is what the same command makes besides: the machine must hold all of it. Raise ConflictError if the cluster exists
         with another specification, PreflightError if a check refuses it, QuotaError if somebody else was quicker to take the last place.
         """
+        request = self._completed(request)
         profile, provider = load(request.profile), self._provider(provider_of(request))
         self._asked(request, profile, provider)  # refused before anything is written
         spec = {"profile": request.profile, "provider": provider.name, "workers": request.workers}
@@ -85,20 +91,38 @@ class Clusters:
             if there is not None and there.state is Wanted.DELETED:
                 self._remove(there.ref, self._provider(there.provider), operation)
             wanted = self._asked(request, profile, provider)
+            check_lease(wanted, datetime.now(UTC))
             if there is None or not self._runs(wanted, provider):
-                others = [self._asked(each, profile, provider) for each in alongside]
+                others = self._new(alongside, profile)
                 self._admission.insist(Question(wanted, profile, provider, others), terms.ignored, operation)
             if not wanted.image:
                 wanted = replace(wanted, image=provider.image(profile.image_name))
             wanted = replace(wanted, user_id=self._lab.ensure_tenant(request.ref.tenant).user_id)
-            self._admission.reserve(wanted, f"create {wanted.ref}: {wanted.profile}", operation)
+            self._admission.reserve(wanted, f"create {wanted.ref}: {wanted.profile}", operation, self._room(provider, terms))
             return self._converge(wanted, profile, provider, operation, terms, deadline)
 
     def preflight(self, request: CreateRequest, ignored: Mapping[str, str], alongside: Sequence[CreateRequest] = ()) -> Report:
         """What the whole checklist says of `create`. Nothing is made or written, but passes that stay true for a while."""
+        request = self._completed(request)
         profile, provider = load(request.profile), self._provider(provider_of(request))
-        wanted, *others = (self._roughly(each, profile, provider) for each in (request, *alongside))
-        return self._admission.ask(Question(wanted, profile, provider, others), ignored)
+        wanted = self._roughly(request, profile, provider)
+        return self._admission.ask(Question(wanted, profile, provider, self._new(alongside, profile)), ignored)
+
+    def _new(self, requests: Sequence[CreateRequest], profile: Profile) -> list[Cluster]:
+        """What is asked for and not declared yet."""
+        new = (self._completed(each) for each in requests if self._lab.cluster(each.ref) is None)
+        return [declared(each, profile, user_id=FIRST_USER_ID, sized=False) for each in new]
+
+    def _completed(self, request: CreateRequest) -> CreateRequest:
+        """``request`` with its tenant's defaults; a cluster that is there already keeps what it is."""
+        tenant, there = self._lab.tenant(request.ref.tenant), self._lab.cluster(request.ref)
+        if tenant is None or (there is not None and there.state is not Wanted.DELETED):
+            return replace(request, provider=request.provider or (there.provider if there else None))
+        return with_defaults(request, tenant, datetime.now(UTC))
+
+    def _room(self, provider: Provider, terms: Terms) -> Capacity | None:
+        """What the reservation must fit into; nothing if the operator knows better than the check."""
+        return None if MEMORY_CHECK in terms.ignored else provider.capacity()
 
     def _roughly(self, request: CreateRequest, profile: Profile, provider: Provider) -> Cluster:
         """The cluster that is asked for, where the engine may be silent and the nodes too small: it is for the checklist to say so."""
@@ -112,7 +136,7 @@ class Clusters:
         asked = declared(request, profile, user_id=FIRST_USER_ID)
         there = self._lab.cluster(request.ref)
         if there is not None and there.state is not Wanted.DELETED:
-            return agree(asked, there)
+            return agree(request, asked, there)
         try:
             return replace(asked, image=provider.image(profile.image_name))
         except NotFoundError:
@@ -128,9 +152,10 @@ class Clusters:
         with self._changing(ref, "start", terms) as (operation, deadline):
             wanted, profile, provider = self._known(ref)
             wanted = replace(wanted, state=Wanted.RUNNING)
+            check_lease(wanted, datetime.now(UTC))
             if not self._runs(wanted, provider):
                 self._admission.insist(Question(wanted, profile, provider), terms.ignored, operation)
-            self._admission.reserve(wanted, f"start {ref}", operation)
+            self._admission.reserve(wanted, f"start {ref}", operation, self._room(provider, terms))
             return self._converge(wanted, profile, provider, operation, terms, deadline)
 
     def stop(self, ref: ClusterRef, terms: Terms) -> Plan:
@@ -154,7 +179,7 @@ class Clusters:
                 self._check_replication(provider, wanted, group, count)
             if count > wanted.group(group).count:
                 self._admission.insist(Question(scaled, profile, provider), terms.ignored, operation)
-            self._admission.reserve(scaled, f"scale {ref} to {count} {group}s", operation)
+            self._admission.reserve(scaled, f"scale {ref} to {count} {group}s", operation, self._room(provider, terms))
             return self._converge(scaled, profile, provider, operation, terms, deadline)
 
     def update_members(self, ref: ClusterRef, terms: Terms) -> Plan:

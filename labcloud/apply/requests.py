@@ -92,9 +92,12 @@ def _check_published(request: CreateRequest, profile: Profile) -> None:
             raise UsageError(f"{port} is not a port", resolution="give 1 to 65535")
 
 
-def agree(asked: Cluster, there: Cluster) -> Cluster:
-    """The wanted cluster for a repeated create: ``there``, running. Raise ConflictError if ``asked`` describes another one."""
-    differences = _differences(asked, there)
+def agree(request: CreateRequest, asked: Cluster, there: Cluster) -> Cluster:
+    """The wanted cluster for a repeated create: ``there``, running.
+
+    Raise ConflictError if what ``request`` says, which ``asked`` is made of, describes another one; what it does not say agrees.
+    """
+    differences = _differences(request, asked, there)
     if differences:
         raise ConflictError(
             f"the cluster {there.ref} exists already, and is wanted differently: {'; '.join(differences)}",
@@ -103,21 +106,23 @@ def agree(asked: Cluster, there: Cluster) -> Cluster:
     return replace(there, state=Wanted.RUNNING)
 
 
-def _differences(asked: Cluster, there: Cluster) -> list[str]:
+def _differences(request: CreateRequest, asked: Cluster, there: Cluster) -> list[str]:
     found = []
     for name in ("profile", "provider", "settings", "publish"):
         old, new = getattr(there, name), getattr(asked, name)
-        if old != new:
+        if getattr(request, name) and old != new:
             found.append(f"{name} is {_said(old)}, not {_said(new)}")
     for new in asked.groups:
         old = there.group(new.name)
         facts = (
-            ("nodes", old.count, new.count),
-            ("memory", format_memory(old.memory), format_memory(new.memory)),
-            ("cpus", f"{old.cpus:g}", f"{new.cpus:g}"),
-            ("volume size", f"{old.volume_size}g", f"{new.volume_size}g"),
+            ("nodes", request.workers, old.count, new.count),
+            ("memory", request.memory, format_memory(old.memory), format_memory(new.memory)),
+            ("cpus", request.cpus, f"{old.cpus:g}", f"{new.cpus:g}"),
+            ("volume size", request.volume_size, f"{old.volume_size}g", f"{new.volume_size}g"),
         )
-        found += [f"{new.name} {what} is {before}, not {after}" for what, before, after in facts if before != after]
+        found += [
+            f"{new.name} {what} is {before}, not {after}" for what, said, before, after in facts if said is not None and before != after
+        ]
     return found
 
 

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from labcloud.errors import QuotaError
-from labcloud.model import Cluster, Resource, Tenant, demand, format_memory, total
+from labcloud.model import Cluster, Resource, Tenant, committed_memory, demand, format_memory, total
+from labcloud.model.checks import Capacity
+from labcloud.preflight.growth import OVERCOMMIT
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,19 @@ def admit(tenant: Tenant, cluster: Cluster, declared: Sequence[Cluster]) -> None
             f"the quota of {tenant.name} has no place for {cluster.ref}",
             details="\n".join(f"{name_of(each, cluster)}: {each}" for each in short),
             resolution=raise_limit(tenant, cluster, short[0]),
+        )
+
+
+def admit_memory(cluster: Cluster, declared: Sequence[Cluster], room: Capacity) -> None:
+    """Raise QuotaError if the machine has no memory for ``cluster`` beside all that is declared on its engine."""
+    others = [each for each in declared if each.provider == cluster.provider and each.ref != cluster.ref]
+    before = [each for each in declared if each.ref == cluster.ref]
+    committed, limit = committed_memory([*others, cluster]), round(room.memory * OVERCOMMIT.value())
+    if committed > max(limit, committed_memory([*others, *before])):
+        raise QuotaError(
+            f"the machine has no memory left for {cluster.ref}",
+            details=f"{committed} MiB would be promised to nodes, {limit} MiB may be: somebody else was quicker",
+            resolution="stop or delete a cluster, then run the same command again",
         )
 
 

@@ -15,13 +15,6 @@ from labcloud.model import Cluster, NodeGroup, Wanted, committed_memory
 from labcloud.model.checks import Capacity, Check, Finding, Severity, Subject, ask_again, failed, passed, skipped, warned
 from labcloud.preflight import growth, kernel
 
-OVERCOMMIT: Final = growth.Setting("LABCLOUD_MEMORY_OVERCOMMIT", 1.5)
-"""How much memory may be promised, as a multiple of what there is.
-
-Nova's ``ram_allocation_ratio`` is the model, and its long-standing default the number. A lab's nodes take a seventh of their limits when
-they idle (measured: 0.8 of 5.5 GiB), so 1.5 leaves room for two thirds of all nodes at their limits at the same time.
-"""
-
 CPU_OVERCOMMIT: Final = 16.0
 """Nova's ``cpu_allocation_ratio``: processors are shared by the moment, and too many of them make things slow, not wrong."""
 
@@ -92,11 +85,11 @@ def _smaller(cluster: Cluster | None, missing: int, cost: Callable[[NodeGroup], 
 
 
 def _memory(subject: Subject) -> Finding:
-    capacity, ratio = subject.capacity(), OVERCOMMIT.value()
+    capacity, ratio = subject.capacity(), growth.OVERCOMMIT.value()
     before, after = committed_memory(growth.declared(subject)), committed_memory(growth.wanted(subject))
     missing = after - round(capacity.memory * ratio)
     enough = math.ceil(10 * after / capacity.memory) / 10
-    fix = relief(subject, missing, lambda group: group.memory) or f"export {OVERCOMMIT.name}={enough:g}"
+    fix = relief(subject, missing, lambda group: group.memory) or f"export {growth.OVERCOMMIT.name}={enough:g}"
     return judge_commitment(before, after, capacity, ratio, fix)
 
 
