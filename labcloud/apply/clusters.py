@@ -17,19 +17,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from labcloud.apply.admission import MEMORY_CHECK, Admission, Question, note_gone
+from labcloud.apply.asking import Asking
 from labcloud.apply.blueprint import draw
 from labcloud.apply.decommission import Decommissioner
-from labcloud.apply.defaults import with_defaults
 from labcloud.apply.journal import Journal, Operation
 from labcloud.apply.leases import check_lease
 from labcloud.apply.ready import Readiness
-from labcloud.apply.requests import CreateRequest, agree, declared, provider_of, workers
+from labcloud.apply.requests import CreateRequest, provider_of, workers
 from labcloud.apply.runner import Runner
 from labcloud.apply.watch import Deadline, Event, Kind, Watch
-from labcloud.errors import ConfiguringError, ConflictError, EngineError, NotFoundError, UsageError
+from labcloud.errors import ConfiguringError, ConflictError, NotFoundError, UsageError
 from labcloud.lab import Lab
 from labcloud.lab.locks import cluster_lock
-from labcloud.model import FIRST_USER_ID, Cluster, ClusterRef, Found, NodeRef, Status, Wanted
+from labcloud.model import Cluster, ClusterRef, Found, NodeRef, Status, Wanted
 from labcloud.model.checks import Capacity
 from labcloud.plan import Blueprint, Plan, converge, members, remembering, remove, stop
 from labcloud.profiles import Profile, load
@@ -65,14 +65,15 @@ class Clusters:
         self._provider = provider
         self._watch = watch
         self._admission = Admission(lab, fresh=fresh)
+        self._asking = Asking(lab)
 
     # Making and changing
 
     def plan_create(self, request: CreateRequest) -> Plan:
         """What `create` would do. Nothing is made or written."""
-        request = self._completed(request)
+        request = self._asking.completed(request)
         profile, provider = load(request.profile), self._provider(provider_of(request))
-        wanted = self._asked(request, profile, provider)
+        wanted = self._asking.cluster(request, profile, provider)
         found = provider.find(cluster=request.ref)
         return self._plan(remembering(wanted, found), profile, provider, found)
 
@@ -82,18 +83,18 @@ class Clusters:
         ``alongside`` is what the same command makes besides: the machine must hold all of it. Raise ConflictError if the cluster exists
         with another specification, PreflightError if a check refuses it, QuotaError if somebody else was quicker to take the last place.
         """
-        request = self._completed(request)
+        request = self._asking.completed(request)
         profile, provider = load(request.profile), self._provider(provider_of(request))
-        self._asked(request, profile, provider)  # refused before anything is written
+        self._asking.cluster(request, profile, provider)  # refused before anything is written
         spec = {"profile": request.profile, "provider": provider.name, "workers": request.workers}
         with self._changing(request.ref, "create", terms, spec) as (operation, deadline):
             there = self._lab.cluster(request.ref)
             if there is not None and there.state is Wanted.DELETED:
                 self._remove(there.ref, self._provider(there.provider), operation)
-            wanted = self._asked(request, profile, provider)
+            wanted = self._asking.cluster(request, profile, provider)
             check_lease(wanted, datetime.now(UTC))
             if there is None or not self._runs(wanted, provider):
-                others = self._new(alongside, profile)
+                others = self._asking.new(alongside, profile)
                 self._admission.insist(Question(wanted, profile, provider, others), terms.ignored, operation)
             if not wanted.image:
                 wanted = replace(wanted, image=provider.image(profile.image_name))
@@ -103,44 +104,14 @@ class Clusters:
 
     def preflight(self, request: CreateRequest, ignored: Mapping[str, str], alongside: Sequence[CreateRequest] = ()) -> Report:
         """What the whole checklist says of `create`. Nothing is made or written, but passes that stay true for a while."""
-        request = self._completed(request)
+        request = self._asking.completed(request)
         profile, provider = load(request.profile), self._provider(provider_of(request))
-        wanted = self._roughly(request, profile, provider)
-        return self._admission.ask(Question(wanted, profile, provider, self._new(alongside, profile)), ignored)
-
-    def _new(self, requests: Sequence[CreateRequest], profile: Profile) -> list[Cluster]:
-        """What is asked for and not declared yet."""
-        new = (self._completed(each) for each in requests if self._lab.cluster(each.ref) is None)
-        return [declared(each, profile, user_id=FIRST_USER_ID, sized=False) for each in new]
-
-    def _completed(self, request: CreateRequest) -> CreateRequest:
-        """``request`` with its tenant's defaults; a cluster that is there already keeps what it is."""
-        tenant, there = self._lab.tenant(request.ref.tenant), self._lab.cluster(request.ref)
-        if tenant is None or (there is not None and there.state is not Wanted.DELETED):
-            return replace(request, provider=request.provider or (there.provider if there else None))
-        return with_defaults(request, tenant, datetime.now(UTC))
+        wanted = self._asking.roughly(request, profile, provider)
+        return self._admission.ask(Question(wanted, profile, provider, self._asking.new(alongside, profile)), ignored)
 
     def _room(self, provider: Provider, terms: Terms) -> Capacity | None:
         """What the reservation must fit into; nothing if the operator knows better than the check."""
         return None if MEMORY_CHECK in terms.ignored else provider.capacity()
-
-    def _roughly(self, request: CreateRequest, profile: Profile, provider: Provider) -> Cluster:
-        """The cluster that is asked for, where the engine may be silent and the nodes too small: it is for the checklist to say so."""
-        try:
-            return self._asked(request, profile, provider)
-        except (EngineError, UsageError):
-            return declared(request, profile, user_id=FIRST_USER_ID, sized=False)
-
-    def _asked(self, request: CreateRequest, profile: Profile, provider: Provider) -> Cluster:
-        """The cluster that is asked for; without an image if none is built: preflight says so."""
-        asked = declared(request, profile, user_id=FIRST_USER_ID)
-        there = self._lab.cluster(request.ref)
-        if there is not None and there.state is not Wanted.DELETED:
-            return agree(request, asked, there)
-        try:
-            return replace(asked, image=provider.image(profile.image_name))
-        except NotFoundError:
-            return asked
 
     def _runs(self, wanted: Cluster, provider: Provider) -> bool:
         """Whether every declared node runs: then nothing grows."""
