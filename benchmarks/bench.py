@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from floor import Apart, Floor, docker, removed, together
+from floor import Apart, Floor, Written, docker, removed, together
 
 from labcloud.lab import Lab
 from labcloud.model import Cluster, ClusterRef, NodeGroup
@@ -95,7 +95,8 @@ class Bench:
         if shutil.which("docker-compose") is None:
             raise SystemExit("docker-compose is missing: apt-get install docker-compose")
         return [
-            self._against("docker-compose, a container a daemon of the master", Apart("hadoop-2.7", "bench", self._home / "apart"), 0.75),
+            self._against("docker-compose by Hadoop's own commands", Written("hadoop-2.7", "bench", self._home / "written"), 0.75),
+            self._against("docker-compose, a container a daemon of the master", Apart("hadoop-2.7", "bench", self._home / "apart"), 1.10),
             self._against("docker-compose, the same three containers", Floor("hadoop-2.7", "bench", self._home / "floor"), 1.10),
         ]
 

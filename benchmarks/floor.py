@@ -28,6 +28,7 @@ from labcloud.providers.base import Response
 from labcloud.providers.docker.provider import DockerProvider
 
 LIMIT = 300.0
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class ByHand(DockerProvider):
@@ -177,6 +178,50 @@ class Apart(Floor):
         quietly("rm", "--force", *(f"{name}.{self.cluster.ref.name}.{self.cluster.ref.tenant}" for name in names))
         quietly("volume", "rm", "--force", *(f"{name}.floor.data" for name in names))
         super().remove()
+
+
+class Written(Apart):
+    """As somebody writes a compose file who has these images and Hadoop's own manual.
+
+    A container for each daemon of the master; the daemons are started by `hdfs` and `yarn`, the file system is formatted at its first
+    start; no flags for the JVMs, no supervisor.
+    """
+
+    def _compose_daemon(self, name: str) -> Mapping[str, object]:
+        return {**super()._compose_daemon(name), **self._by_commands("master", [name])}
+
+    def _compose_service(self, node: NodeRef) -> Mapping[str, object]:
+        mounted = super()._compose_service(node)
+        ours = self._by_commands(node.group, list(self.profile.services_of(node.group)))
+        return {**mounted, **ours, "volumes": [*ours["volumes"], f"{node.name}-data:/data/0"]}
+
+    def _by_commands(self, group: str, names: Sequence[str]) -> Mapping[str, object]:
+        """What of a compose service starts the daemons ``names``, each as its own user, the last as the container's main program."""
+        lines = ["install -d -m 1775 -g hadoop /var/log/hadoop"]
+        for name in names:
+            service = self.profile.services[name]
+            program = {"hdfs": "hdfs", "yarn": "yarn", "mapred": "mapred"}[service.user]
+            folders = [each.removeprefix("file://") for each in self._folders(group, name)]
+            lines.append(f"install -d -m 750 -o {service.user} -g hadoop {' '.join(folders)}" if folders else "true")
+            if name == "namenode":
+                lines.append("s6-setuidgid hdfs hdfs namenode -format -nonInteractive")
+            lines.append(f"s6-setuidgid {service.user} {program} {name} &")
+        return {
+            "entrypoint": ["bash", "-c", "; ".join(lines).replace("&;", "&") + " wait"],
+            "environment": {"JAVA_HOME": "/opt/java", "HADOOP_HOME": "/opt/stacks/hadoop", "PATH": f"/opt/stacks/hadoop/bin:{_PATH}"},
+            "volumes": [
+                f"{self.config / (group if group == 'worker' else names[0]) / 'conf'}:/etc/labcloud/cluster/conf:ro",
+                *self._data(names),
+            ],
+        }
+
+    def _data(self, names: Sequence[str]) -> list[str]:
+        return [f"{names[0]}-data:/data/0"] if names[0] in self._daemons() else []
+
+    def _folders(self, group: str, name: str) -> list[str]:
+        text = (self.config / ("worker" if group == "worker" else name) / "services" / name).read_text()
+        said = next(line for line in text.splitlines() if line.startswith("SERVICE_DIRS="))
+        return said.partition("=")[2].strip("'").split()
 
 
 class ByPort(ByHand):
