@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from labcloud.apply.journal import Operation
 from labcloud.errors import NotFoundError
 from labcloud.lab import Lab
-from labcloud.model import FIRST_USER_ID, Cluster, Tenant, demand
+from labcloud.model import FIRST_USER_ID, Cluster, Tenant, Wanted, demand
 from labcloud.model.checks import Capacity, ImageNeed, Subject
 from labcloud.model.quota import Resource
 from labcloud.profiles import Profile
@@ -79,14 +79,13 @@ class Admission:
         """
         from labcloud.preflight.quotas import admit, admit_memory
 
-        tenant = self.tenant(cluster.ref.tenant)
-
         def admitted(declared: Sequence[Cluster]) -> None:
-            admit(tenant, cluster, declared)
+            admit(self.tenant(cluster.ref.tenant), cluster, declared)
             if room is not None:
                 admit_memory(cluster, declared, room)
 
-        if self._lab.save(cluster, reason, admit=admitted):
+        # What ends is refused nothing, and a broken file of somebody else's must not keep it.
+        if self._lab.save(cluster, reason, admit=admitted if cluster.state is Wanted.RUNNING else None):
             note_allocation(operation, cluster)
 
     def tenant(self, name: str) -> Tenant:

@@ -43,6 +43,11 @@ HISTCONTROL=ignoreboth
 PS1='\\u@\\h:\\w\\$ '
 alias ll='ls -l'
 alias hls='hdfs dfs -ls'
+# What labcloud has to say to the people here, as that a lease ends: until when it is true (seconds since 1970), then a line of text.
+if [ -t 1 ] && read -r _until _text 2>/dev/null </run/labcloud/notice; then
+    if [ "$_until" -gt "$(date +%s)" ] 2>/dev/null; then printf '%s\\n' "$_text"; fi
+    unset _until _text
+fi
 """
 
 
@@ -214,7 +219,7 @@ class Lab:
         taken = {number for each in others for number in each.user_ids}
         return numbered(tenant, taken | {each.user_id for each in self.clusters() if each.ref.tenant != tenant.name})
 
-    def save(self, cluster: Cluster, reason: str, *, admit: Callable[[Sequence[Cluster]], None] = lambda _: None) -> bool:
+    def save(self, cluster: Cluster, reason: str, *, admit: Callable[[Sequence[Cluster]], None] | None = None) -> bool:
         """Make the repository want ``cluster``, as one commit with ``reason``. Returns whether that changed anything.
 
         ``admit`` is called with all clusters that are wanted while nobody else can change them, and refuses by raising: what is
@@ -228,7 +233,8 @@ class Lab:
         with self._changing(reason) as commit:
             if self._wants(path, cluster):
                 return False
-            admit(self.clusters())
+            if admit is not None:
+                admit(self.clusters())
             self._write(path, _rewritten(_text(path), document))
             commit(path)
         return True
