@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -67,6 +68,12 @@ def due(cluster: Cluster, now: datetime, notice: timedelta = NOTICE) -> Due:
         return Due.NOTICE if loses else Due.LATER
     # A deletion that broke off is finished.
     return Due.END if loses or lease.then is AtEnd.DELETE else Due.ENDED
+
+
+def next_moment(leases: Iterable[Lease], now: datetime, notice: timedelta = NOTICE) -> datetime | None:
+    """When something is due next, of what is not due at ``now`` yet."""
+    moments = (moment for lease in leases for moment in (lease.until - notice, lease.until) if moment > now)
+    return min(moments, default=None)
 
 
 def time_left(lease: Lease, now: datetime) -> str:
