@@ -211,6 +211,6 @@ CHECKS: Final[tuple[Check, ...]] = (
     ),
     Check(
         "disk.latency", "the NameNode answers a change when it has reached the disk, so a slow disk makes all of HDFS slow",
-        _on_each(_latency), Severity.ADVISORY, machine=True, keeps=_HOUR,
+        _on_each(_latency, nodes_only=True), Severity.ADVISORY, machine=True, keeps=_HOUR, needs="engine.version",
     ),
 )  # fmt: skip

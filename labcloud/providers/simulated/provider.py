@@ -11,7 +11,7 @@ from typing import Final
 
 from labcloud.errors import ConflictError, EngineError, NotFoundError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, Status
-from labcloud.model.checks import Capacity
+from labcloud.model.checks import Capacity, Check, Finding, Subject, passed
 from labcloud.providers.base import Command, Found, Inspection, Provider, Response, Result, Sink, config_digests
 from labcloud.providers.simulated import daemons, shell, state
 from labcloud.providers.simulated.faults import Faults
@@ -101,6 +101,14 @@ class SimulatedProvider(Provider):
     def capacity(self) -> Capacity:
         with self._call("capacity"):
             return self._world.capacity
+
+    def checks(self) -> tuple[Check, ...]:
+        why = "a test that lets every call fail finds preflight failing too"
+        return (Check("engine.reachable", why, self._reachable, machine=True),)
+
+    def _reachable(self, _: Subject) -> Finding:
+        with self._call("reachable"):
+            return passed("the simulated engine answers")
 
     # Making and deleting
 
