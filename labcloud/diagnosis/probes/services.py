@@ -1,0 +1,173 @@
+"""Probes of daemons, as their supervisor, their process and their log have them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from labcloud.diagnosis.facts import ServiceFacts
+from labcloud.diagnosis.model import Case, Results
+from labcloud.diagnosis.probes.base import Probe
+from labcloud.diagnosis.subject import Subject
+from labcloud.errors import EngineError
+from labcloud.model import NodeRef
+
+_RECENT: Final = 180.0
+_STARTING: Final = 60
+_THREADS: Final = 16
+_STOPPED: Final = "T"
+
+# What a daemon says before it ends, most telling first. Hadoop's own words, the same from 2.7 to 3.4 unless two are given.
+_LAST_WORDS: Final = (
+    ("other-cluster", re.compile(r"Incompatible clusterIDs|is of cluster .* not of")),
+    ("port-taken", re.compile(r"BindException|Address already in use|Port in use")),
+    ("heap-out", re.compile(r"OutOfMemoryError|Could not reserve enough space|Too small (?:initial|maximum) heap")),
+    (
+        "configuration-bad",
+        re.compile(
+            r"error parsing conf|SAXParseException|WstxParsingException|WstxUnexpectedChar|XMLStreamException|Could not find or load main"
+            r" class|Unrecognized (?:VM )?option|Invalid (?:maximum|initial) heap|Error occurred during initialization of VM|NumberFormat"
+            r"Exception|IllegalArgumentException|Invalid .* configuration|Incorrect configuration|does not contain a valid host:port"
+        ),
+    ),
+    (
+        "storage-refused",
+        re.compile(
+            r"DiskErrorException|Too many failed volumes|All specified directories|All directories in .* are invalid|InconsistentFSState"
+            r"Exception|NoSpaceLeft|No space left on device|Read-only file system|Permission denied|Cannot lock storage|not formatted"
+        ),
+    ),
+    (
+        "master-unreachable",
+        re.compile(r"UnknownHostException|NoRouteToHost|Connection refused|ConnectException|Problem connecting to server"),
+    ),
+)
+
+
+def _services(subject: Subject) -> Results:
+    results: dict[str, list[Case]] = {"kept-down": [], "suspended": [], "flapping": [], "unsupervised": []}
+    for ref, service in _all(subject):
+        case = {"node": ref.name, "service": service.name}
+        if not service.supervised:
+            results["unsupervised"].append(case)
+        elif service.state == _STOPPED:
+            results["suspended"].append(case)
+        elif not service.up and not service.wanted:
+            results["kept-down"].append(case)
+        elif _flaps(service):
+            results["flapping"].append({**case, **_ends(service)})
+    return results
+
+
+def _all(subject: Subject) -> Iterator[tuple[NodeRef, ServiceFacts]]:
+    for ref, facts in subject.facts().items():
+        yield from ((ref, service) for service in facts.services)
+
+
+def _flaps(service: ServiceFacts) -> bool:
+    """Whether it ends again and again: not once that it has run for much longer than it did before."""
+    ends = sorted(each.ago for each in service.ends(_RECENT))
+    if len(ends) < 2:
+        return False
+    life = (ends[-1] - ends[0]) / (len(ends) - 1)
+    return not service.up or service.seconds <= 2 * life + 10
+
+
+def _ends(service: ServiceFacts) -> Case:
+    ends = service.ends(_RECENT)
+    return {"times": str(len(ends)), "how": str(min(ends, key=lambda each: each.ago))}
+
+
+def _crashes(subject: Subject) -> Results:
+    """Why services end, by their last words."""
+    results: dict[str, list[Case]] = {}
+    for ref, service in _all(subject):
+        if service.supervised and service.state != _STOPPED and _flaps(service):
+            name, said = last_words(service)
+            case = {"node": ref.name, "service": service.name, "said": said, **_ends(service)}
+            results.setdefault(name, []).append(case)
+    return results
+
+
+def last_words(service: ServiceFacts) -> tuple[str, str]:
+    """Which of the known reasons its last start's log and output name, and the line that does; ``unexplained`` with the last line."""
+    lines = [*_since_start(service.log), *service.out]
+    for name, rule in _LAST_WORDS:
+        for line in reversed(lines):
+            if rule.search(line):
+                return name, _short(line)
+    telling = [line for line in lines if re.search(r"FATAL|ERROR|Exception|Error", line)]
+    killed = next((each for each in service.deaths[-1:] if each.how == "signal"), None)
+    if killed is not None and not telling:
+        return "killed", str(killed)
+    return "unexplained", _short(telling[-1]) if telling else "its log says nothing"
+
+
+def _since_start(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """The lines of the last two starts: the last one may be too young to have said anything."""
+    starts = [number for number, line in enumerate(lines) if "STARTUP_MSG: Starting" in line]
+    return lines[starts[-2] :] if len(starts) > 1 else lines
+
+
+def _short(line: str) -> str:
+    return re.sub(r"^[\d-]+ [\d:,]+ \w+ (?:[\w$]+\.)*(?=[A-Z])", "", line)[:200]
+
+
+def _answers(subject: Subject) -> Results:
+    """Services that run and do not answer: their probe is asked, unless their master says that they are well."""
+    asked = [(ref, service) for ref, service in _all(subject) if service.up and service.state != _STOPPED and not _flaps(service)]
+    well = _registered(subject)
+    asked = [(ref, service) for ref, service in asked if (ref, service.name) not in well and subject.has(service.name)]
+    attached = {ref for ref, seen in subject.inspections().items() if seen.attached}
+    asked = [each for each in asked if each[0] in attached]
+    if not asked:
+        return {}
+    with ThreadPoolExecutor(min(_THREADS, len(asked))) as pool:
+        silent = [each for each, answers in zip(asked, pool.map(lambda each: _says(subject, *each), asked), strict=True) if not answers]
+    cases = [({"node": ref.name, "service": service.name, "seconds": str(service.seconds)}, service.seconds) for ref, service in silent]
+    return {
+        "silent": [case for case, seconds in cases if seconds >= _STARTING],
+        "starting": [case for case, seconds in cases if seconds < _STARTING],
+    }
+
+
+def _registered(subject: Subject) -> set[tuple[NodeRef, str]]:
+    """Services of which their master heard a moment ago."""
+    found: set[tuple[NodeRef, str]] = set()
+    asks: tuple[tuple[str, str, Callable[[], set[str]]], ...] = (
+        ("datanode", "namenode", lambda: subject.datanodes().fresh),
+        ("nodemanager", "resourcemanager", lambda: subject.nodemanagers().fresh),
+    )
+    for service, master, ask in asks:
+        if subject.has(service) and subject.has(master):
+            try:
+                found |= {(ref, service) for ref in subject.declared(service) if ref.name in ask()}
+            except EngineError:
+                continue  # the master itself is silent, and asked here
+    return found
+
+
+def _says(subject: Subject, ref: NodeRef, service: ServiceFacts) -> bool:
+    known = subject.profile.services[service.name]
+    if known.probe is None:
+        return True
+    try:
+        return subject.provider.request(ref, known.ports[known.probe.port], known.probe.path, timeout=3).status < 500
+    except EngineError:
+        return False
+
+
+_WHICH: Final = ("node", "service")
+_ENDED: Final = ("node", "service", "said", "times", "how")
+
+PROBES: Final = (
+    Probe(
+        "services",
+        {"kept-down": _WHICH, "suspended": _WHICH, "unsupervised": _WHICH, "flapping": ("node", "service", "times", "how")},
+        _services,
+    ),
+    Probe("crashes", {**{name: _ENDED for name, _ in _LAST_WORDS}, "killed": _ENDED, "unexplained": _ENDED}, _crashes),
+    Probe("answers", {"silent": ("node", "service", "seconds"), "starting": ("node", "service", "seconds")}, _answers),
+)
