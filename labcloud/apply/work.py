@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from labcloud.errors import ConflictError, NotFoundError, UsageError
-from labcloud.model import Cluster, FoundNode, NodeRef, Status
+from labcloud.model import Cluster, FoundNode, NodeRef, Status, Tenant
 from labcloud.profiles import Profile
 from labcloud.providers.base import Command, Provider, Sink
 
@@ -22,13 +22,14 @@ _THREADS: Final = 64
 
 
 class Work:
-    """Work on one cluster, as the tenant's user unless another is named."""
+    """Work on one cluster as ``user``, by default the tenant's; ``user_id`` is the owner of what is taken to nodes."""
 
-    def __init__(self, provider: Provider, cluster: Cluster, profile: Profile) -> None:
+    def __init__(self, provider: Provider, cluster: Cluster, profile: Profile, user: str = "", user_id: int = 0) -> None:
         self._provider = provider
         self._cluster = cluster
         self._profile = profile
-        self.user = cluster.ref.tenant
+        self.user = user or cluster.ref.tenant
+        self._user_id = user_id or cluster.user_id
 
     def nodes(self, *, node: str | None = None, group: str | None = None, every: bool = False) -> list[NodeRef]:
         """The running nodes that are meant: one, a group's, all, or the first of the first group.
@@ -75,7 +76,7 @@ class Work:
                 return self._yarn_jar(node, jar, arguments, stdout, stderr)
             raise NotFoundError(f"there is no file {jar}", resolution="name a jar here, an absolute path on the node, or 'examples'")
         remote = f"/home/{self.user}/.{secrets.token_hex(4)}-{local.name}"
-        self._provider.put_file(node, remote, _chunks(local), size=local.stat().st_size, owner=self._cluster.user_id)
+        self._provider.put_file(node, remote, _chunks(local), size=local.stat().st_size, owner=self._user_id)
         try:
             return self._yarn_jar(node, remote, arguments, stdout, stderr)
         finally:
@@ -100,6 +101,20 @@ class Work:
             if files:
                 commands[ref] = Command(("tail", *flags, "-n", str(lines), *files))
         return commands
+
+
+def person(tenant: Tenant, name: str) -> tuple[str, int]:
+    """The OS user, by name and number, of somebody in ``tenant``: a member, or the tenant's own. Raise NotFoundError for others."""
+    if name == tenant.name:
+        return name, tenant.user_id
+    member = tenant.member(name)
+    if member is None:
+        there = ", ".join(each.name for each in tenant.members) or "none"
+        raise NotFoundError(
+            f"{tenant.name} has no member {name!r}",
+            resolution=f"its members: {there}; take one in: labcloud tenant set {tenant.name} --member NAME=@KEY.pub",
+        )
+    return member.name, member.user_id
 
 
 def _running(node: FoundNode) -> NodeRef:

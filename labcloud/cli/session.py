@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from labcloud.apply.clusters import Clusters
     from labcloud.apply.journal import Journal
     from labcloud.apply.look import Look
+    from labcloud.apply.tenants import Tenants
     from labcloud.apply.watch import Watch
     from labcloud.providers.base import Provider
 
@@ -54,6 +55,11 @@ class Session:
         from labcloud.apply.clusters import Clusters
 
         return Clusters(self.lab, self.journal(), self.provider, watch, fresh=fresh)
+
+    def tenants(self, watch: Watch) -> Tenants:
+        from labcloud.apply.tenants import Tenants
+
+        return Tenants(self.lab, self.journal(), self.provider, watch, self.clusters(watch))
 
     def look(self) -> Look:
         from labcloud.apply.look import Look

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from labcloud.cli.session import cluster_argument, session, tenant_option
-from labcloud.errors import EngineError, PartlyDoneError
-from labcloud.model import ClusterRef
+from labcloud.errors import EngineError, PartlyDoneError, UsageError
+from labcloud.model import ClusterRef, Tenant
 
 if TYPE_CHECKING:
     from labcloud.apply.work import Work
@@ -22,15 +22,23 @@ node_option = click.option("--node", metavar="NODE", help="One node, as in worke
 group_option = click.option("--group", metavar="GROUP", help="All nodes of a group, as in worker.")
 all_option = click.option("--all", "every", is_flag=True, help="All nodes.")
 user_option = click.option("--user", metavar="USER", help="As which OS user.  [default: the tenant's]")
+as_option = click.option("--as", "member", metavar="MEMBER", help="As which member of the tenant.")
 
 
 @contextmanager
-def _working(ref: ClusterRef) -> Iterator[Work]:
-    from labcloud.apply.work import Work
+def _working(ref: ClusterRef, *, member: str | None = None, user: str | None = None) -> Iterator[Work]:
+    """Work as a member, as another OS user, or as the tenant's. Raise NotFoundError for who is no member, UsageError for both."""
+    from labcloud.apply.work import Work, person
 
+    if member is not None and user is not None:
+        raise UsageError("--as and --user cannot both say who it is", resolution="give one of the two")
     with session() as opened:
         cluster, profile, provider = opened.look().cluster(ref)
-        yield Work(provider, cluster, profile)
+        if member is None:
+            yield Work(provider, cluster, profile, user or "")
+        else:
+            tenant = opened.lab.tenant(ref.tenant) or Tenant(ref.tenant, cluster.user_id)
+            yield Work(provider, cluster, profile, *person(tenant, member))
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -39,11 +47,12 @@ def _working(ref: ClusterRef) -> Iterator[Work]:
 @group_option
 @all_option
 @user_option
+@as_option
 @click.option("--stdin", "-i", "pass_stdin", is_flag=True, help="Pass standard input on to the command.")
 @cluster_argument
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_command(
-    tenant: str | None, node: str | None, group: str | None, every: bool, user: str | None, pass_stdin: bool,
+    tenant: str | None, node: str | None, group: str | None, every: bool, user: str | None, member: str | None, pass_stdin: bool,
     cluster: ClusterRef, command: tuple[str, ...],
 ) -> int:  # fmt: skip
     """Run COMMAND on a node of CLUSTER, by default its first, as the tenant's user.
@@ -54,10 +63,10 @@ def exec_command(
 
     options, argv = _split(command)
     node, group, every = options.get("node", node), options.get("group", group), every or "all" in options
-    user, pass_stdin = options.get("user", user), pass_stdin or "stdin" in options
-    with _working(cluster) as work:
+    user, member, pass_stdin = options.get("user", user), options.get("member", member), pass_stdin or "stdin" in options
+    with _working(cluster, member=member, user=user) as work:
         refs = work.nodes(node=node, group=group, every=every)
-        order = Command(argv, user=user or work.user, stdin=sys.stdin.buffer if pass_stdin else b"")
+        order = Command(argv, user=work.user, stdin=sys.stdin.buffer if pass_stdin else b"")
         codes = work.run(dict.fromkeys(refs, order), sys.stdout.buffer, sys.stderr.buffer)
     failed = {ref: code for ref, code in codes.items() if code}
     if failed and len(failed) < len(codes):
@@ -69,7 +78,11 @@ def _split(words: tuple[str, ...]) -> tuple[dict[str, str], tuple[str, ...]]:
     """Options may stand behind the cluster's name, before the command: ``exec C --node worker-0 -- CMD``."""
     parser = click.Command("exec", context_settings={"allow_interspersed_args": False}, add_help_option=False)
     parser.params = [click.Option([f"--{name}"]) for name in ("node", "group", "user")]
-    parser.params += [click.Option(["--all"], is_flag=True), click.Option(["--stdin", "-i"], is_flag=True)]
+    parser.params += [
+        click.Option(["--as", "member"]),
+        click.Option(["--all"], is_flag=True),
+        click.Option(["--stdin", "-i"], is_flag=True),
+    ]
     parser.params += [click.Argument(["command"], nargs=-1, required=True, type=click.UNPROCESSED)]
     found = parser.make_context("exec", list(words)).params
     argv = tuple(found.pop("command"))
@@ -80,12 +93,13 @@ def _split(words: tuple[str, ...]) -> tuple[dict[str, str], tuple[str, ...]]:
 @tenant_option
 @node_option
 @user_option
+@as_option
 @cluster_argument
-def shell_command(tenant: str | None, node: str | None, user: str | None, cluster: ClusterRef) -> int:
+def shell_command(tenant: str | None, node: str | None, user: str | None, member: str | None, cluster: ClusterRef) -> int:
     """A login shell on a node of CLUSTER, by default its first, as the tenant's user."""
-    with _working(cluster) as work:
+    with _working(cluster, member=member, user=user) as work:
         (ref,) = work.nodes(node=node)
-        argv = work.shell(ref, user or work.user)
+        argv = work.shell(ref, work.user)
     if not sys.stdin.isatty():
         argv = [word for word in argv if word not in ("--tty", "-t")]
     if shutil.which(argv[0]) is None:
@@ -95,16 +109,17 @@ def shell_command(tenant: str | None, node: str | None, user: str | None, cluste
 
 @click.command("submit", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @tenant_option
+@as_option
 @cluster_argument
 @click.argument("jar")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def submit_command(tenant: str | None, cluster: ClusterRef, jar: str, arguments: tuple[str, ...]) -> int:
-    """Run JAR on CLUSTER with YARN, as the tenant's user: a jar here, a path on the node, or the word 'examples'.
+def submit_command(tenant: str | None, member: str | None, cluster: ClusterRef, jar: str, arguments: tuple[str, ...]) -> int:
+    """Run JAR on CLUSTER with YARN, as the tenant's user or a member: a jar here, a path on the node, or the word 'examples'.
 
     \b
     labcloud submit acme/hadoop-2.7 examples wordcount /user/acme/in /user/acme/out
     """
-    with _working(cluster) as work:
+    with _working(cluster, member=member) as work:
         return work.submit(jar, arguments, sys.stdout.buffer, sys.stderr.buffer)
 
 

@@ -41,6 +41,17 @@ def cluster_lock(
 
 
 @contextmanager
+def tenant_lock(
+    home: Path, name: str, *, verb: str, timeout: float = 600.0,
+    waiting: Callable[[str], None] = lambda _: None, pause: Callable[[float], None] = time.sleep,
+) -> Iterator[None]:  # fmt: skip
+    """Hold the tenant ``name``, as `cluster_lock` does a cluster: no other process or thread changes what it may have meanwhile."""
+    # No cluster's name begins so.
+    with _held(home / "locks" / name / "_tenant.lock", f"the tenant {name}", verb, timeout=timeout, waiting=waiting, pause=pause):
+        yield
+
+
+@contextmanager
 def lab_lock(home: Path) -> Iterator[int]:
     """Hold the lab repository for one change. Gives the descriptor that children inherit, to hold the lock as long as they run."""
     with _held(
