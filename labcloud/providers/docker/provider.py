@@ -25,7 +25,7 @@ from labcloud.providers.docker import containers, streams
 from labcloud.providers.docker.engine import Engine, refused
 from labcloud.providers.docker.facts import Facts
 from labcloud.providers.docker.probes import Probes
-from labcloud.providers.docker.subnets import free_subnet, host_routes
+from labcloud.providers.docker.subnets import claimed_subnet, free_subnet, host_routes
 from labcloud.providers.tree import delete_tree, read_tree, write_tree
 
 if TYPE_CHECKING:
@@ -129,10 +129,12 @@ class DockerProvider(Provider):
             if self._own_network(api, tenant):
                 return
             for attempt in range(_SUBNET_TRIES):
-                ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=subnet or str(free_subnet(_taken(api))))])
+                taken = _taken(api)
                 try:
+                    chosen = claimed_subnet(tenant, subnet, taken) if subnet else free_subnet(taken)
+                    ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=str(chosen))])
                     api.create_network(name, driver="bridge", ipam=ipam, labels=labels, check_duplicate=True)
-                except APIError as exc:
+                except (APIError, ConflictError) as exc:
                     # Another labcloud was quicker: with this network, or with the subnet.
                     if self._own_network(api, tenant):
                         return

@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final
 
-from labcloud.errors import QuotaError
+from labcloud.errors import ConflictError, QuotaError
 
 POOL: Final = IPv4Network("10.192.0.0/12")
 _PREFIX: Final = 22  # 1,024 tenants with 1,021 nodes each
@@ -23,6 +23,18 @@ def free_subnet(taken: Iterable[IPv4Network], pool: IPv4Network = POOL) -> IPv4N
         if not any(subnet.overlaps(each) for each in used):
             return subnet
     raise QuotaError(f"no free subnet is left in {pool}", resolution="delete tenants' networks that are no longer used")
+
+
+def claimed_subnet(tenant: str, subnet: str, taken: Iterable[IPv4Network]) -> IPv4Network:
+    """The subnet that ``tenant`` shall have. Raise ConflictError if it overlaps one of ``taken``."""
+    wanted = IPv4Network(subnet)
+    for each in taken:
+        if wanted.overlaps(each):
+            raise ConflictError(
+                f"could not create the network of {tenant}: {subnet} overlaps {each}, which this machine routes already",
+                resolution=f"choose another: labcloud tenant set {tenant} --subnet NETWORK; 'none' leaves it to labcloud",
+            )
+    return wanted
 
 
 def host_routes(table: Path = _ROUTES) -> list[IPv4Network]:
