@@ -14,6 +14,7 @@ from labcloud.model.periods import stamp
 NOTICE: Final = timedelta(minutes=30)
 """How long before the end of a lease its tenant is told, where nobody says otherwise."""
 
+_MINUTE: Final = timedelta(minutes=1)
 _LONGEST: Final = timedelta(days=366)
 
 
@@ -77,5 +78,6 @@ def next_moment(leases: Iterable[Lease], now: datetime, notice: timedelta = NOTI
 
 
 def time_left(lease: Lease, now: datetime) -> str:
-    """``3h20m``, or ``over``."""
-    return format_duration(lease.until - now) if lease.until > now else "over"
+    """``3h20m``, minutes that have begun counted whole; or ``over``."""
+    left = lease.until - now
+    return format_duration(-(-left // _MINUTE) * _MINUTE) if left > timedelta() else "over"

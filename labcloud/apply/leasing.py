@@ -63,7 +63,9 @@ class Leases:
 
         def change(old: Lease | None) -> Lease:
             if old is None:
-                raise ConflictError(f"the cluster {ref} has no lease: it ends by itself never", resolution=f"labcloud lease set {ref} 4h")
+                raise ConflictError(
+                    f"the cluster {ref} has no lease, and lasts until somebody ends it", resolution=f"labcloud lease set {ref} 4h"
+                )
             if isinstance(by, timedelta):
                 return extended(old, by, now)
             if by <= old.until:

@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 
+from labcloud.apply.leases import time_left
 from labcloud.errors import EngineError, LabError, NotFoundError
 from labcloud.lab import Lab
 from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeRef, Status, Wanted
+from labcloud.model.periods import stamp
 from labcloud.profiles import Profile, load
 from labcloud.providers.base import Command, Provider
 from labcloud.services.hadoop import IN_SERVICE, Hadoop
@@ -43,8 +46,18 @@ class NodeView:
 
 
 @dataclass(frozen=True)
+class Ends:
+    """Until when a cluster is wanted: ``left`` is a length of time, or ``over``."""
+
+    until: str
+    then: str
+    left: str
+
+
+@dataclass(frozen=True)
 class ClusterView:
-    """``status`` is one of ready, degraded, stopped, missing, deleting. ``endpoints`` are URLs of user interfaces by service."""
+    """``status`` is one of ready, degraded, stopped, missing, deleting. ``endpoints`` are URLs of user interfaces by service. ``lease``
+    is None for a cluster that lasts until somebody ends it."""
 
     tenant: str
     name: str
@@ -54,6 +67,7 @@ class ClusterView:
     nodes: tuple[NodeView, ...] = ()
     endpoints: Mapping[str, str] = field(default_factory=dict)
     hosts: Mapping[str, str] = field(default_factory=dict)
+    lease: Ends | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +82,7 @@ class Summary:
     running: int
     declared: int
     memory: int
+    lease: Ends | None = None
 
 
 class Look:
@@ -102,6 +117,7 @@ class Look:
             nodes=nodes,
             endpoints=_endpoints(profile, found),
             hosts={f"{node.ref.qualified}.{domain}": node.address for node in found.nodes if node.address},
+            lease=_ends(wanted),
         )
 
     def list(self, tenant: str | None = None) -> list[Summary]:
@@ -127,7 +143,15 @@ def _summary(ref: ClusterRef, wanted: Cluster | None, nodes: list[FoundNode]) ->
         running=running,
         declared=declared,
         memory=sum(node.memory for node in nodes),
+        lease=_ends(wanted),
     )
+
+
+def _ends(wanted: Cluster | None) -> Ends | None:
+    if wanted is None or wanted.lease is None:
+        return None
+    lease = wanted.lease
+    return Ends(stamp(lease.until), str(lease.then), time_left(lease, datetime.now(UTC)))
 
 
 def _listed_status(wanted: Cluster | None, running: int, declared: int, existing: int) -> str:

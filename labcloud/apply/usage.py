@@ -171,5 +171,11 @@ def _made(cluster: Cluster, exists: set[NodeRef]) -> dict[Resource, float]:
 
 
 def _standing(resource: str, used: float, wanted: float, quota: float | None) -> Standing:
-    free = None if quota is None else round(quota - wanted, 3)
-    return Standing(str(resource), used, round(wanted - used, 3), free, quota)
+    free = None if quota is None else _neat(quota - wanted)
+    return Standing(str(resource), _neat(used), _neat(wanted - used), free, None if quota is None else _neat(quota))
+
+
+def _neat(amount: float) -> float:
+    """``amount`` to a thousandth, as a whole number where it is one."""
+    rounded = round(amount, 3)
+    return int(rounded) if rounded == int(rounded) else rounded

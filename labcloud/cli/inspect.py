@@ -13,7 +13,7 @@ from labcloud.cli.session import Session, cluster_argument, session, tenant_opti
 from labcloud.model import ClusterRef, format_memory, tenant_name
 
 if TYPE_CHECKING:
-    from labcloud.apply.look import ClusterView
+    from labcloud.apply.look import ClusterView, Ends, Summary
 
 
 _CLUSTERS_AT_ONCE: Final = 16
@@ -31,23 +31,23 @@ def list_command(tenant: str | None, output: str) -> None:
         if not rows:
             click.echo("no clusters; make one: labcloud create hadoop-2.7 --tenant T", err=True)
             return
-        print_table(
-            ("CLUSTER", "PROFILE", "PROVIDER", "NODES", "MEMORY", "STATUS"),
-            [
-                (
-                    f"{row.tenant}/{row.name}",
-                    row.profile,
-                    row.provider,
-                    f"{row.running}/{row.declared}",
-                    format_memory(row.memory),
-                    row.status,
-                )
-                for row in rows
-            ],
-            right=(3, 4),
-        )
+        leased = any(row.lease for row in rows)
+        headings = ("CLUSTER", "PROFILE", "PROVIDER", "NODES", "MEMORY", "STATUS", *(("LEASE",) if leased else ()))
+        print_table(headings, [_row(row)[: len(headings)] for row in rows], right=(3, 4))
 
     emit(rows, output, table)
+
+
+def _row(row: Summary) -> tuple[str, ...]:
+    return (
+        f"{row.tenant}/{row.name}",
+        row.profile,
+        row.provider,
+        f"{row.running}/{row.declared}",
+        format_memory(row.memory),
+        row.status,
+        row.lease.left if row.lease else "-",
+    )
 
 
 @click.command("show")
@@ -72,11 +72,11 @@ def show_clusters(opened: Session, refs: Sequence[ClusterRef], output: str, *, c
         if created and len(views) == 1:
             _print_next(views[0])
 
-    emit(_public(views[0]) if len(views) == 1 else [_public(view) for view in views], output, table)
+    emit(public_view(views[0]) if len(views) == 1 else [public_view(view) for view in views], output, table)
 
 
-def _public(view: ClusterView) -> dict[str, object]:
-    keys = ("tenant", "name", "profile", "provider", "status", "nodes", "endpoints")
+def public_view(view: ClusterView) -> dict[str, object]:
+    keys = ("tenant", "name", "profile", "provider", "status", "lease", "nodes", "endpoints")
     return {key: getattr(view, key) for key in keys}
 
 
@@ -84,6 +84,8 @@ def _print_view(view: ClusterView) -> None:
     title(f"{view.tenant}/{view.name}  {view.profile} on {view.provider}")
     colour = "green" if view.status == "ready" else "yellow"
     click.echo("status: " + click.style(view.status, fg=colour, bold=True))
+    if view.lease:
+        click.echo(f"lease: {_ends(view.lease)}")
     rows = [
         (node.name, node.address or "-", format_memory(node.memory), node.status, service.name, service.status)
         if index == 0
@@ -97,6 +99,11 @@ def _print_view(view: ClusterView) -> None:
     if view.endpoints:
         click.echo()
         print_table(("USER INTERFACE", "ADDRESS"), list(view.endpoints.items()))
+
+
+def _ends(lease: Ends) -> str:
+    when = f"over since {lease.until}" if lease.left == "over" else f"ends at {lease.until} ({lease.left} left)"
+    return f"{when}, then {lease.then}"
 
 
 def _print_next(view: ClusterView) -> None:

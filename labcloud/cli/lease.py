@@ -55,7 +55,7 @@ def list_leases(tenant: str | None, output: str) -> None:
 @cluster_argument
 @_duration
 @_until
-@click.option("--then", type=click.Choice(list(AtEnd)), help="What becomes of the cluster then.  [default: as before, or stop]")
+@click.option("--then", type=click.Choice([*map(str, AtEnd)]), help="What becomes of the cluster then.  [default: as before, or stop]")
 @output_option
 def set_lease(tenant: str | None, cluster: ClusterRef, duration: str | None, until: str | None, then: str | None, output: str) -> None:
     """Give CLUSTER a lease of DURATION (as in 8h, 30m, 2d, 1d12h) from now, whatever it had."""

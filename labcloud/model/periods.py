@@ -23,8 +23,8 @@ class Period:
     until: datetime
 
     def before(self, now: datetime) -> Period:
-        """The part that is over at ``now``. Raise UsageError if there is none."""
-        if self.since >= now:
+        """The part that is over at ``now``. Raise UsageError if it has not begun."""
+        if self.since > now:
             raise UsageError(f"{stamp(self.since)} is to come", resolution="ask for a time that has begun")
         return Period(self.since, min(self.until, now))
 
