@@ -114,7 +114,7 @@ def _reason(exc: Exception) -> str:
 def shown_host(url: str) -> str:
     """The part of a URL that may be noted: ``https://chat.example.org``."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}" + (f":{parts.port}" if parts.port else "")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def message(cluster: Cluster, lease: Lease, left: str) -> dict[str, object]:

@@ -84,9 +84,21 @@ def test_a_cluster_whose_lease_is_over_is_started_after_an_extension(labcloud: L
     labcloud("lease", "set", cluster, "20m")
     over(home)
     labcloud("lease", "run")
+    refused = labcloud("start", cluster)
+    assert (refused.code, refused.err.splitlines()[-1]) == (5, "  try: extend it first: labcloud lease extend acme/c 4h")
     done = labcloud("lease", "extend", cluster, "4h")
     assert done.err.splitlines()[-1] == "it is stopped; labcloud start acme/c starts it"
     assert labcloud("start", cluster).code == 0
+
+
+def test_a_lease_from_its_creation_to_its_end(labcloud: Labcloud, home: Path) -> None:
+    create = ("create", "hadoop-2.7", "--tenant", "acme", "--name", "c", "--provider", "simulated")
+    assert labcloud(*create, "--lease", "8h", "--then", "delete").code == 0
+    assert json.loads(labcloud("lease", "list", "-o", "json").out)[0]["left"] == "8h"
+    assert labcloud("lease", "run").out == ""
+    over(home)
+    assert labcloud("lease", "run").out.splitlines()[-1].split()[:2] == ["acme/c", "deleted"]
+    assert labcloud("list", "-o", "json").out == "[]\n"
 
 
 def test_a_failure_is_told_and_has_its_exit_code(labcloud: Labcloud, home: Path, cluster: str) -> None:
