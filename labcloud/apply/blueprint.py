@@ -9,8 +9,11 @@ from labcloud.plan import Blueprint
 from labcloud.profiles import Profile, render
 
 
-def draw(cluster: Cluster, profile: Profile, domain: str, tenant: Tenant | None = None) -> Blueprint:
-    """The blueprint of ``cluster``, for the people and in the network of ``tenant``. Raise UsageError for a wrong setting."""
+def draw(cluster: Cluster, profile: Profile, domain: str, tenant: Tenant | None) -> Blueprint:
+    """The blueprint of ``cluster``, for the people and in the network of ``tenant`` (None: not declared yet).
+
+    Raise UsageError for a wrong setting.
+    """
     retired = tuple(cluster.retired())
     config = render(
         profile, cluster, domain, excluded=tuple(f"{ref.qualified}.{domain}" for ref in retired), members=tenant.members if tenant else ()

@@ -106,7 +106,11 @@ class Subject:
     @property
     def blueprint(self) -> Blueprint:
         """The cluster as the engine should have it."""
-        return self.once("blueprint", lambda: draw(self.cluster, self.profile, self.provider.domain(self.cluster.ref.tenant)))
+        return self.once("blueprint", self._draw)
+
+    def _draw(self) -> Blueprint:
+        tenant = self.cluster.ref.tenant
+        return draw(self.cluster, self.profile, self.provider.domain(tenant), self._lights.lab.tenant(tenant))
 
     # What exists
 
