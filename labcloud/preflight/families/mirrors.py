@@ -49,7 +49,7 @@ def reach(url: str, timeout: float = _PATIENCE) -> Reached:
     try:
         request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "labcloud"})  # noqa: S310 - lock files and settings name it
         with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
-            return Reached(int(answer.status), time.monotonic() - began)
+            return Reached(int(answer.status or 200), time.monotonic() - began)
     except urllib.error.HTTPError as exc:
         exc.close()
         return Reached(exc.code, time.monotonic() - began)
