@@ -107,7 +107,8 @@ class Check:
 
     ``id`` is stable and dotted, family first (``host.memory``); ``why`` says what goes wrong otherwise. ``machine`` checks look at
     the machine or the engine, and are asked once a command, also by ``preflight --host``; the others need ``Subject.cluster``.
-    ``keeps`` is for how many seconds a pass may be believed by ``create`` (0: it is always asked anew). ``needs`` is the id of a
+    ``keeps`` is for how many seconds a pass may be believed by ``create`` (0: it is always asked anew): for the whole machine, or, if
+    the check is not the machine's, for what is made of the same image. ``needs`` is the id of a
     check without whose pass this one makes no sense. What is ``firm`` cannot be passed over.
     """
 

@@ -91,11 +91,11 @@ class Preflight:
             needed, _ = running[check.needs].result(self._deadline)
             if needed.verdict in (Verdict.FAIL, Verdict.SKIP):
                 return skipped(f"makes no sense before {check.needs} passes")
-        if check.keeps and not self._fresh and (finding := self._memory.recall(check)):
+        if check.keeps and not self._fresh and (finding := self._memory.recall(check, subject)):
             return finding
         finding = check.run(subject)
         if check.keeps:
-            self._memory.keep(check, finding)
+            self._memory.keep(check, subject, finding)
         return finding
 
     def _await(self, check: Check, future: Future[_Measured], end: float) -> _Measured:
@@ -124,21 +124,21 @@ class _Memory:
             if isinstance(read, dict) and read.get("key") == self._key:
                 self._kept = dict(read["checks"])
 
-    def recall(self, check: Check) -> Finding | None:
+    def recall(self, check: Check, subject: Subject) -> Finding | None:
         with suppress(KeyError, TypeError, ValueError):
-            kept = self._kept[check.id]
+            kept = self._kept[_about(check, subject)]
             age = time.time() - float(kept["time"])
             if 0 <= age < check.keeps:
                 return passed(str(kept["summary"]), **kept["evidence"])
         return None
 
-    def keep(self, check: Check, finding: Finding) -> None:
+    def keep(self, check: Check, subject: Subject, finding: Finding) -> None:
         with self._lock:
             self._changed = True
             if finding.verdict is Verdict.PASS:
-                self._kept[check.id] = {"time": time.time(), "summary": finding.summary, "evidence": dict(finding.evidence)}
+                self._kept[_about(check, subject)] = {"time": time.time(), "summary": finding.summary, "evidence": dict(finding.evidence)}
             else:
-                self._kept.pop(check.id, None)
+                self._kept.pop(_about(check, subject), None)
 
     def save(self) -> None:
         """Write what was measured. A disk that refuses costs a measurement next time, and nothing else."""
@@ -148,6 +148,11 @@ class _Memory:
                 text = json.dumps({"key": self._key, "checks": self._kept}, default=str)
                 replace(self._path, text, scratch=self._path.with_name(f"checks.{os.getpid()}.new"))
                 self._changed = False
+
+
+def _about(check: Check, subject: Subject) -> str:
+    """What a remembered pass holds for: the machine, or everything that is made of the same image."""
+    return check.id if check.machine or subject.cluster is None else f"{check.id} {subject.cluster.image}"
 
 
 def _boot() -> str:

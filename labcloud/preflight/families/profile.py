@@ -74,5 +74,5 @@ def _digest(subject: Subject) -> Finding:
 CHECKS: Final[tuple[Check, ...]] = (
     Check("profile.memory", "a daemon whose heap does not fit into its node's memory is killed under the first load", _memory),
     Check("profile.java", "Hadoop on a Java that it was not made for ends with errors of missing classes", _java),
-    Check("image.digest", "a node of an older image lacks what was mended since", _digest, Severity.ADVISORY),
+    Check("image.digest", "a node of an older image lacks what was mended since", _digest, Severity.ADVISORY, keeps=600.0),
 )

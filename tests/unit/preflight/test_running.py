@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -173,7 +174,7 @@ def test_a_broken_memory_is_measured_anew(preflight: Callable[..., Preflight], s
     path = subject.home / "cache" / "checks.json"
     path.parent.mkdir(parents=True)
     path.write_text(text)
-    assert preflight(check("a.x", lambda _: passed("new"), keeps=60), fresh=False).run(subject).checks[0].summary == "new"
+    assert preflight(check("a.x", lambda _: passed("new"), keeps=60, machine=True), fresh=False).run(subject).checks[0].summary == "new"
     assert json.loads(path.read_text())["checks"]["a.x"]["summary"] == "new"
 
 
@@ -199,3 +200,12 @@ def test_another_package_that_cannot_be_read_is_an_entry_of_the_list(
 
 def test_verdicts_are_those_of_the_interface() -> None:
     assert [str(each) for each in Verdict] == ["pass", "warn", "fail", "skip"]
+
+
+def test_a_pass_that_is_not_the_machines_is_believed_for_the_same_image(preflight: Callable[..., Preflight], subject: Subject) -> None:
+    answers = [passed("first"), passed("second")]
+    kept = check("image.x", lambda _: answers.pop(0), keeps=60)
+    newer = replace(subject, cluster=replace(CLUSTER, image="image:2"))
+    preflight(kept).run(subject)
+    again = preflight(kept, fresh=False)
+    assert [again.run(each).checks[0].summary for each in (subject, newer)] == ["first", "second"]
