@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from labcloud.apply.journal import Operation
+from labcloud.apply.usage import ALLOCATED, GONE
 from labcloud.errors import NotFoundError
 from labcloud.lab import Lab
 from labcloud.model import FIRST_USER_ID, Cluster, Tenant, Wanted, demand
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 MEMORY_CHECK = "host.memory"
 """The check that the reservation makes once more, when nobody else can declare anything."""
-
-GONE = "gone"
-"""The state in the journal of a cluster of which nothing is left."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def note_allocation(operation: Operation, cluster: Cluster) -> None:
     """Note what ``cluster`` takes from now on: what `labcloud.apply.usage` adds up."""
     takes = demand(cluster)
     operation.event(
-        "allocated", profile=cluster.profile, provider=cluster.provider, state=str(cluster.state), nodes=int(takes[Resource.NODES]),
+        ALLOCATED, profile=cluster.profile, provider=cluster.provider, state=str(cluster.state), nodes=int(takes[Resource.NODES]),
         cpus=takes[Resource.CPUS], memory_mib=int(takes[Resource.MEMORY]), volumes_gib=int(takes[Resource.VOLUMES]),
     )  # fmt: skip
 
@@ -131,5 +129,5 @@ def note_allocation(operation: Operation, cluster: Cluster) -> None:
 def note_gone(operation: Operation, cluster: Cluster) -> None:
     """Note that nothing is left of ``cluster``."""
     operation.event(
-        "allocated", profile=cluster.profile, provider=cluster.provider, state=GONE, nodes=0, cpus=0.0, memory_mib=0, volumes_gib=0
+        ALLOCATED, profile=cluster.profile, provider=cluster.provider, state=GONE, nodes=0, cpus=0.0, memory_mib=0, volumes_gib=0
     )

@@ -17,13 +17,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from labcloud.apply.journal import Event, Journal
-from labcloud.apply.usage import GONE, Allocation, Share, allocation, histories, reconciled, shares
+from labcloud.apply.usage import ALLOCATED, GONE, Allocation, Share, allocation, histories, reconciled, shares
 from labcloud.errors import UsageError
 from labcloud.lab import Lab
 from labcloud.model import ClusterRef, Wanted
 from labcloud.model.periods import Period, milliseconds
 
-ALLOCATED: Final = "allocated"
 _STATES: Final = frozenset({*map(str, Wanted), GONE})
 
 

@@ -19,6 +19,9 @@ from labcloud.model.prices import Metered
 
 _EXACT: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
 _PLACES: Final = Decimal("0.000001")
+ALLOCATED: Final = "allocated"
+"""The event of the journal that says what a cluster takes from now on."""
+
 GONE: Final = "gone"
 """The state of a cluster of which nothing is left."""
 

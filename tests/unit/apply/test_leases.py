@@ -97,6 +97,9 @@ def test_only_what_is_over_ends_and_only_what_may_start_is_told(left: timedelta,
         assert asked in (Due.LATER, Due.NOTICE)
 
 
-@pytest.mark.parametrize(("left", "text"), [(3 * HOUR + 20 * 60 * SECOND, "3h20m"), (SECOND, "1m"), (8 * HOUR - SECOND, "8h"), (0 * HOUR, "over"), (-HOUR, "over")])
+@pytest.mark.parametrize(
+    ("left", "text"),
+    [(3 * HOUR + 20 * 60 * SECOND, "3h20m"), (SECOND, "1m"), (8 * HOUR - SECOND, "8h"), (0 * HOUR, "over"), (-HOUR, "over")],
+)
 def test_the_time_that_is_left(left: timedelta, text: str) -> None:
     assert time_left(Lease(NOW + left), NOW) == text
