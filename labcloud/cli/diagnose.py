@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from labcloud.cli.output import emit, note, output_option, print_table
+from labcloud.cli.output import emit, note, output_option, plain, print_table
 from labcloud.cli.session import Session, session, tenant_option
-from labcloud.errors import UsageError
-from labcloud.model import ClusterRef
+from labcloud.errors import LabError, UsageError
+from labcloud.lab.files import disk_errors
+from labcloud.model import ClusterRef, format_bytes
 
 if TYPE_CHECKING:
     from labcloud.diagnosis.diagnose import Doctor
+    from labcloud.diagnosis.fixing import Done
     from labcloud.diagnosis.model import Command, Diagnosis, Found
     from labcloud.diagnosis.subject import Subject
 
@@ -21,7 +26,23 @@ if TYPE_CHECKING:
 @click.command("diagnose")
 @tenant_option
 @click.argument("target", metavar="CLUSTER|OPERATION", required=False)
+@click.option("--fix", is_flag=True, help="Do what mends the causes, as far as it is safe; then diagnose again.")
+@click.option("--yes", is_flag=True, help="With --fix: do also what is not safe.")
 @click.option("--from", "start", metavar="GRAPH", help="Begin at this graph instead of the first.")
+@click.option(
+    "--graph",
+    "drawing",
+    is_flag=False,
+    flag_value="-",
+    metavar="[FILE.svg]",
+    help="Draw the graph with the path taken; as text without a file.",
+)
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.tar.gz",
+    help="Collect logs, configuration, JMX for whoever helps.",
+)
 @click.option("--list", "listing", is_flag=True, help="List the graphs that there are.")
 @click.option("--check", is_flag=True, help="Read every graph, and say what is wrong in the first that is.")
 @click.option(
@@ -29,22 +50,125 @@ if TYPE_CHECKING:
 )
 @output_option
 def diagnose_command(
-    tenant: str | None, target: str | None, start: str | None, listing: bool, check: bool, timeout: float, output: str
-) -> int:
+    tenant: str | None, target: str | None, fix: bool, yes: bool, start: str | None, drawing: str | None, bundle: Path | None,
+    listing: bool, check: bool, timeout: float, output: str,
+) -> int:  # fmt: skip
     """Explain what is wrong with CLUSTER, or why OPERATION failed.
 
     Exit code 0 says that no fault was found, 1 that one was, or that something could not be asked; others mean that there was no diagnosis.
     """
+    if yes and not fix:
+        raise UsageError("--yes is for --fix", resolution="add --fix, or leave it out")
+    if listing or check or (target is None and drawing is not None):
+        _print_graphs(output, listing=listing, drawing=drawing, start=start)
+        return 0
+    if target is None:
+        raise UsageError("name a cluster or an operation", resolution="as in 'labcloud diagnose acme/hadoop-2.7'")
+    if bundle is not None:
+        return _bundle(target, tenant, bundle, timeout, output)
+    graph = start or ""
+    diagnosis, done = _diagnose(target, tenant, graph, timeout), None
+    if fix:
+        if output == "table":
+            _print(diagnosis)
+        done = _fix(diagnosis, target, tenant, unsafe=yes)
+        diagnosis = _diagnose(target, tenant, graph, timeout)
+    if drawing is not None:
+        _draw(drawing, diagnosis, graph)
+    if drawing != "-":
+        emit(
+            {**public(diagnosis), **({"fixed": [_public_done(each) for each in done]} if done is not None else {})},
+            output,
+            lambda: _print(diagnosis),
+        )
+    return 0 if diagnosis.healthy else 1
+
+
+def _diagnose(target: str, tenant: str | None, start: str, seconds: float) -> Diagnosis:
     with session() as opened:
         doctor = _doctor(opened)
-        if listing or check:
-            _print_graphs(doctor, output, listing=listing)
-            return 0
-        if target is None:
-            raise UsageError("name a cluster or an operation", resolution="as in 'labcloud diagnose acme/hadoop-2.7'")
-        diagnosis = doctor.diagnose(_subject(doctor, target, tenant), start=start or "", seconds=timeout)
-    emit(public(diagnosis), output, lambda: _print(diagnosis))
-    return 0 if diagnosis.healthy else 1
+        return doctor.diagnose(_subject(doctor, target, tenant), start=start, seconds=seconds)
+
+
+def _fix(diagnosis: Diagnosis, target: str, tenant: str | None, *, unsafe: bool) -> list[Done]:
+    """Do what mends it, and say so on standard error. Each verb is a command of its own, with a session of its own."""
+    from labcloud.diagnosis.fixing import chosen, mend
+
+    done: list[Done] = []
+    for command in chosen(diagnosis, unsafe=unsafe):
+        note(f"{click.style('mending:', fg='green')} {_line(command)}")
+        with session() as opened:
+            subject = _subject(_doctor(opened), target, tenant)
+            done += mend([command], subject.ref, lambda subject=subject: subject.provider, _verb)  # type: ignore[misc]
+        if done[-1].failed:
+            note(f"  {click.style('failed:', fg='red')} {done[-1].failed}")
+    left = [command for command in chosen(diagnosis, unsafe=True) if command not in {each.command for each in done}]
+    for command in left:
+        note(f"{click.style('not done without --yes:', fg='yellow')} {_line(command)}")
+    return done
+
+
+def _verb(argv: Sequence[str]) -> str:
+    """Run a labcloud verb in this process; its result goes to standard error, where progress goes."""
+    from labcloud.cli.main import cli
+
+    try:
+        with redirect_stdout(sys.stderr):
+            outcome = cli(list(argv), prog_name="labcloud", standalone_mode=False)
+    except LabError as exc:
+        return exc.brief
+    except click.ClickException as exc:
+        return exc.format_message()
+    return f"it ended with {outcome}" if isinstance(outcome, int) and outcome else ""
+
+
+def _public_done(done: Done) -> Mapping[str, Any]:
+    return {"command": _line(done.command), "ok": not done.failed, "said": done.failed}
+
+
+def _draw(drawing: str, diagnosis: Diagnosis | None, start: str) -> None:
+    """The graph as text on standard output, or as SVG in a file."""
+    from labcloud.diagnosis.drawing import tree
+    from labcloud.diagnosis.svg import draw
+
+    with session() as opened:
+        doctor = _doctor(opened)
+        first = start or (diagnosis.steps[0].graph if diagnosis and diagnosis.steps else "triage")
+        doctor.graph(first)
+        if drawing == "-":
+            for line, taken in tree(doctor.graphs, first, diagnosis):
+                click.echo(click.style(line, bold=True) if taken else line)
+            return
+        text = draw(doctor.graphs, first, diagnosis)
+    with disk_errors(f"write {drawing}"):
+        Path(drawing).write_text(text, encoding="utf-8")
+    note(f"the graph {first} is drawn in {drawing}")
+
+
+def _bundle(target: str, tenant: str | None, path: Path, seconds: float, output: str) -> int:
+    from labcloud.cli.inspect import public_view
+    from labcloud.diagnosis.bundle import write_bundle
+
+    with session() as opened:
+        doctor = _doctor(opened)
+        subject = _subject(doctor, target, tenant)
+        if subject.ref is None:
+            raise UsageError(f"{target} was about no cluster: there is nothing to collect", resolution="name a cluster")
+        extra = {
+            "diagnosis.json": lambda: plain(public(doctor.diagnose(subject, seconds=seconds))),
+            "show.json": lambda: plain(public_view(opened.look().show(subject.cluster.ref))),
+        }
+        manifest = write_bundle(subject, path, extra)
+
+    def table() -> None:
+        click.echo(
+            f"{path}: {len(manifest.files)} files, {format_bytes(manifest.size)}; secrets are replaced, and the file is private (0600)"
+        )
+        for name, why in manifest.missing.items():
+            note(f"not collected: {name}: {why}")
+
+    emit(manifest, output, table)
+    return 0
 
 
 def _doctor(opened: Session) -> Doctor:
@@ -62,21 +186,20 @@ def _subject(doctor: Doctor, target: str, tenant: str | None) -> Subject:
     return doctor.cluster(ClusterRef.parse(target, tenant))
 
 
-def _print_graphs(doctor: Doctor, output: str, *, listing: bool) -> None:
-    graphs = sorted(doctor.graphs.values(), key=lambda each: each.name)
+def _print_graphs(output: str, *, listing: bool, drawing: str | None, start: str | None) -> None:
+    if drawing is not None:
+        _draw(drawing, None, start or "")
+        return
+    with session() as opened:
+        graphs = sorted(_doctor(opened).graphs.values(), key=lambda each: each.name)
     if not listing:
         note(f"{len(graphs)} graphs with {sum(len(each.causes) for each in graphs)} causes: all well")
         return
-    rows = [{"name": each.name, "title": each.title, "about": each.about, "causes": len(each.causes), "file": each.path} for each in graphs]
-
-    def table() -> None:
-        print_table(
-            ("GRAPH", "ABOUT", "CAUSES", "WHAT IT ASKS"),
-            [(each["name"], each["about"], each["causes"], each["title"]) for each in rows],
-            right=(2,),
-        )
-
-    emit(rows, output, table)
+    rows = [
+        {"name": each.name, "title": each.title, "about": each.about, "causes": list(each.causes), "file": each.path} for each in graphs
+    ]
+    lines = [(each.name, each.about, len(each.causes), each.title) for each in graphs]
+    emit(rows, output, lambda: print_table(("GRAPH", "ABOUT", "CAUSES", "WHAT IT ASKS"), lines, right=(2,)))
 
 
 def public(diagnosis: Diagnosis) -> Mapping[str, Any]:

@@ -59,10 +59,23 @@ disk_latency() {
     rm -f $file
 }
 
+# The file systems of the node, of its logs, of its volumes and of its services' folders; each once.
 disks() {
-    local folder mode
-    for folder in / $log_dir /data/*; do
+    local folder mode file seen=" " place
+    local -a folders=(/ "$log_dir" /data/*)
+    for file in "$cluster"/services/*; do
+        # shellcheck disable=SC2207
+        folders+=($(
+            # shellcheck source=/dev/null
+            . "$file" >/dev/null 2>&1
+            printf '%s ' "${SERVICE_DIRS-}"
+        ))
+    done
+    for folder in "${folders[@]}"; do
         if [[ ! -d $folder ]]; then continue; fi
+        place=$(stat -c '%m' -- "$folder")
+        if [[ $seen == *" $place "* ]]; then continue; fi
+        seen+="$place "
         mode=rw
         if [[ ! -w $folder ]]; then mode=ro; fi
         # shellcheck disable=SC2046
@@ -102,11 +115,12 @@ services() {
     done
 }
 
-# The supervisor's own tally of how often the service ended, and how; one row each, with how many seconds ago.
+# The supervisor's own tally of how often the service ended, and how; one row each, with how many seconds ago. Its times are TAI64N
+# labels, with or without leap seconds: so they are compared with such a label of now.
 deaths() {
-    local now=$EPOCHSECONDS stamp how what
+    local stamp how what
     while read -r stamp how what; do
-        row death "$1" $((now - ((16#${stamp:1:16}) - (1 << 62) - 10))) "$how" "$what"
+        row death "$1" $((16#${now:1:16} - 16#${stamp:1:16})) "$how" "$what"
     done < <(s6-svdt "/run/service/$1" 2>/dev/null)
 }
 
@@ -155,6 +169,7 @@ logs() {
     done
 }
 
+now=$(s6-tai64n <<<"")
 cpu
 row clock "$EPOCHREALTIME"
 memory

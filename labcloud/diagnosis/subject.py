@@ -25,7 +25,7 @@ from labcloud.providers.base import Command, Inspection, Provider
 from labcloud.services.hadoop import Hadoop
 
 _THREADS: Final = 16
-MEASURED: Final = 1000
+MEASURED: Final = 500
 """Milliseconds for which a node is measured, where speed is asked for."""
 
 Made = TypeVar("Made")

@@ -61,26 +61,26 @@ class Hadoop:
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as exc:
             raise EngineError(f"the {service} of {self._cluster.ref} does not publish {name} yet") from exc
 
-    def beans(self, service: str, *names: str, node: NodeRef | None = None) -> dict[str, Mapping[str, Any]]:
+    def beans(self, service: str, *names: str, node: NodeRef | None = None, timeout: float = 5.0) -> dict[str, Mapping[str, Any]]:
         """The attributes of a service's JMX beans, by the bean's short name (``FSNamesystem``, ``JvmMetrics``); all, if none is named.
 
         ``node`` is which node's service is asked, the first one's otherwise. Beans that there are none of are left out.
         """
-        body = self.page(service, "/jmx", node=node)
+        body = self.page(service, "/jmx", node=node, timeout=timeout)
         found = {_short(each["name"]): each for each in body.get("beans", ()) if "name" in each}
         return {name: each for name, each in found.items() if not names or name in names}
 
-    def page(self, service: str, path: str, *, node: NodeRef | None = None) -> Any:
+    def page(self, service: str, path: str, *, node: NodeRef | None = None, timeout: float = 5.0) -> Any:
         """The JSON that a page of a service's own web server answers with."""
         try:
-            return json.loads(self.text(service, path, node=node))
+            return json.loads(self.text(service, path, node=node, timeout=timeout))
         except ValueError as exc:
             raise EngineError(f"the {service} of {self._cluster.ref} answers {path} with what is no JSON") from exc
 
-    def text(self, service: str, path: str, *, node: NodeRef | None = None) -> bytes:
-        """A page of a service's own web server, as it is."""
+    def text(self, service: str, path: str, *, node: NodeRef | None = None, timeout: float = 5.0) -> bytes:
+        """A page of a service's own web server, as it is; ``timeout`` is in seconds."""
         asked = node or self._first_node(service)
-        answer = self._provider.request(asked, self._profile.services[service].ports["http"], path)
+        answer = self._provider.request(asked, self._profile.services[service].ports["http"], path, timeout=timeout)
         if answer.status >= 400:
             raise EngineError(f"the {service} on {asked} answers {path} with {answer.status}")
         return answer.body

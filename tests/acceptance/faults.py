@@ -6,12 +6,11 @@ Add one by adding an entry to FAULTS. ``inject`` breaks the cluster, and returns
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.acceptance.driver import Cluster, docker, run, wait_for
+from tests.acceptance.driver import Cluster, docker, run
 
 MEMORY_SETTING = "yarn-site:yarn.scheduler.maximum-allocation-mb=8192"
 """What the cluster has to be created with: so that an application may ask for more than a node has."""
@@ -70,6 +69,10 @@ def start(cluster: Cluster) -> None:
     cluster.labcloud("start", cluster.ref)
 
 
+def nothing(cluster: Cluster) -> None:
+    """It mends itself."""
+
+
 def mend(cluster: Cluster) -> None:
     """What ``diagnose --fix`` takes for safe is enough."""
     cluster.labcloud("diagnose", "--fix", cluster.ref, expect=None)
@@ -101,12 +104,14 @@ def suspended(cluster: Cluster) -> None:
 
 
 def killed_again_and_again(cluster: Cluster) -> None:
-    script = "for turn in 1 2 3; do until s6-svwait -u -t 4000 $0 && kill -9 $(s6-svstat -o pid $0); do :; done; s6-svwait -d -t 2000 $0; done"
+    script = (
+        "for turn in 1 2 3; do until s6-svwait -u -t 4000 $0 && kill -9 $(s6-svstat -o pid $0); do :; done; s6-svwait -d -t 2000 $0; done"
+    )
     cluster.exec("bash", "-c", script, "/run/service/historyserver", node="master-0", user="root", expect=None)
 
 
 def port_taken(cluster: Cluster) -> None:
-    listener = 'use IO::Socket::INET; my $s = IO::Socket::INET->new(Listen => 5, LocalPort => 8042, ReuseAddr => 1) or die; sleep 600'
+    listener = "use IO::Socket::INET; my $s = IO::Socket::INET->new(Listen => 5, LocalPort => 8042, ReuseAddr => 1) or die; sleep 600"
     service(cluster, "worker-0", "nodemanager", "-d")
     bash(cluster, "worker-0", 's6-svwait -D -t 20000 /run/service/nodemanager; setsid perl -e "$1" >/dev/null 2>&1 & sleep 0.3', listener)
     service(cluster, "worker-0", "nodemanager", "-u")
@@ -151,7 +156,12 @@ def corrupt_blocks(cluster: Cluster) -> None:
     cluster.put("/tmp/corrupt", b"to be corrupted" * 1000)
     for block in blocks_of(cluster, "/tmp/corrupt"):
         for node in ("worker-0", "worker-1"):
-            bash(cluster, node, 'for file in $(find /data -name "$1"); do printf XXXX | dd of=$file bs=1 conv=notrunc status=none; done', block)
+            bash(
+                cluster,
+                node,
+                'for file in $(find /data -name "$1"); do printf XXXX | dd of=$file bs=1 conv=notrunc status=none; done',
+                block,
+            )
     for _ in range(2):  # a reader reports the replicas that it tried
         cluster.exec("hdfs", "dfs", "-cat", "/tmp/corrupt", expect=None)
 
@@ -221,7 +231,9 @@ def namenode_disk_full(cluster: Cluster) -> None:
     service(cluster, "master-0", "namenode", "-d")
     bash(cluster, "master-0", f"s6-svwait -D -t 30000 /run/service/namenode; cp -a {_NAME} /var/tmp/name")
     inside(cluster, "master-0", "mount", "-t", "tmpfs", "-o", "size=64m,mode=755", "tmpfs", _NAME)
-    bash(cluster, "master-0", f"cp -a /var/tmp/name/. {_NAME}; chown hdfs:hadoop {_NAME}; chmod 700 {_NAME}; s6-svc -u /run/service/namenode")
+    bash(
+        cluster, "master-0", f"cp -a /var/tmp/name/. {_NAME}; chown hdfs:hadoop {_NAME}; chmod 700 {_NAME}; s6-svc -u /run/service/namenode"
+    )
 
 
 def namenode_disk_free(cluster: Cluster) -> None:
@@ -341,9 +353,7 @@ def no_jobs(cluster: Cluster) -> None:
 def operation_on_taken_port(cluster: Cluster) -> str:
     """A create whose port another cluster publishes; it makes nothing."""
     port = cluster.show()["endpoints"]["namenode"].rpartition(":")[2].partition("/")[0]
-    cluster.labcloud(
-        "create", "hadoop-2.7", "--tenant", cluster.tenant, "--name", "taken", "--publish", f"namenode={port}", expect=None
-    )
+    cluster.labcloud("create", "hadoop-2.7", "--tenant", cluster.tenant, "--name", "taken", "--publish", f"namenode={port}", expect=None)
     return str(next(each["id"] for each in cluster.labcloud.json("operation", "list") if each["target"].endswith("/taken")))
 
 
@@ -361,7 +371,7 @@ _UNREADY = frozenset({"datanode.not-registered", "nodemanager.not-registered", "
 FAULTS = (
     Fault("a DataNode's supervisor was told to keep it down", "daemon.kept-down", kept_down, mend),
     Fault("a NodeManager is stopped by SIGSTOP", "daemon.suspended", suspended, mend),
-    Fault("a daemon is killed again and again", "daemon.killed", killed_again_and_again, lambda cluster: time.sleep(0)),
+    Fault("a daemon is killed again and again", "daemon.killed", killed_again_and_again, nothing),
     Fault("another process has a NodeManager's port", "daemon.port-taken", port_taken, free_port, seconds=60),
     Fault(
         "a DataNode's heap is too small", "daemon.out-of-heap", heap_too_small, restart("datanode"),

@@ -19,11 +19,13 @@ _STARTING: Final = 60
 _THREADS: Final = 16
 _STOPPED: Final = "T"
 
+_HEAP: Final = re.compile(r"OutOfMemoryError|Could not reserve enough space|Too small (?:initial|maximum) heap")
+
 # What a daemon says before it ends, most telling first. Hadoop's own words, the same from 2.7 to 3.4 unless two are given.
 _LAST_WORDS: Final = (
     ("other-cluster", re.compile(r"Incompatible clusterIDs|is of cluster .* not of")),
     ("port-taken", re.compile(r"BindException|Address already in use|Port in use")),
-    ("heap-out", re.compile(r"OutOfMemoryError|Could not reserve enough space|Too small (?:initial|maximum) heap")),
+    ("heap-out", _HEAP),
     (
         "configuration-bad",
         re.compile(
@@ -47,7 +49,7 @@ _LAST_WORDS: Final = (
 
 
 def _services(subject: Subject) -> Results:
-    results: dict[str, list[Case]] = {"kept-down": [], "suspended": [], "flapping": [], "unsupervised": []}
+    results: dict[str, list[Case]] = {"kept-down": [], "suspended": [], "flapping": [], "unsupervised": [], "heap-exhausted": []}
     for ref, service in _all(subject):
         case = {"node": ref.name, "service": service.name}
         if not service.supervised:
@@ -56,9 +58,23 @@ def _services(subject: Subject) -> Results:
             results["suspended"].append(case)
         elif not service.up and not service.wanted:
             results["kept-down"].append(case)
-        elif _flaps(service):
+        elif flaps(service):
             results["flapping"].append({**case, **_ends(service)})
+        if said := _out_of_heap(service):
+            results["heap-exhausted"].append({**case, "said": said})
     return results
+
+
+def _out_of_heap(service: ServiceFacts) -> str:
+    """What a service that shall run said of its heap since it started, or, if it ends again and again, before.
+
+    Java goes on without the thread that found no memory: such a daemon may run for ever, and do nothing.
+    """
+    if not service.wanted:
+        return ""
+    again = flaps(service)
+    lines = [*_since_start(service.log, starts=2 if again else 1), *_since_end(service.out, ends=2 if again else 1)]
+    return next((_short(line) for line in reversed(lines) if _HEAP.search(line)), "")
 
 
 def _all(subject: Subject) -> Iterator[tuple[NodeRef, ServiceFacts]]:
@@ -66,7 +82,7 @@ def _all(subject: Subject) -> Iterator[tuple[NodeRef, ServiceFacts]]:
         yield from ((ref, service) for service in facts.services)
 
 
-def _flaps(service: ServiceFacts) -> bool:
+def flaps(service: ServiceFacts) -> bool:
     """Whether it ends again and again: not once that it has run for much longer than it did before."""
     ends = sorted(each.ago for each in service.ends(_RECENT))
     if len(ends) < 2:
@@ -84,7 +100,7 @@ def _crashes(subject: Subject) -> Results:
     """Why services end, by their last words."""
     results: dict[str, list[Case]] = {}
     for ref, service in _all(subject):
-        if service.supervised and service.state != _STOPPED and _flaps(service):
+        if service.supervised and service.state != _STOPPED and flaps(service):
             name, said = last_words(service)
             case = {"node": ref.name, "service": service.name, "said": said, **_ends(service)}
             results.setdefault(name, []).append(case)
@@ -93,7 +109,7 @@ def _crashes(subject: Subject) -> Results:
 
 def last_words(service: ServiceFacts) -> tuple[str, str]:
     """Which of the known reasons its last start's log and output name, and the line that does; ``unexplained`` with the last line."""
-    lines = [*_since_start(service.log), *service.out]
+    lines = [*_since_start(service.log, starts=2), *_since_end(service.out, ends=2)]
     for name, rule in _LAST_WORDS:
         for line in reversed(lines):
             if rule.search(line):
@@ -105,10 +121,16 @@ def last_words(service: ServiceFacts) -> tuple[str, str]:
     return "unexplained", _short(telling[-1]) if telling else "its log says nothing"
 
 
-def _since_start(lines: tuple[str, ...]) -> tuple[str, ...]:
-    """The lines of the last two starts: the last one may be too young to have said anything."""
-    starts = [number for number, line in enumerate(lines) if "STARTUP_MSG: Starting" in line]
-    return lines[starts[-2] :] if len(starts) > 1 else lines
+def _since_start(lines: tuple[str, ...], *, starts: int) -> tuple[str, ...]:
+    """The lines of a log since so many starts ago: the last one may be too young to have said anything."""
+    found = [number for number, line in enumerate(lines) if "STARTUP_MSG: Starting" in line]
+    return lines[found[-starts] :] if len(found) >= starts else lines
+
+
+def _since_end(lines: tuple[str, ...], *, ends: int) -> tuple[str, ...]:
+    """The lines of a service's output since so many ends ago, which the supervisor notes there."""
+    found = [number for number, line in enumerate(lines) if line.startswith("labcloud: ") and " ended " in line]
+    return lines[found[-ends] + 1 :] if len(found) >= ends else lines
 
 
 def _short(line: str) -> str:
@@ -117,7 +139,7 @@ def _short(line: str) -> str:
 
 def _answers(subject: Subject) -> Results:
     """Services that run and do not answer: their probe is asked, unless their master says that they are well."""
-    asked = [(ref, service) for ref, service in _all(subject) if service.up and service.state != _STOPPED and not _flaps(service)]
+    asked = [(ref, service) for ref, service in _all(subject) if service.up and service.state != _STOPPED and not flaps(service)]
     well = _registered(subject)
     asked = [(ref, service) for ref, service in asked if (ref, service.name) not in well and subject.has(service.name)]
     attached = {ref for ref, seen in subject.inspections().items() if seen.attached}
@@ -165,7 +187,13 @@ _ENDED: Final = ("node", "service", "said", "times", "how")
 PROBES: Final = (
     Probe(
         "services",
-        {"kept-down": _WHICH, "suspended": _WHICH, "unsupervised": _WHICH, "flapping": ("node", "service", "times", "how")},
+        {
+            "kept-down": _WHICH,
+            "suspended": _WHICH,
+            "unsupervised": _WHICH,
+            "flapping": ("node", "service", "times", "how"),
+            "heap-exhausted": ("node", "service", "said"),
+        },
         _services,
     ),
     Probe("crashes", {**{name: _ENDED for name, _ in _LAST_WORDS}, "killed": _ENDED, "unexplained": _ENDED}, _crashes),

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from labcloud.diagnosis.model import Case, Results
 from labcloud.diagnosis.probes.base import Probe
+from labcloud.diagnosis.probes.services import flaps
 from labcloud.diagnosis.subject import MEASURED, Subject
 from labcloud.errors import EngineError
 from labcloud.model import NodeRef
@@ -52,22 +53,23 @@ def _collection(subject: Subject) -> Results:
         (ref, service.name)
         for ref, facts in subject.facts().items()
         for service in facts.services
-        if service.up and service.state != "T" and subject.has(service.name)
+        if service.up and service.state != "T" and subject.has(service.name) and not flaps(service)
     ]
     if not asked:
         return {}
     with ThreadPoolExecutor(min(_THREADS, len(asked))) as pool:
         before = dict(zip(asked, pool.map(lambda each: _heap(subject, each), asked), strict=True))
         subject.measured()
-        after = dict(zip(asked, pool.map(lambda each: _heap(subject, each), asked), strict=True))
-    heavy = [case for each in asked if (case := _spent(each, before[each], after[each]))]
+        again = [each for each in asked if before[each]]
+        after = dict(zip(again, pool.map(lambda each: _heap(subject, each), again), strict=True))
+    heavy = [case for each in again if (case := _spent(each, before[each], after[each]))]
     return {"collecting-garbage": heavy, "long-pauses": _pauses(subject)}
 
 
 def _heap(subject: Subject, asked: _Asked) -> Mapping[str, Any]:
     ref, service = asked
     try:
-        return subject.hadoop.beans(service, "JvmMetrics", node=ref).get("JvmMetrics", {})
+        return subject.hadoop.beans(service, "JvmMetrics", node=ref, timeout=2.0).get("JvmMetrics", {})
     except EngineError:
         return {}
 
