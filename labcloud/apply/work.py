@@ -6,7 +6,7 @@ import io
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ EXAMPLES: Final = "examples"
 _LOGS: Final = "/var/log/hadoop"
 _CHUNK: Final = 1 << 20
 _THREADS: Final = 64
+_GLANCE: Final = 0.5  # seconds between looks at whether somebody pressed Ctrl-C
 
 
 class Work:
@@ -146,6 +147,11 @@ def _on_all(do: Callable[[NodeRef], int], refs: Sequence[NodeRef]) -> dict[NodeR
 
     for _ in range(min(len(refs), _THREADS)):
         threading.Thread(target=run, daemon=True, name="on-nodes").start()
+    pending = set(results.values())
+    while pending:  # a Ctrl-C that comes just before a wait without an end would not end it
+        done, pending = wait(pending, timeout=_GLANCE, return_when=FIRST_EXCEPTION)
+        for result in done:
+            result.result()
     return {ref: result.result() for ref, result in results.items()}
 
 
