@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from labcloud.apply.work import Work
+from labcloud.apply.work import Work, person
 from labcloud.errors import NotFoundError, UsageError
+from labcloud.model import Member, Tenant
 from labcloud.profiles import load
 from labcloud.providers.base import Command, Result
 from labcloud.providers.simulated import Faults, SimulatedProvider
@@ -107,3 +108,33 @@ def test_logs_are_those_of_the_services_that_a_node_has(shop: Shop) -> None:
     }
     with pytest.raises(UsageError, match="has no service 'hbase'"):
         does.logs(does.nodes(), "hbase", lines=5, follow=False)
+
+
+def test_a_members_jar_is_the_members(shop: Shop, tmp_path: Path) -> None:
+    jar = tmp_path / "my.jar"
+    jar.write_bytes(b"PK")
+    wanted = shop.lab.cluster(REF)
+    assert wanted is not None
+    master = work(shop).nodes()[0]
+    shop.provider().execute(master, Command(("mkdir", "-p", "/home/alice")))
+    engine = shop.provider()
+    owners = []
+
+    def run(ref: object, command: Command, **_: object) -> Result:
+        if command.argv[0] == "yarn":
+            stat = shop.provider().execute(master, Command(("stat", "-c", "%u %a", command.argv[2])))
+            owners.append((command.user, stat.stdout))
+        return Result(0)
+
+    engine.execute = run  # type: ignore[method-assign,assignment]
+    tenant = Tenant("acme", 20000, members=(Member("alice", 20001),))
+    assert Work(engine, wanted, load(wanted.profile), *person(tenant, "alice")).submit(str(jar), [], io.BytesIO(), io.BytesIO()) == 0
+    assert owners == [("alice", b"20001 600\n")]
+
+
+def test_people_of_a_tenant_are_its_members_and_its_own_user() -> None:
+    tenant = Tenant("acme", 20000, members=(Member("alice", 20001),))
+    assert [person(tenant, name) for name in ("acme", "alice")] == [("acme", 20000), ("alice", 20001)]
+    with pytest.raises(NotFoundError, match="acme has no member 'bob'") as caught:
+        person(tenant, "bob")
+    assert caught.value.resolution == "its members: alice; take one in: labcloud tenant set acme --member NAME=@KEY.pub"

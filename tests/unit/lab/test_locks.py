@@ -13,6 +13,7 @@ import pytest
 
 from labcloud.errors import DeadlineError, EngineError
 from labcloud.lab import cluster_lock
+from labcloud.lab.locks import tenant_lock
 from labcloud.model import ClusterRef
 
 REF = ClusterRef("acme", "hadoop-2.7")
@@ -99,3 +100,15 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "locks").touch()
     with pytest.raises(EngineError, match="could not lock"), cluster_lock(tmp_path, REF, verb="create", timeout=0.1):
         pass
+
+
+def test_a_tenant_is_held_beside_its_clusters_and_by_one_at_a_time(tmp_path: Path) -> None:
+    with tenant_lock(tmp_path, "acme", verb="tenant set"):
+        with cluster_lock(tmp_path, ClusterRef("acme", "c"), verb="create"):
+            pass
+        with (
+            pytest.raises(DeadlineError, match="the tenant acme is busy: 'tenant set' has it"),
+            tenant_lock(tmp_path, "acme", verb="tenant delete", timeout=0.01),
+        ):
+            pass
+    assert list((tmp_path / "locks").iterdir()) == []
