@@ -6,6 +6,7 @@ profile), each provider (`Provider.checks`), and other packages by the entry poi
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from labcloud.model.cluster import Cluster
+from labcloud.model.sizes import format_memory
 from labcloud.model.tenant import Tenant
 
 
@@ -138,6 +140,21 @@ def skipped(reason: str, **evidence: Any) -> Finding:
     return Finding(Verdict.SKIP, reason, evidence)
 
 
-def ask_again(cluster: Cluster, options: str) -> str:
-    """The command that asks for the same cluster with other ``options``: a fix."""
-    return f"labcloud create {cluster.profile} --tenant {cluster.ref.tenant} --name {cluster.ref.name} {options}"
+def ask_again(cluster: Cluster, publish: Mapping[str, int] | None = None, **options: object) -> str:
+    """The command that asks for the same cluster with other ``options`` of create (``volume_size="20g"``), or ports: a fix.
+
+    What every node has alike is said, lest the tenant's or the profile's default take its place.
+    """
+    alike = (
+        ("memory", {format_memory(each.memory) for each in cluster.groups}),
+        ("cpus", {f"{each.cpus:g}" for each in cluster.groups}),
+        ("volume_size", {f"{each.volume_size}g" for each in cluster.groups}),
+    )
+    said: dict[str, object] = {"name": cluster.ref.name}
+    if len(cluster.groups) > 1:
+        said["workers"] = cluster.groups[-1].count
+    said |= {name: next(iter(values)) for name, values in alike if len(values) == 1}
+    pairs = [("publish", f"{service}={port}") for service, port in (publish or cluster.publish).items()]
+    pairs += [("set", f"{key}={value}") for key, value in cluster.settings.items()]
+    words = [word for name, value in (*(said | options).items(), *pairs) for word in (f"--{name.replace('_', '-')}", str(value))]
+    return shlex.join(["labcloud", "create", cluster.profile, "--tenant", cluster.ref.tenant, *words])

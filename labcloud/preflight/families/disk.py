@@ -5,6 +5,7 @@ Two folders on one file system are one disk. An engine that does not answer hide
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import time
@@ -15,7 +16,7 @@ from typing import Any, Final
 
 from labcloud.errors import LabError
 from labcloud.model import Cluster
-from labcloud.model.checks import Check, Finding, Severity, Subject, Verdict, failed, passed, skipped, warned
+from labcloud.model.checks import Check, Finding, Severity, Subject, Verdict, ask_again, failed, passed, skipped, warned
 from labcloud.preflight import growth
 
 START_SPACE: Final = 32
@@ -116,19 +117,17 @@ def judge_inodes(disk: Disk, nodes: int) -> Finding:
     return passed(summary, **figures)
 
 
-def judge_volumes(disk: Disk, clusters: Iterable[Cluster], ratio: float) -> Finding:
-    """Whether what all data volumes were promised could be kept; ``ratio`` is how far nobody minds. MiB on disk, GiB promised."""
-    groups = [group for each in clusters for group in each.groups]
-    promised = sum(group.count * group.volumes * group.volume_size for group in groups)
-    largest = max((group.volume_size for group in groups if group.volumes), default=0)
+def judge_volumes(disk: Disk, clusters: Iterable[Cluster], ratio: float, fix: str) -> Finding:
+    """Whether what all data volumes were promised could be kept; ``ratio`` is how far nobody minds, ``fix`` promises less."""
+    clusters = tuple(clusters)
+    promised = _promised(clusters)
+    largest = max((group.volume_size for each in clusters for group in each.groups if group.volumes), default=0)
     size = disk.size / 1024
     figures = _figures(disk) | {"promised_gib": promised, "size_gib": round(size, 1), "largest_volume_gib": largest, "overcommit": ratio}
     if largest > size:
-        return warned(f"one volume is promised {largest} GiB, the disk of {disk} has {size:.0f}", "labcloud list", **figures)
+        return warned(f"one volume is promised {largest} GiB, the disk of {disk} has {size:.0f}", fix, **figures)
     if promised > size * ratio:
-        return warned(
-            f"{promised} GiB are promised to volumes, more than {ratio:g} times the {size:.0f} of {disk}", "labcloud list", **figures
-        )
+        return warned(f"{promised} GiB are promised to volumes, more than {ratio:g} times the {size:.0f} of {disk}", fix, **figures)
     return passed(f"{promised} GiB are promised to volumes, the disk of {disk} has {size:.0f}", **figures)
 
 
@@ -189,7 +188,24 @@ def _on_each(judge: Callable[[Disk, Subject], Finding], *, nodes_only: bool = Fa
 
 
 def _volumes(disk: Disk, subject: Subject) -> Finding:
-    return judge_volumes(disk, growth.wanted(subject), OVERCOMMIT.value())
+    clusters, ratio = growth.wanted(subject), OVERCOMMIT.value()
+    return judge_volumes(disk, clusters, ratio, smaller_volumes(disk, clusters, ratio, subject.cluster))
+
+
+def smaller_volumes(disk: Disk, clusters: Iterable[Cluster], ratio: float, cluster: Cluster | None) -> str:
+    """The command that asks for ``cluster``, one of ``clusters``, with volumes that can be promised; else the setting that allows more."""
+    size, everything = disk.size / 1024, _promised(clusters)
+    own = sum(group.count * group.volumes for group in cluster.groups) if cluster else 0
+    if cluster and own:
+        fits = int(min(size, (size * ratio - everything + _promised([cluster])) / own))
+        if fits >= 1:
+            return ask_again(cluster, volume_size=f"{fits}g")
+    return f"export {OVERCOMMIT.name}={math.ceil(10 * everything / max(size, 1)) / 10:g}"
+
+
+def _promised(clusters: Iterable[Cluster]) -> int:
+    """GiB of all data volumes."""
+    return sum(group.count * group.volumes * group.volume_size for each in clusters for group in each.groups)
 
 
 def _latency(disk: Disk, _: Subject) -> Finding:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 from labcloud.model import Cluster, NodeGroup, Wanted, committed_memory
@@ -73,15 +72,20 @@ def relief(subject: Subject, missing: int, cost: Callable[[NodeGroup], int]) -> 
             chosen.append(f"labcloud stop {each.ref}")
     if freed >= missing and chosen:
         return " && ".join(chosen)
-    return _smaller(subject.cluster, missing, cost)
+    return _smaller(subject, missing, cost)
 
 
-def _smaller(cluster: Cluster | None, missing: int, cost: Callable[[NodeGroup], int]) -> str:
-    if cluster is None:
+def _smaller(subject: Subject, missing: int, cost: Callable[[NodeGroup], int]) -> str:
+    cluster, there = subject.cluster, subject.there
+    if cluster is None or (there is not None and there.state is Wanted.STOPPED):
         return ""
-    group = max(cluster.groups, key=lambda each: each.count * cost(each))
+    group = cluster.groups[-1]
     count = group.count - -(-missing // cost(group))
-    return ask_again(cluster, f"--workers {count}") if count >= 1 and group.count > 1 else ""
+    if count < 1 or len(cluster.groups) == 1:
+        return ""
+    return (
+        f"labcloud scale {cluster.ref} --workers {count}" if there and there.state is Wanted.RUNNING else ask_again(cluster, workers=count)
+    )
 
 
 def _memory(subject: Subject) -> Finding:
@@ -99,12 +103,11 @@ def _free_memory(subject: Subject) -> Finding:
     return judge_available(memory, nodes, relief(subject, missing, lambda _: START_MEMORY) or "ps -eo pid,rss,args --sort=-rss | head")
 
 
-def judge_cpus(wanted: float, largest: tuple[str, float], capacity: Capacity) -> Finding:
-    """``wanted`` cores of all nodes; ``largest`` are a group's name and cores, the most that one node asks for."""
+def judge_cpus(wanted: float, largest: tuple[str, float], capacity: Capacity, fix: str) -> Finding:
+    """``wanted`` cores of all nodes; ``largest`` are a group's name and cores, the most that one node asks for; ``fix`` asks for less."""
     name, most = largest
     figures = {"committed_cores": wanted, "machine_cores": capacity.cpus, "largest_node_cores": most}
     if most > capacity.cpus:
-        fix = f"--cpus {capacity.cpus:g}"
         return failed(f"a {name} asks for {most:g} cores, the machine has {capacity.cpus:g}: the engine refuses that", fix, **figures)
     if wanted > capacity.cpus * CPU_OVERCOMMIT:
         summary = f"{wanted:g} cores promised to nodes on a machine of {capacity.cpus:g}: more than {CPU_OVERCOMMIT:g} times as many"
@@ -117,8 +120,9 @@ def _cpus(subject: Subject) -> Finding:
     wanted = sum(group.count * group.cpus for each in running for group in each.groups)
     groups = [group for each in growth.asked(subject) for group in each.groups]
     most = max(((group.name, group.cpus) for group in groups), key=lambda each: each[1], default=("node", 0.0))
-    finding = judge_cpus(wanted, most, subject.capacity())
-    return replace(finding, fix=ask_again(subject.cluster, finding.fix)) if finding.fix.startswith("--") and subject.cluster else finding
+    capacity = subject.capacity()
+    fix = ask_again(subject.cluster, cpus=f"{capacity.cpus:g}") if subject.cluster else "labcloud list"
+    return judge_cpus(wanted, most, capacity, fix)
 
 
 def judge_open_files(limit: kernel.FileLimit) -> Finding:

@@ -110,7 +110,7 @@ def _check(family: str) -> Check:
         urls = missing[family]
         return judge(urls[0], reach(urls[0]), len(urls), fix_for(family, urls[0]))
 
-    return Check(f"mirror.{family}", _WHY, run)
+    return Check(f"mirror.{family}", _WHY, run, needs="engine.version")
 
 
 CHECKS: Final[tuple[Check, ...]] = tuple(map(_check, (_MAVEN, _DEBIAN, _ELSEWHERE)))

@@ -19,7 +19,7 @@ def judge_memory(cluster: Cluster, minimum: Mapping[str, int]) -> Finding:
     short = {name: need for name, need in minimum.items() if has.get(name, need) < need}
     if short:
         said = ", ".join(f"a {name} has {format_memory(has[name])} and needs {format_memory(need)}" for name, need in short.items())
-        return failed(f"{cluster.profile}: {said}", ask_again(cluster, f"--memory {format_memory(max(short.values()))}"), **figures)
+        return failed(f"{cluster.profile}: {said}", ask_again(cluster, memory=format_memory(max(minimum.values()))), **figures)
     said = ", ".join(f"{name} {format_memory(have)}" for name, have in has.items())
     return passed(f"enough for what {cluster.profile} runs: {said}", **figures)
 
@@ -74,5 +74,12 @@ def _digest(subject: Subject) -> Finding:
 CHECKS: Final[tuple[Check, ...]] = (
     Check("profile.memory", "a daemon whose heap does not fit into its node's memory is killed under the first load", _memory),
     Check("profile.java", "Hadoop on a Java that it was not made for ends with errors of missing classes", _java),
-    Check("image.digest", "a node of an older image lacks what was mended since", _digest, Severity.ADVISORY, keeps=600.0),
+    Check(
+        "image.digest",
+        "a node of an older image lacks what was mended since",
+        _digest,
+        Severity.ADVISORY,
+        keeps=600.0,
+        needs="image.present",
+    ),
 )

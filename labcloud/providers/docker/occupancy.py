@@ -51,9 +51,7 @@ def judge_names(cluster: Cluster, lab: str, held: Holdings) -> Finding:
         return failed(summary, f"docker network rm {network}", **figures)
     if taken:
         summary = f"{len(taken)} names are taken by what is not this lab's, the first is the {taken[0]}"
-        return failed(
-            summary, f"labcloud create {cluster.profile} --tenant {cluster.ref.tenant} --name {_other_name(cluster, held)}", **figures
-        )
+        return failed(summary, ask_again(cluster, name=_other_name(cluster, held)), **figures)
     return passed(f"all {figures['names']} names are free or this lab's", **figures)
 
 
@@ -135,7 +133,7 @@ def judge_ports(cluster: Cluster, there: bool, lab: str, taken: PortsTaken) -> F
     busy = {*taken.listeners, *_published(taken.containers), *cluster.publish.values()}
     free = iter(port for port in range(_FIRST_FREE, _LAST_PORT) if port not in busy)
     ports = {service: next(free) if service in held else port for service, port in cluster.publish.items()}
-    return failed(said, ask_again(cluster, " ".join(f"--publish {service}={port}" for service, port in ports.items())), **figures)
+    return failed(said, ask_again(cluster, ports), **figures)
 
 
 def _holder(port: int, ref: ClusterRef, lab: str, taken: PortsTaken) -> tuple[str, str] | None:

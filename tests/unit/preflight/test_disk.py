@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from labcloud.errors import EngineError
 from labcloud.model import NodeGroup
 from labcloud.model.checks import Capacity, Check, Finding, Severity, Subject, Verdict, failed, passed, skipped, warned
 from labcloud.preflight.families import disk
 from labcloud.preflight.families.disk import Disk
-from tests.unit.preflight.conftest import Asked, Made
+from tests.unit.preflight.conftest import Asked, Made, make_cluster
 
 NODES: Final = Disk({"images and volumes": Path("/var/lib/docker")}, 50_000, 100_000, 900_000, 1_000_000)
 LAB: Final = Disk({"lab": Path("/lab")}, 50_000, 100_000, 900_000, 1_000_000)
@@ -70,9 +72,21 @@ def test_a_file_system_without_a_number_of_inodes_has_enough() -> None:
 )
 def test_volumes_may_be_promised_four_times_and_none_more_than_all(cluster: Made, size: int, count: int, verdict: Verdict) -> None:
     asked = cluster(groups=(NodeGroup("worker", count, 2048, volume_size=size),))
-    finding = disk.judge_volumes(NODES, [asked], 4.0)
+    finding = disk.judge_volumes(NODES, [asked], 4.0, "x")
     assert finding.verdict is verdict
     assert finding.evidence["promised_gib"] == size * count
+
+
+@given(size=st.integers(1, 2000), workers=st.integers(1, 50), others=st.integers(0, 60))
+def test_the_fix_of_volumes_mends_it(size: int, workers: int, others: int) -> None:
+    group = NodeGroup("worker", workers, 2048, volume_size=size)
+    asked, other = make_cluster(groups=(group,)), make_cluster("b/c", workers=others)
+    fix = disk.smaller_volumes(NODES, [asked, other], 4.0, asked)
+    setting, _, ratio = fix.rpartition("=")
+    smaller = asked if setting else make_cluster(groups=(replace(group, volume_size=int(fix.split()[-1].rstrip("g"))),))
+    allowed = float(ratio) if setting else 4.0
+    mended = disk.judge_volumes(NODES, [smaller, other], allowed, "")
+    assert mended.verdict is Verdict.PASS or "one volume" in mended.summary
 
 
 def test_promises_of_all_clusters_count(subject: Asked, cluster: Made) -> None:

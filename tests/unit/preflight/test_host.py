@@ -62,10 +62,16 @@ def test_several_are_named_where_one_is_not_enough(subject: Asked, cluster: Made
 def test_a_cluster_that_is_too_large_alone_is_made_smaller(subject: Asked, cluster: Made) -> None:
     asked = cluster(workers=9)
     finding = check("memory").run(subject(asked, capacity=MACHINE))
-    assert finding.fix == "labcloud create hadoop-2.7 --tenant acme --name c --workers 5"
+    assert finding.fix == "labcloud create hadoop-2.7 --tenant acme --name c --workers 5 --cpus 2 --volume-size 10g"
     fits = cluster(workers=5)
     assert check("memory").run(subject(fits, capacity=MACHINE)).verdict is Verdict.PASS
     assert committed_memory([fits]) + 2048 > 12288
+
+
+def test_a_cluster_that_grows_too_much_grows_less(subject: Asked, cluster: Made) -> None:
+    there = cluster(workers=2)
+    finding = check("memory").run(subject(cluster(workers=9), declared=(there,), there=there, capacity=MACHINE))
+    assert finding.fix == "labcloud scale acme/c --workers 5"
 
 
 def test_what_nothing_makes_fit_names_the_setting(subject: Asked, cluster: Made, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +101,7 @@ def test_the_fix_of_memory_mends_it(sizes: list[int], workers: int) -> None:
         left = tuple(replace(each, state=Wanted.STOPPED) if str(each.ref) in stopped else each for each in others)
         assert check("memory").run(replace(question, declared=left)).verdict is Verdict.PASS
     elif "--workers" in finding.fix:
-        fewer = make_cluster(workers=int(finding.fix.rpartition(" ")[2]))
+        fewer = make_cluster(workers=int(finding.fix.split("--workers ")[1].split()[0]))
         assert check("memory").run(replace(question, cluster=fewer)).verdict is Verdict.PASS
     else:
         ratio = float(finding.fix.rpartition("=")[2])
@@ -132,12 +138,12 @@ def test_a_node_with_more_cores_than_the_machine_is_refused(subject: Asked, clus
     finding = check("cpu").run(subject(asked, capacity=MACHINE))
     assert finding.verdict is Verdict.FAIL
     assert finding.summary.startswith("a worker asks for 4.5 cores, the machine has 4")
-    assert finding.fix == "labcloud create hadoop-2.7 --tenant acme --name c --cpus 4"
+    assert finding.fix == "labcloud create hadoop-2.7 --tenant acme --name c --workers 1 --volume-size 10g --cpus 4"
 
 
 @pytest.mark.parametrize(("cores", "verdict"), [(64.0, Verdict.PASS), (64.1, Verdict.WARN)])
 def test_processors_are_shared_sixteenfold(cores: float, verdict: Verdict) -> None:
-    assert host.judge_cpus(cores, ("worker", 4.0), MACHINE).verdict is verdict
+    assert host.judge_cpus(cores, ("worker", 4.0), MACHINE, "x").verdict is verdict
 
 
 def test_stopped_clusters_take_no_processor(subject: Asked, cluster: Made) -> None:

@@ -62,14 +62,16 @@ def test_a_name_of_somebody_else_is_refused(held: Holdings, taken: list[str]) ->
     finding = occupancy.judge_names(CLUSTER, LAB, held)
     assert finding.verdict is Verdict.FAIL
     assert finding.evidence["taken"] == taken
-    assert finding.fix == "labcloud create hadoop-2.7 --tenant acme --name c-2"
+    assert (
+        finding.fix == "labcloud create hadoop-2.7 --tenant acme --name c-2 --workers 2 --cpus 1 --volume-size 10g --publish namenode=9870"
+    )
 
 
 def test_the_other_name_is_free_too() -> None:
     held = Holdings(
         [container("worker-1.c.acme"), container("master-0.c-2.acme")], (), [{"Name": "worker-0.c-3.acme.data-0", "Labels": None}]
     )
-    assert occupancy.judge_names(CLUSTER, LAB, held).fix.endswith("--name c-4")
+    assert occupancy.judge_names(CLUSTER, LAB, held).fix.split("--name ")[1].split()[0] == "c-4"
 
 
 def test_a_network_of_somebody_else_is_refused() -> None:
@@ -145,7 +147,9 @@ def test_a_program_that_holds_a_port_is_named() -> None:
     taken = PortsTaken({9870: Listener(9870, "nginx", 77)}, [], [])
     finding = ports(taken)
     assert finding.summary == "9870 for namenode is held by nginx (process 77)"
-    assert finding.fix == "labcloud create hadoop-2.7 --tenant acme --name c --publish namenode=10000"
+    assert (
+        finding.fix == "labcloud create hadoop-2.7 --tenant acme --name c --workers 2 --cpus 1 --volume-size 10g --publish namenode=10000"
+    )
     assert ports(taken, there=True).fix == "kill 77"
 
 
