@@ -233,7 +233,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--profiles", default="hadoop-2.7,hadoop-3.4")
-    parser.add_argument("--only", default="create,compose,tenants,help,list,memory,simulated")
+    parser.add_argument("--only", default="create,compose,tenants,preflight,help,list,memory,simulated")
     words = parser.parse_args()
     home = Path(tempfile.mkdtemp(prefix="labcloud-bench-"))
     bench = Bench(home, words.pairs, words.profiles.split(","))

@@ -31,8 +31,8 @@ class Asker:
 
     def ask(self, checkpoint: Checkpoint) -> Results:
         """The results of a checkpoint; those that it does not name are false."""
-        if checkpoint.probe:
-            return PROBES[checkpoint.probe].run(self._subject)
+        if checkpoint.probe:  # several graphs may ask for the same: it is asked once
+            return self._subject.once(f"probe {checkpoint.probe}", lambda: PROBES[checkpoint.probe].run(self._subject))
         if checkpoint.check:
             return self._check(checkpoint)
         if checkpoint.script is None:

@@ -374,7 +374,7 @@ FAULTS = (
     Fault("a daemon is killed again and again", "daemon.killed", killed_again_and_again, nothing),
     Fault("another process has a NodeManager's port", "daemon.port-taken", port_taken, free_port, seconds=60),
     Fault(
-        "a DataNode's heap is too small", "daemon.out-of-heap", heap_too_small, restart("datanode"),
+        "a DataNode's heap is too small", "daemon.out-of-heap", heap_too_small, mend,
         also=frozenset({"configuration.changed"}), seconds=60,
     ),
     Fault(

@@ -115,9 +115,8 @@ def last_words(service: ServiceFacts) -> tuple[str, str]:
             if rule.search(line):
                 return name, _short(line)
     telling = [line for line in lines if re.search(r"FATAL|ERROR|Exception|Error", line)]
-    killed = next((each for each in service.deaths[-1:] if each.how == "signal"), None)
-    if killed is not None and not telling:
-        return "killed", str(killed)
+    if service.deaths and service.deaths[-1].how == "signal":
+        return "killed", str(service.deaths[-1])
     return "unexplained", _short(telling[-1]) if telling else "its log says nothing"
 
 

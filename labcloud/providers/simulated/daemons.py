@@ -209,6 +209,10 @@ def _said(facts: dict[str, Any]) -> _Make:
 _BEANS: Final[dict[str, tuple[str, _Make]]] = {
     "Hadoop:service=NameNode,name=NameNodeInfo": ("namenode", _namenode_info),
     "Hadoop:service=NameNode,name=NameNodeStatus": ("namenode", _said({"NNRole": "NameNode", "State": "active", "SecurityEnabled": False})),
+    "Hadoop:service=NameNode,name=FSNamesystem": (
+        "namenode",
+        _said({"MissingBlocks": 0, "UnderReplicatedBlocks": 0, "PendingReplicationBlocks": 0, "CorruptBlocks": 0}),
+    ),
     "Hadoop:service=NameNode,name=FSNamesystemState": ("namenode", _fs_state),
     "Hadoop:service=SecondaryNameNode,name=SecondaryNameNodeInfo": ("secondarynamenode", _said({"CheckpointPeriod": 3600})),
     "Hadoop:service=DataNode,name=DataNodeInfo": ("datanode", _said({"DatanodeHostname": "", "VolumeInfo": "{}"})),
@@ -217,6 +221,7 @@ _BEANS: Final[dict[str, tuple[str, _Make]]] = {
 _PAGES: Final[dict[str, tuple[str, _Make]]] = {
     "/ws/v1/cluster/nodes": ("resourcemanager", _rm_nodes),
     "/ws/v1/cluster/metrics": ("resourcemanager", _rm_metrics),
+    "/ws/v1/cluster/apps": ("resourcemanager", _said({"apps": None})),
     "/ws/v1/cluster/info": ("resourcemanager", _said({"clusterInfo": {"id": 1, "startedOn": 1, "state": "STARTED", "haState": "ACTIVE"}})),
     "/ws/v1/history/info": ("historyserver", _said({"historyInfo": {"startedOn": 1}})),
     "/ws/v1/node/info": ("nodemanager", _said({"nodeInfo": {"healthReport": "", "nodeHealthy": True}})),
