@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from labcloud.apply.journal import Operation
-from labcloud.apply.usage import ALLOCATED, GONE
 from labcloud.errors import NotFoundError
 from labcloud.lab import Lab
 from labcloud.model import FIRST_USER_ID, Cluster, Tenant, Wanted, demand
@@ -25,6 +24,12 @@ if TYPE_CHECKING:
 
 MEMORY_CHECK = "host.memory"
 """The check that the reservation makes once more, when nobody else can declare anything."""
+
+ALLOCATED = "allocated"
+"""The event of the journal that says what a cluster takes from now on."""
+
+GONE = "gone"
+"""The state in it of a cluster of which nothing is left."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ def _built(provider: Provider, name: str) -> str:
 
 
 def note_allocation(operation: Operation, cluster: Cluster) -> None:
-    """Note what ``cluster`` takes from now on: what `labcloud.apply.usage` adds up."""
+    """Note what ``cluster`` takes from now on: what `labcloud.accounting` adds up."""
     takes = demand(cluster)
     operation.event(
         ALLOCATED, profile=cluster.profile, provider=cluster.provider, state=str(cluster.state), nodes=int(takes[Resource.NODES]),

@@ -21,7 +21,6 @@ from labcloud.apply.asking import Asking
 from labcloud.apply.blueprint import draw
 from labcloud.apply.decommission import Decommissioner
 from labcloud.apply.journal import Journal, Operation
-from labcloud.apply.leases import check_lease
 from labcloud.apply.ready import Readiness
 from labcloud.apply.requests import CreateRequest, provider_of, workers
 from labcloud.apply.runner import Runner
@@ -31,6 +30,7 @@ from labcloud.lab import Lab
 from labcloud.lab.locks import cluster_lock
 from labcloud.model import Cluster, ClusterRef, Found, NodeRef, Status, Wanted
 from labcloud.model.checks import Capacity
+from labcloud.model.leases import check_lease
 from labcloud.plan import Blueprint, Plan, converge, members, remembering, remove, stop
 from labcloud.profiles import Profile, load
 from labcloud.providers.base import Command, Provider, Result

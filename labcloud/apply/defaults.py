@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
-from labcloud.apply.leases import lease_for
 from labcloud.apply.requests import CreateRequest
 from labcloud.model import Tenant, parse_duration, parse_gigabytes, parse_memory
+from labcloud.model.leases import lease_for
 
 Value = TypeVar("Value")
 

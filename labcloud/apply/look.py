@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from labcloud.apply.leases import time_left
 from labcloud.errors import EngineError, LabError, NotFoundError
 from labcloud.lab import Lab
 from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeRef, Status, Wanted
+from labcloud.model.leases import time_left
 from labcloud.model.periods import stamp
 from labcloud.profiles import Profile, load
 from labcloud.providers.base import Command, Provider

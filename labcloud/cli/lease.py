@@ -17,9 +17,9 @@ from labcloud.model import AtEnd, ClusterRef, parse_duration, tenant_name
 from labcloud.model.periods import moment
 
 if TYPE_CHECKING:
-    from labcloud.apply.ending import Ending, Outcome
-    from labcloud.apply.leasing import Leases, LeaseView
     from labcloud.apply.watch import Watch
+    from labcloud.leases.ending import Ending, Outcome
+    from labcloud.leases.leasing import Leases, LeaseView
 
 _WATCH_SECONDS: Final = 60.0
 
@@ -102,8 +102,8 @@ def run_leases(notice: str, watching: bool, output: str) -> None:
 
     For cron or a systemd timer (see `lease schedule`). A missed run is made up by the next; two at once do no harm.
     """
-    from labcloud.apply.ending import Ending
     from labcloud.apply.watch import Watch
+    from labcloud.leases.ending import Ending
 
     before = parse_duration(notice)
     watch = Watch()
@@ -164,8 +164,8 @@ def schedule_leases() -> None:
 
 
 def _leases(opened: Session, watch: Watch | None = None) -> Leases:
-    from labcloud.apply.leasing import Leases
     from labcloud.apply.watch import Watch
+    from labcloud.leases.leasing import Leases
 
     return Leases(opened.lab, opened.journal(), opened.provider, watch or Watch())
 

@@ -16,8 +16,8 @@ from labcloud.model import Resource, format_amount, tenant_name
 from labcloud.model.periods import period as asked_period
 
 if TYPE_CHECKING:
-    from labcloud.apply.accounts import Hours, TenantUsage
-    from labcloud.apply.usage import Standing
+    from labcloud.accounting.accounts import Hours, TenantUsage
+    from labcloud.accounting.usage import Standing
     from labcloud.model.prices import PriceBook
 
 _HEADINGS: Final = ("CLUSTER", "PROFILE", "NODE-HOURS", "CPU-HOURS", "MEMORY GIB-HOURS", "VOLUME GIB-HOURS")
@@ -43,7 +43,7 @@ def usage(tenant: str | None, since: str | None, until: str | None, month: str |
     Without a period: the quotas now, and the hours of this month. A stopped cluster takes no node-, cpu- and memory-hours, but its
     volumes. Time that is to come is left out.
     """
-    from labcloud.apply.accounts import Accounts
+    from labcloud.accounting.accounts import Accounts
 
     now = datetime.now(UTC).replace(microsecond=0)
     period = asked_period(since, until, month, now).before(now)
@@ -52,7 +52,7 @@ def usage(tenant: str | None, since: str | None, until: str | None, month: str |
         book = _book(opened, prices)
         accounts = Accounts(opened.lab, opened.journal(), opened.provider)
         if output == "csv":
-            from labcloud.apply.billing import bill, to_csv
+            from labcloud.accounting.billing import bill, to_csv
 
             click.echo(to_csv(bill(accounts.shares(name, period), period, book)), nl=False)
             return

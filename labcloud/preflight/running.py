@@ -1,7 +1,7 @@
 """Runs the checklist: every check on a thread of its own, all under one deadline, machine checks once for all clusters of a command.
 
 A pass that stays true for a while (``Check.keeps``) is remembered in HOME/cache/checks.json for `create`, which shall not spend a second on
-what was measured a minute ago. It is forgotten when the machine or the engine started anew.
+what was measured a minute ago. It is forgotten when the machine started anew.
 """
 
 from __future__ import annotations

@@ -94,8 +94,11 @@ class Probe:
 
 @dataclass(frozen=True)
 class Service:
-    """A daemon. ``after``: before it starts, ports (``namenode.rpc``) must accept connections, pages (``namenode.http/PATH#REGEX``)
-    must answer with a line that matches, and nodes of services (``namenode``) must be known by name. ``nice`` lowers its priority (``nice(1)``)."""
+    """A daemon. ``nice`` lowers its priority (``nice(1)``).
+
+    ``after``: before it starts, ports (``namenode.rpc``) must accept connections, pages (``namenode.http/PATH#REGEX``) must answer with a
+    line that matches, and nodes of services (``namenode``) must be known by name.
+    """
 
     name: str
     title: str

@@ -13,13 +13,13 @@ from typing import Final
 
 from labcloud.apply.clusters import Clusters, Terms
 from labcloud.apply.journal import Journal
-from labcloud.apply.leases import NOTICE, Due, due, next_moment, time_left
-from labcloud.apply.notices import NOTICE_EVENT, Told, message, post, show_on_nodes, shown_host, told
 from labcloud.apply.watch import Watch
 from labcloud.errors import DeadlineError, LabError
 from labcloud.lab import Lab
 from labcloud.lab.locks import cluster_lock
+from labcloud.leases.notices import NOTICE_EVENT, Told, message, post, show_on_nodes, shown_host, told
 from labcloud.model import AtEnd, Cluster, ClusterRef, Lease, Status
+from labcloud.model.leases import NOTICE, Due, due, next_moment, time_left
 from labcloud.model.periods import stamp
 from labcloud.providers.base import Provider
 

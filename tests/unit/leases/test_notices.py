@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from labcloud.apply.notices import NOTICE_FILE, post, shown_host
 from labcloud.lab.repository import _BASHRC
+from labcloud.leases.notices import NOTICE_FILE, post, shown_host
 
 
 def test_a_web_service_that_says_nothing_costs_no_more_than_the_limit() -> None:
@@ -24,7 +24,7 @@ def test_a_web_service_that_says_nothing_costs_no_more_than_the_limit() -> None:
 
 
 def test_a_look_up_that_hangs_costs_no_more_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labcloud.apply.notices._send", lambda *_: time.sleep(1))
+    monkeypatch.setattr("labcloud.leases.notices._send", lambda *_: time.sleep(1))
     began = time.monotonic()
     assert post("http://slow.example.org/", {}, seconds=0.1) == "no answer within 0.1 s"
     assert time.monotonic() - began < 0.9

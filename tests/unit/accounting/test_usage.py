@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labcloud.apply.usage import (
-    GONE,
+from labcloud.accounting.usage import (
     Allocation,
     Share,
     Standing,
@@ -25,6 +24,7 @@ from labcloud.apply.usage import (
     shares,
     usage_now,
 )
+from labcloud.apply.admission import GONE
 from labcloud.model import Cluster, ClusterRef, FoundNode, NodeGroup, NodeRef, Resource, Status, Tenant, Wanted, total
 from labcloud.model.prices import Metered
 from tests.unit.lab.conftest import make_cluster

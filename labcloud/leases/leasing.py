@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from labcloud.apply.journal import Journal, Operation
-from labcloud.apply.leases import extended, lease_until, time_left
-from labcloud.apply.notices import NOTHING_TOLD, clear_nodes, told
 from labcloud.apply.watch import Event, Kind, Watch
 from labcloud.errors import ConflictError, LabError, NotFoundError
 from labcloud.lab import Lab
 from labcloud.lab.locks import cluster_lock
+from labcloud.leases.notices import NOTHING_TOLD, clear_nodes, told
 from labcloud.model import AtEnd, Cluster, ClusterRef, Lease, Wanted
+from labcloud.model.leases import extended, lease_until, time_left
 from labcloud.model.periods import stamp
 from labcloud.providers.base import Provider
 

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from labcloud.apply.clusters import Terms
-from labcloud.apply.ending import Ending, Outcome, no_snapshot
-from labcloud.apply.leasing import Leases
-from labcloud.apply.notices import NOTICE_FILE
 from labcloud.errors import ConfigError, ConflictError, EngineError, NotFoundError
 from labcloud.lab.locks import cluster_lock
+from labcloud.leases.ending import Ending, Outcome, no_snapshot
+from labcloud.leases.leasing import Leases
+from labcloud.leases.notices import NOTICE_FILE
 from labcloud.model import AtEnd, Cluster, ClusterRef, Lease, NodeRef, Tenant, Wanted
 from labcloud.model.periods import stamp
 from labcloud.providers.base import Command
@@ -337,7 +337,7 @@ def test_nodes_that_cannot_be_told_are_told_by_the_next_run(shop: Shop, web: Web
 
 def test_who_works_on_a_cluster_is_not_disturbed_by_a_notice(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     make(shop, NOW + MINUTE)
-    monkeypatch.setattr("labcloud.apply.ending._NOTICE_LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("labcloud.leases.ending._NOTICE_LOCK_SECONDS", 0.05)
     with cluster_lock(shop.home, REF, verb="scale"):
         assert ending(shop).run(NOW) == []
     assert did(ending(shop).run(NOW)) == [("acme/c", "told")]

@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass, fields
 from decimal import Context, Decimal
 from typing import Final
 
-from labcloud.apply.usage import Share, quantity
+from labcloud.accounting.usage import Share, quantity
 from labcloud.model.periods import Period, stamp
 from labcloud.model.prices import UNITS, Metered, PriceBook
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from labcloud.accounting.meter import Meter
+from labcloud.accounting.usage import allocation
 from labcloud.apply.journal import Journal
-from labcloud.apply.meter import Meter
-from labcloud.apply.usage import allocation
 from labcloud.lab import Lab
 from labcloud.model import Cluster, ClusterRef, NodeGroup, Wanted
 from labcloud.model.periods import Period, milliseconds

@@ -1,4 +1,4 @@
-"""What clusters took of their tenants' resources: over time, and now. Pure; `labcloud.apply.meter` reads what is counted here.
+"""What clusters took of their tenants' resources: over time, and now. Pure; `labcloud.accounting.meter` reads what is counted here.
 
 Amounts are whole numbers of small units (thousandths of a core, MiB, GiB, milliseconds), so that sums are exact and the sum over a
 month is the sum over its days. A stopped cluster keeps its volumes and takes nothing else; one whose deletion has begun likewise,
@@ -14,18 +14,12 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
+from labcloud.apply.admission import GONE
 from labcloud.model import Cluster, ClusterRef, FoundNode, NodeRef, Resource, Tenant, Wanted, demand
 from labcloud.model.prices import Metered
 
 _EXACT: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
 _PLACES: Final = Decimal("0.000001")
-ALLOCATED: Final = "allocated"
-"""The event of the journal that says what a cluster takes from now on."""
-
-GONE: Final = "gone"
-"""The state of a cluster of which nothing is left."""
-
-
 _HOUR: Final = 3_600_000
 _SMALL: Final[Mapping[Metered, int]] = {
     Metered.NODES: _HOUR, Metered.CPUS: 1000 * _HOUR, Metered.MEMORY: 1024 * _HOUR, Metered.VOLUMES: _HOUR,

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labcloud.apply.billing import bill, cost, plain_decimal, to_csv
-from labcloud.apply.usage import Share, quantity
+from labcloud.accounting.billing import bill, cost, plain_decimal, to_csv
+from labcloud.accounting.usage import Share, quantity
 from labcloud.model import ClusterRef
 from labcloud.model.periods import month
 from labcloud.model.prices import Metered, PriceBook

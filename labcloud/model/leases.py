@@ -1,4 +1,4 @@
-"""The rules of leases: when one is over, how it is extended, and what is due. Pure; `labcloud.apply.ending` does what is due."""
+"""The rules of leases: when one is over, how it is extended, and what is due. Pure; `labcloud.leases` does what is due."""
 
 from __future__ import annotations
 

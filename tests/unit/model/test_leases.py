@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labcloud.apply.leases import Due, check_lease, due, extended, lease_for, lease_until, time_left
 from labcloud.errors import ConflictError, UsageError
 from labcloud.model import AtEnd, Cluster, Lease, Wanted
+from labcloud.model.leases import Due, check_lease, due, extended, lease_for, lease_until, time_left
 from tests.unit.lab.conftest import make_cluster
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from labcloud.apply.billing import cost, plain_decimal
+from labcloud.accounting.billing import cost, plain_decimal
+from labcloud.accounting.meter import Meter
+from labcloud.accounting.usage import Share, Standing, added, profiles_now, quantity, usage_now
 from labcloud.apply.journal import Journal
-from labcloud.apply.meter import Meter
-from labcloud.apply.usage import Share, Standing, added, profiles_now, quantity, usage_now
 from labcloud.errors import NotFoundError
 from labcloud.lab import Lab
 from labcloud.model import FIRST_USER_ID, Cluster, FoundNode, Tenant, tenant_name

@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from labcloud.accounting.usage import Allocation, Share, allocation, histories, reconciled, shares
+from labcloud.apply.admission import ALLOCATED, GONE
 from labcloud.apply.journal import Event, Journal
-from labcloud.apply.usage import ALLOCATED, GONE, Allocation, Share, allocation, histories, reconciled, shares
 from labcloud.errors import UsageError
 from labcloud.lab import Lab
 from labcloud.model import ClusterRef, Wanted
