@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from labcloud.apply.ending import Ending
 from labcloud.cli import schedules
+from labcloud.leases.ending import Ending
 from labcloud.model.periods import stamp
 from tests.unit.cli.conftest import Labcloud
 
