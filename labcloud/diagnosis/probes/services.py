@@ -18,8 +18,12 @@ _RECENT: Final = 180.0
 _STARTING: Final = 60
 _THREADS: Final = 16
 _STOPPED: Final = "T"
+_SOON: Final = 15
 
 _HEAP: Final = re.compile(r"OutOfMemoryError|Could not reserve enough space|Too small (?:initial|maximum) heap")
+
+# What healthy daemons call errors, too.
+_NOISE: Final = re.compile(r"directoryscan\.throttle|RECEIVED SIGNAL 15|ExpiredTokenRemover|sleep interrupted|MetricsConfig")
 
 # What a daemon says before it ends, most telling first. Hadoop's own words, the same from 2.7 to 3.4 unless two are given.
 _LAST_WORDS: Final = (
@@ -29,7 +33,7 @@ _LAST_WORDS: Final = (
     (
         "configuration-bad",
         re.compile(
-            r"error parsing conf|SAXParseException|WstxParsingException|WstxUnexpectedChar|XMLStreamException|Could not find or load main"
+            r"error parsing conf|XML document structures|SAXParseException|WstxParsingException|WstxUnexpectedChar|XMLStreamException|Could not find or load main"
             r" class|Unrecognized (?:VM )?option|Invalid (?:maximum|initial) heap|Error occurred during initialization of VM|NumberFormat"
             r"Exception|IllegalArgumentException|Invalid .* configuration|Incorrect configuration|does not contain a valid host:port"
         ),
@@ -83,12 +87,17 @@ def _all(subject: Subject) -> Iterator[tuple[NodeRef, ServiceFacts]]:
 
 
 def flaps(service: ServiceFacts) -> bool:
-    """Whether it ends again and again: not once that it has run for much longer than it did before."""
+    """Whether it ends again and again: not once that it has run for longer than it used to.
+
+    One that ends soon after each start is seen by its second end, one that lives longer by its third.
+    """
     ends = sorted(each.ago for each in service.ends(_RECENT))
     if len(ends) < 2:
         return False
     life = (ends[-1] - ends[0]) / (len(ends) - 1)
-    return not service.up or service.seconds <= 2 * life + 10
+    if life >= _SOON and len(ends) < 3:
+        return False
+    return not service.up or service.seconds <= (life + 5 if life < _SOON else 2 * life)
 
 
 def _ends(service: ServiceFacts) -> Case:
@@ -114,7 +123,7 @@ def last_words(service: ServiceFacts) -> tuple[str, str]:
         for line in reversed(lines):
             if rule.search(line):
                 return name, _short(line)
-    telling = [line for line in lines if re.search(r"FATAL|ERROR|Exception|Error", line)]
+    telling = [line for line in lines if re.search(r"FATAL|ERROR|Exception|Error", line) and not _NOISE.search(line)]
     if service.deaths and service.deaths[-1].how == "signal":
         return "killed", str(service.deaths[-1])
     return "unexplained", _short(telling[-1]) if telling else "its log says nothing"
