@@ -22,6 +22,7 @@ from labcloud.apply.journal import redacted
 from labcloud.diagnosis.facts import script
 from labcloud.diagnosis.subject import MEASURED, Subject
 from labcloud.errors import LabError
+from labcloud.lab.documents import cluster_document
 from labcloud.lab.files import disk_errors
 from labcloud.model import NodeRef
 from labcloud.providers.base import Command
@@ -111,7 +112,7 @@ def _put(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _parts(subject: Subject) -> Iterator[tuple[str, Part]]:
-    yield "declaration.json", lambda: _plain(subject.cluster)
+    yield "declaration.json", lambda: cluster_document(subject.cluster)
     yield "found.json", lambda: _plain(subject.found())
     yield "inspections.json", lambda: {str(ref): _plain(each) for ref, each in subject.inspections().items()}
     yield "machine.json", lambda: _machine(subject)

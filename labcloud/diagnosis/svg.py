@@ -74,7 +74,8 @@ def draw(graphs: Mapping[str, Graph], first: str, diagnosis: Diagnosis | None) -
     body = [*_edges(root), *(line for box in boxes for line in _drawn(box))]
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" class="graph-drawing{shade}" width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="graph-drawing{shade}" viewBox="0 0 {width:.0f} {height:.0f}"',
+            f' width="{width:.0f}" height="{height:.0f}">',
             f"<style>{_STYLE}</style>",
             f'<rect width="{width:.0f}" height="{height:.0f}" style="fill:#ffffff;stroke:none"/>',
             f'<text class="title" x="{_MARGIN:.0f}" y="34">{escape(title)}</text>',

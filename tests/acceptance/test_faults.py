@@ -61,7 +61,17 @@ def meet(cluster: Cluster, fault: Fault) -> Row:
         seconds = time.monotonic() - began
     finally:
         fault.heal(cluster)
-    wait_for(f"the cluster to be well after: {fault.name}", lambda: not named_by_diagnose(cluster, "") or None, seconds=_HEAL_SECONDS)
+    left: set[str] = set()
+
+    def well() -> bool:
+        left.clear()
+        left.update(named_by_diagnose(cluster, ""))
+        return not left
+
+    try:
+        wait_for(f"the cluster to be well after: {fault.name}", well, seconds=_HEAL_SECONDS)
+    except AssertionError as exc:
+        raise AssertionError(f"{exc}: {', '.join(sorted(left))}") from exc
     return Row(fault.name, fault.cause, found, asked, seconds)
 
 

@@ -33,9 +33,10 @@ _LAST_WORDS: Final = (
     (
         "configuration-bad",
         re.compile(
-            r"error parsing conf|XML document structures|SAXParseException|WstxParsingException|WstxUnexpectedChar|XMLStreamException|Could not find or load main"
-            r" class|Unrecognized (?:VM )?option|Invalid (?:maximum|initial) heap|Error occurred during initialization of VM|NumberFormat"
-            r"Exception|IllegalArgumentException|Invalid .* configuration|Incorrect configuration|does not contain a valid host:port"
+            r"error parsing conf|XML document structures|SAXParseException|WstxParsingException|WstxUnexpectedChar|XMLStreamException"
+            r"|Could not find or load main class|Unrecognized (?:VM )?option|Invalid (?:maximum|initial) heap"
+            r"|Error occurred during initialization of VM|NumberFormatException|IllegalArgumentException|Invalid .* configuration"
+            r"|Incorrect configuration|does not contain a valid host:port"
         ),
     ),
     (

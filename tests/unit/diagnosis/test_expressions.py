@@ -63,6 +63,8 @@ def test_what_is_known_stays_whatever_the_unknown_turns_out_to_be(text: str, res
     expression = parse(text)
     value = expression.holds(results)
     unknown = [name for name, each in results.items() if each is None]
-    later = {expression.holds({**results, **dict(zip(unknown, values, strict=True))}) for values in product((True, False), repeat=len(unknown))}
+    later = {
+        expression.holds({**results, **dict(zip(unknown, values, strict=True))}) for values in product((True, False), repeat=len(unknown))
+    }
     assert None not in later
     assert value is None or later == {value}

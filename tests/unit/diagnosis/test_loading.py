@@ -81,7 +81,7 @@ def test_a_graph_is_read(graph: Write) -> None:
         ("{when: other-failed, to: more}", "{when: other-failed, graph: less}", 12, "leads to the graph 'less'"),
         ("{when: disk-read-only, cause: my.both}", "{when: disk-read-only, to: look}", 16, "lead in a circle: look → more → look"),
         ("{when: other-failed, to: more}", "{when: other-failed, cause: my.both}", 16, "no way leads to the checkpoint 'more'"),
-        ("{when: disk-read-only, cause: my.both}", "{when: disk-read-only, cause: my.disk-full}", 27, "no edge leads to the cause 'my.both'"),
+        ("disk-read-only, cause: my.both", "disk-read-only, cause: my.disk-full", 27, "no edge leads to the cause 'my.both'"),
         ("verdict: both", "verdict: both {rain.node}", 27, "nothing fills {rain.node}"),
         ("{mount-full.used} used", "{mount-full.free} used", 21, "nothing fills {mount-full.free}"),
         ("each: mount-full, safe: no", "each: rain, safe: no", 25, "no checkpoint on the way gives 'rain'"),
