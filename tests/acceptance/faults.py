@@ -204,12 +204,8 @@ def unmount(path: str) -> Callable[[Cluster], None]:
 
 
 def read_only_disk(cluster: Cluster) -> None:
-    inside(cluster, "worker-0", "mount", "-o", "remount,bind,ro", "/data/0")
-
-
-def writable_disk(cluster: Cluster) -> None:
-    inside(cluster, "worker-0", "mount", "-o", "remount,bind,rw", "/data/0")
-    service(cluster, "worker-0", "datanode", "-r")
+    """A volume of its own for a NodeManager's logs, which can only be read."""
+    inside(cluster, "worker-0", "mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", "/data/0/yarn/logs")
 
 
 def foreign_folder(cluster: Cluster) -> None:
@@ -393,7 +389,7 @@ FAULTS = (
     Fault("the only replica's node is down", "hdfs.replicas-on-absent-nodes", replica_on_absent_node, remove_file("/tmp/single"),
           also=frozenset({"daemon.kept-down"}), seconds=90),
     Fault("a disk is full", "disk.full", full_disk, unmount("/data/0/yarn/local"), also=frozenset({"nodemanager.disk-full"})),
-    Fault("a disk is read-only", "disk.read-only", read_only_disk, writable_disk, also=frozenset({"datanode.volume-failed"})),
+    Fault("a disk is read-only", "disk.read-only", read_only_disk, unmount("/data/0/yarn/logs"), also=frozenset({"nodemanager.unhealthy"})),
     Fault("a daemon's folder is another user's", "disk.folder-denied", foreign_folder, mend),
     Fault("HDFS was put into safe mode", "hdfs.safe-mode-manual", safe_mode, mend),
     Fault("the NameNode's disk is nearly full", "hdfs.namenode-disk-full", namenode_disk_full, namenode_disk_free, seconds=60,

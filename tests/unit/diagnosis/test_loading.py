@@ -51,6 +51,20 @@ def test_the_shipped_graphs_are_well(tmp_path: Path) -> None:
     assert sum(len(each.causes) for each in graphs.values()) > 80
 
 
+def test_every_shipped_cause_is_in_the_documentation(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "diagnosis.md").read_text()
+    shipped = {id for graph in load_graphs(tmp_path).values() for id in graph.causes}
+    assert {id for id in shipped if f"`{id}`" not in text} == set()
+
+
+def test_the_documented_example_is_well(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "diagnosis.md").read_text()
+    folder = tmp_path / "lab" / "diagnosis"
+    folder.mkdir(parents=True)
+    (folder / "example.yaml").write_text(text.partition("```yaml\n")[2].partition("```")[0])
+    assert "example" in load_graphs(tmp_path)["triage"].joined
+
+
 def test_a_graph_is_read(graph: Write) -> None:
     read = graph(GOOD)
     check({"mine": read})

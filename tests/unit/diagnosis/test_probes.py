@@ -168,7 +168,7 @@ def test_datanodes_as_the_namenode_sees_them(ward: Ward, monkeypatch: pytest.Mon
 )
 def test_missing_blocks_are_looked_for(ward: Ward, monkeypatch: pytest.MonkeyPatch, places: bytes, dead: str, cause: str) -> None:
     beans(monkeypatch, "namenode", "NameNodeInfo", NumberOfMissingBlocks=1, DeadNodes=dead)
-    listed = b"The list of corrupt files under path '/' are:\nblk_1073741825\t/user/acme/book\nThe filesystem under path '/' has 1 CORRUPT files\n"
+    listed = b"The list of corrupt files under path '/' are:\nblk_1073741825\t/user/acme/book\nThe filesystem has 1 CORRUPT files\n"
     monkeypatch.setattr(
         "labcloud.services.hadoop.Hadoop.text", lambda self, service, path, **_: listed if "fsck" in path else _pages(self, service, path)
     )
@@ -223,7 +223,7 @@ def test_applications_that_wait(
     one = {"id": "application_1_0001", "user": "acme", "state": "ACCEPTED", "queue": "default", "elapsedTime": 60000} | app
     leaf = {"queueName": "default", "state": "RUNNING"} | queue
     pages = {"apps": {"apps": {"app": [one]}}, "scheduler": {"scheduler": {"schedulerInfo": {"queues": {"queue": [leaf]}}}}}
-    monkeypatch.setattr(Subject, "page", lambda self, service, path: pages["apps" if "/apps" in path else "scheduler"])
+    monkeypatch.setattr(Subject, "page", lambda *asked: pages["apps" if "/apps" in asked[-1] else "scheduler"])
     beans(monkeypatch, "resourcemanager", QUEUE, **pending)
     assert ward.named() == ({cause} if cause else set())
 
