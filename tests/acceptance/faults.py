@@ -12,8 +12,11 @@ from pathlib import Path
 
 from tests.acceptance.driver import Cluster, docker, run
 
-MEMORY_SETTING = "yarn-site:yarn.scheduler.maximum-allocation-mb=8192"
-"""What the cluster has to be created with: so that an application may ask for more than a node has."""
+SETTINGS = (
+    "yarn-site:yarn.scheduler.maximum-allocation-mb=8192",  # an application may ask for more than a node has
+    "yarn-site:yarn.nodemanager.disk-health-checker.interval-ms=5000",  # a mended disk is used again at once
+)
+"""What the cluster has to be created with."""
 
 Names = Callable[[Cluster, str], set[str]]
 
@@ -50,7 +53,7 @@ def bash(cluster: Cluster, node: str, script: str, *arguments: str) -> str:
 
 def inside(cluster: Cluster, node: str, *argv: str) -> None:
     """Run a program of this machine among a node's mounts."""
-    run(("nsenter", "--target", str(cluster.pid(node)), "--mount", "--", *argv))
+    run(("nsenter", "--target", str(cluster.pid(node)), "--mount", "--pid", "--", *argv))
 
 
 def rendered(cluster: Cluster, path: str) -> Path:
@@ -151,19 +154,19 @@ def mend_even_unsafe(cluster: Cluster) -> None:
     cluster.labcloud("diagnose", "--fix", "--yes", cluster.ref, expect=None)
 
 
-def corrupt_blocks(cluster: Cluster) -> None:
-    """Both replicas of a file's block get other bytes; HDFS knows it when somebody reads the file."""
-    cluster.put("/tmp/corrupt", b"to be corrupted" * 1000)
+def corrupt_one(cluster: Cluster, node: str = "worker-0") -> None:
+    """A replica gets other bytes; HDFS knows it when it is read. Who reads on a node that has a replica reads that one."""
+    if "/tmp/corrupt" not in cluster.files:
+        cluster.put("/tmp/corrupt", b"to be corrupted" * 1000)
     for block in blocks_of(cluster, "/tmp/corrupt"):
-        for node in ("worker-0", "worker-1"):
-            bash(
-                cluster,
-                node,
-                'for file in $(find /data -name "$1"); do printf XXXX | dd of=$file bs=1 conv=notrunc status=none; done',
-                block,
-            )
-    for _ in range(2):  # a reader reports the replicas that it tried
-        cluster.exec("hdfs", "dfs", "-cat", "/tmp/corrupt", expect=None)
+        bash(cluster, node, 'for file in $(find /data -name "$1"); do printf XXXX | dd of=$file bs=1 conv=notrunc status=none; done', block)
+    cluster.exec("hdfs", "dfs", "-D", "dfs.client.max.block.acquire.failures=0", "-cat", "/tmp/corrupt", node=node, expect=None)
+
+
+def corrupt_all(cluster: Cluster) -> None:
+    """One after the other: a client does not report what it finds corrupt on all nodes, for then it may be to blame itself (HDFS-1371)."""
+    for node in ("worker-0", "worker-1"):
+        corrupt_one(cluster, node)
 
 
 def remove_file(path: str) -> Callable[[Cluster], None]:
@@ -185,7 +188,7 @@ def delete_block_files(cluster: Cluster) -> None:
 def notice_deleted_blocks(cluster: Cluster) -> None:
     delete_block_files(cluster)
     for node in ("worker-0", "worker-1"):
-        service(cluster, node, "datanode", "-r")
+        service(cluster, node, "datanode", "-k")  # one that ends in order keeps a list of its blocks, and believes it when it starts
 
 
 def replica_on_absent_node(cluster: Cluster) -> None:
@@ -382,7 +385,8 @@ FAULTS = (
         also=frozenset({"configuration.changed"}), seconds=60,
     ),
     Fault("a DataNode's cluster id is another", "datanode.cluster-id-mismatch", other_cluster_id, mend_even_unsafe),
-    Fault("both replicas of a block are corrupt", "hdfs.replicas-corrupt", corrupt_blocks, remove_file("/tmp/corrupt"), seconds=40),
+    Fault("one of two replicas of a block is corrupt", "hdfs.replica-corrupt", corrupt_one, remove_file("/tmp/corrupt")),
+    Fault("both replicas of a block are corrupt", "hdfs.replicas-corrupt", corrupt_all, remove_file("/tmp/corrupt")),
     Fault("block files are deleted, unnoticed", "hdfs.block-files-gone", delete_block_files, remove_file("/tmp/deleted")),
     Fault("block files are deleted, noticed", "hdfs.replicas-lost", notice_deleted_blocks, remove_file("/tmp/deleted"), seconds=60,
           also=frozenset({"hdfs.block-files-gone", "hdfs.blocks-not-reported"})),

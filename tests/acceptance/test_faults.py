@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.driver import Cluster, Labcloud, wait_for
-from tests.acceptance.faults import FAULTS, MEMORY_SETTING, Fault, named_by_diagnose
+from tests.acceptance.faults import FAULTS, SETTINGS, Fault, named_by_diagnose
 
 _HEAL_SECONDS = 120.0
 
@@ -36,7 +36,7 @@ class Row:
 @pytest.fixture(scope="module")
 def cluster(labcloud: Labcloud, mark: str) -> Iterator[Cluster]:
     made = Cluster(labcloud, f"{mark}-faults", "hadoop-2.7")
-    made.create("--workers", "2", "--set", MEMORY_SETTING)
+    made.create("--workers", "2", *(word for setting in SETTINGS for word in ("--set", setting)))
     made.wait_until_all_runs()
     yield made
     made.delete()

@@ -111,7 +111,12 @@ def _blocks(subject: Subject) -> Results:
         node = known.live.get(ref.name)
         if node is not None and ref in facts and facts[ref].blocks < node.blocks and ref.name in known.fresh:
             lost.append({"node": ref.name, "lost": str(node.blocks - facts[ref].blocks), "blocks": str(node.blocks)})
-    return {"blocks-missing": [{"count": str(missing)}] if missing else [], "block-files-gone": lost}
+    corrupt = int(subject.bean("namenode", "FSNamesystem").get("CorruptBlocks", 0))
+    return {
+        "blocks-missing": [{"count": str(missing)}] if missing else [],
+        "blocks-corrupt": [{"count": str(corrupt)}] if corrupt else [],
+        "block-files-gone": lost,
+    }
 
 
 def _missing(subject: Subject) -> Results:
@@ -186,7 +191,7 @@ PROBES: Final = (
         _identity,
     ),
     Probe("refusals", dict.fromkeys((*(name for name, _ in _REFUSALS), "unexplained-absence"), ("node", "said")), _refusals),
-    Probe("blocks", {"blocks-missing": ("count",), "block-files-gone": ("node", "lost", "blocks")}, _blocks),
+    Probe("blocks", {"blocks-missing": ("count",), "blocks-corrupt": ("count",), "block-files-gone": ("node", "lost", "blocks")}, _blocks),
     Probe("missing", {"replicas-corrupt": _BLOCK, "replicas-absent": _BLOCK, "replicas-gone": ("file", "block")}, _missing),
     Probe("repair", {"re-replicating": ("blocks",)}, _repair),
 )  # fmt: skip
