@@ -38,6 +38,17 @@ def test_a_made_node_is_found_with_its_identity(bench: Bench) -> None:
     assert dict(found.configs) == {bench.cluster: config_digests(CONFIG)}
 
 
+def test_a_node_is_inspected_with_its_real_limits(bench: Bench) -> None:
+    spec = bench.make()
+    seen = bench.provider.inspect(spec.ref)
+    assert (seen.state, seen.memory, seen.cpus, seen.attached) == ("running", spec.memory, spec.cpus, True)
+    assert (seen.killed_for_memory, seen.restarts, seen.said, seen.ended) == (False, 0, "", "")
+    bench.provider.stop_node(spec.ref)
+    assert bench.provider.inspect(spec.ref).state != "running"
+    with pytest.raises(NotFoundError):
+        bench.provider.inspect(bench.node(7))
+
+
 def test_find_gives_what_is_asked_for_and_no_more(bench: Bench) -> None:
     second, foreign = ClusterRef(bench.tenant, "two"), ClusterRef(bench.other, "one.0")
     for ref in (bench.node(), bench.node(cluster=second), bench.node(cluster=foreign)):
