@@ -20,6 +20,7 @@ from tests.acceptance.driver import Labcloud, docker, run
 
 PROFILES = ("hadoop-2.7", "hadoop-2.10", "hadoop-3.3", "hadoop-3.4")
 _LABS: list[Labcloud] = []
+_TABLES = pytest.StashKey[dict[str, str]]()
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +74,23 @@ def fresh_lab(labcloud: Labcloud, tmp_path: Path) -> Iterator[Labcloud]:
         left = lab.leftovers()
         remove_by_force(lab)
         assert left == []
+
+
+@pytest.fixture
+def show_table(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Show a table, by its title, above pytest's own summary."""
+    tables = request.config.stash.setdefault(_TABLES, {})
+
+    def show(title: str, table: str) -> None:
+        tables[title] = table
+
+    return show
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for title, table in config.stash.get(_TABLES, {}).items():
+        terminalreporter.section(title)
+        terminalreporter.write_line(table)
 
 
 @pytest.hookimpl(wrapper=True)

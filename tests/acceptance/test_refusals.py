@@ -1,7 +1,4 @@
-"""Every fault of the table is really made on this machine, and preflight has to refuse with just its check; on the healthy one, nothing.
-
-LABCLOUD_REFUSALS_REPORT names a file that gets the table, too.
-"""
+"""Every fault of the table is really made on this machine, and preflight has to refuse with just its check; on the healthy one, nothing."""
 
 from __future__ import annotations
 
@@ -249,14 +246,12 @@ def test_a_healthy_machine_is_refused_nothing_and_answers_in_time(place: Place) 
     assert min(seconds for _, seconds in answers) <= SECONDS
 
 
-def test_every_fault_is_refused_by_just_its_check(place: Place) -> None:
+def test_every_fault_is_refused_by_just_its_check(place: Place, show_table: Callable[[str, str], None]) -> None:
     rows = [meet(place, name) for name in FAULTS]
     table = "\n".join(
         [f"{'FAULT':<46} {'CHECK':<30} {'FOUND?':<24} {'s':>5}", *(f"{a:<46} {b:<30} {c:<24} {d:>5.1f}" for a, b, c, d in rows)]
     )
-    print(f"\n{table}")  # noqa: T201
-    if report := os.environ.get("LABCLOUD_REFUSALS_REPORT"):
-        Path(report).write_text(table + "\n")
+    show_table("faults that preflight refuses", table)
     assert [row for row in rows if row[2] != "yes"] == [], table
 
 
