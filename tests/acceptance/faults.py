@@ -186,9 +186,10 @@ def delete_block_files(cluster: Cluster) -> None:
 
 
 def notice_deleted_blocks(cluster: Cluster) -> None:
+    """A DataNode that is asked for a block whose file is gone tells the NameNode."""
     delete_block_files(cluster)
     for node in ("worker-0", "worker-1"):
-        service(cluster, node, "datanode", "-k")  # one that ends in order keeps a list of its blocks, and believes it when it starts
+        cluster.exec("hdfs", "dfs", "-D", "dfs.client.max.block.acquire.failures=0", "-cat", "/tmp/deleted", node=node, expect=None)
 
 
 def replica_on_absent_node(cluster: Cluster) -> None:

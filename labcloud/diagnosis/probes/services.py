@@ -90,13 +90,13 @@ def _all(subject: Subject) -> Iterator[tuple[NodeRef, ServiceFacts]]:
 def flaps(service: ServiceFacts) -> bool:
     """Whether it ends again and again: not once that it has run for longer than it used to.
 
-    One that ends soon after each start is seen by its second end, one that lives longer by its third.
+    One that ends soon after each start is seen by its second end, one that lives longer by its fourth.
     """
     ends = sorted(each.ago for each in service.ends(_RECENT))
     if len(ends) < 2:
         return False
     life = (ends[-1] - ends[0]) / (len(ends) - 1)
-    if life >= _SOON and len(ends) < 3:
+    if life >= _SOON and len(ends) < 4:
         return False
     return not service.up or service.seconds <= (life + 5 if life < _SOON else 2 * life)
 

@@ -42,6 +42,13 @@ def test_an_operation_is_found_with_its_events(journal: Journal) -> None:
     assert len(record.began) == len("2026-01-01T00:00:00.000Z")
 
 
+def test_a_failed_operation_keeps_the_errors_kind_and_details(journal: Journal) -> None:
+    with pytest.raises(EngineError), journal.operation("create", "acme/c") as operation:
+        raise EngineError("Docker refused", details="no space left")
+    record = journal.read(operation.id)
+    assert (record.result, record.error, record.kind, record.said) == (Result.ERROR, "Docker refused", "EngineError", "no space left")
+
+
 def test_operations_are_listed_newest_first(journal: Journal) -> None:
     ids = []
     for verb in ("create", "scale", "delete"):

@@ -240,3 +240,31 @@ def test_what_hdfs_refuses_is_told_in_its_own_words(engine: Answering, files: We
     with pytest.raises(EngineError, match="HDFS refused DELETE /x") as caught:
         files.delete("/x")
     assert said in caught.value.details
+
+
+# Any bean, any page
+
+
+def test_beans_are_found_by_their_short_names(tmp_path: Path) -> None:
+    provider = Answering(tmp_path)
+    hadoop = Hadoop(provider, CLUSTER, load("hadoop-2.7"))
+    beans = [
+        {"name": "Hadoop:service=ResourceManager,name=QueueMetrics,q0=root,q1=default", "PendingMB": 1},
+        {"name": "java.lang:type=Runtime", "Uptime": 2},
+        {"without": "a name"},
+    ]
+    answer = Response(200, json.dumps({"beans": beans}).encode(), {})
+    provider.say(answer, answer)
+    assert hadoop.beans("resourcemanager").keys() == {"QueueMetrics,q0=root,q1=default", "java.lang:type=Runtime"}
+    assert hadoop.beans("nodemanager", "java.lang:type=Runtime", node=NodeRef(REF, "worker", 2))["java.lang:type=Runtime"]["Uptime"] == 2
+    assert provider.asked[-1] == ("worker-2", 8042, "GET", "/jmx")
+
+
+def test_a_page_that_is_refused_or_is_no_json_is_an_error(tmp_path: Path) -> None:
+    provider = Answering(tmp_path)
+    hadoop = Hadoop(provider, CLUSTER, load("hadoop-2.7"))
+    provider.say(Response(404, b"", {}), Response(200, b"<html>", {}))
+    with pytest.raises(EngineError, match="answers /ws with 404"):
+        hadoop.page("resourcemanager", "/ws")
+    with pytest.raises(EngineError, match="with what is no JSON"):
+        hadoop.page("resourcemanager", "/ws")
