@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.acceptance.driver import Cluster, docker, run
+from tests.acceptance.driver import Cluster, docker, run, wait_for
 
 SETTINGS = (
     "yarn-site:yarn.scheduler.maximum-allocation-mb=8192",  # an application may ask for more than a node has
@@ -240,7 +240,11 @@ def namenode_disk_free(cluster: Cluster) -> None:
     service(cluster, "master-0", "namenode", "-d")
     bash(cluster, "master-0", f"s6-svwait -D -t 30000 /run/service/namenode; rm -rf /var/tmp/name; cp -a {_NAME} /var/tmp/name")
     inside(cluster, "master-0", "umount", _NAME)
-    bash(cluster, "master-0", f"cp -a /var/tmp/name/. {_NAME}; rm -rf /var/tmp/name; s6-svc -u /run/service/namenode")
+    bash(
+        cluster, "master-0", f"rm -rf {_NAME}/current; cp -a /var/tmp/name/. {_NAME}; rm -rf /var/tmp/name; s6-svc -u /run/service/namenode"
+    )
+    ask = ("hdfs", "dfsadmin", "-safemode", "get")
+    wait_for("the NameNode", lambda: not cluster.exec(*ask, user="hdfs", expect=None).code)
 
 
 def excluded_datanode(cluster: Cluster) -> None:

@@ -16,7 +16,8 @@ from labcloud.model import NodeRef
 
 _THROTTLED: Final = 25
 _SLOW_DISK: Final = 200_000  # microseconds that a small write takes until the disk has it
-_COLLECTING: Final = 30
+_COLLECTING: Final = 40
+_WARM: Final = 60  # seconds; a daemon that starts collects much
 _LOADED: Final = 4.0
 _THREADS: Final = 16
 _PAUSE: Final = re.compile(r"Detected pause in JVM.*?approximately (\d+)ms")
@@ -53,7 +54,7 @@ def _collection(subject: Subject) -> Results:
         (ref, service.name)
         for ref, facts in subject.facts().items()
         for service in facts.services
-        if service.up and service.state != "T" and subject.has(service.name) and not flaps(service)
+        if service.up and service.seconds >= _WARM and service.state != "T" and subject.has(service.name) and not flaps(service)
     ]
     if not asked:
         return {}
