@@ -160,8 +160,11 @@ class Subject:
         return replace(facts, skew=facts.clock - asked) if facts.clock else f"its shell ended with {result.exit_code}: {last}"
 
     def _must_know(self, ref: NodeRef) -> list[NodeRef]:
-        """The nodes whose names ``ref`` has to resolve: its own, and the masters'."""
-        running = set(self.running())
+        """The nodes whose names ``ref`` has to resolve: its own, and the masters'. One that is cut off resolves none."""
+        inspections = self.inspections()
+        running = {each for each in self.running() if each in inspections and inspections[each].attached}
+        if ref not in running:
+            return []
         masters = [each for each in self.cluster.nodes() if not self.profile.groups[each.group].scalable and each in running]
         return list(dict.fromkeys((ref, *masters)))
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from tests.acceptance.driver import Cluster, docker, run, wait_for
 
 SETTINGS = (
-    "yarn-site:yarn.scheduler.maximum-allocation-mb=8192",  # an application may ask for more than a node has
     "yarn-site:yarn.nodemanager.disk-health-checker.interval-ms=5000",  # a mended disk is used again at once
 )
 """What the cluster has to be created with."""
@@ -185,13 +184,6 @@ def delete_block_files(cluster: Cluster) -> None:
             bash(cluster, node, 'find /data -name "$1*" -delete', block)
 
 
-def notice_deleted_blocks(cluster: Cluster) -> None:
-    """A DataNode that is asked for a block whose file is gone tells the NameNode."""
-    delete_block_files(cluster)
-    for node in ("worker-0", "worker-1"):
-        cluster.exec("hdfs", "dfs", "-D", "dfs.client.max.block.acquire.failures=0", "-cat", "/tmp/deleted", node=node, expect=None)
-
-
 def replica_on_absent_node(cluster: Cluster) -> None:
     """A file of one replica, and its DataNode down for so long that the NameNode gave it up."""
     cluster.exec("hdfs", "dfs", "-D", "dfs.replication=1", "-put", "-", "/tmp/single", stdin=b"alone" * 1000, node="worker-0")
@@ -325,11 +317,6 @@ def idle_processor(cluster: Cluster) -> None:
 # Faults of jobs
 
 
-def too_large_a_request(cluster: Cluster) -> None:
-    process = cluster.begin("pi", "-Dyarn.app.mapreduce.am.resource.mb=4096", "1", "1")
-    _forget(process.pid)
-
-
 def masters_at_limit(cluster: Cluster) -> None:
     for _ in range(2):
         process = cluster.begin("pi", "-Dyarn.app.mapreduce.am.resource.mb=1024", "1", "1000000000")
@@ -393,8 +380,6 @@ FAULTS = (
     Fault("one of two replicas of a block is corrupt", "hdfs.replica-corrupt", corrupt_one, remove_file("/tmp/corrupt")),
     Fault("both replicas of a block are corrupt", "hdfs.replicas-corrupt", corrupt_all, remove_file("/tmp/corrupt")),
     Fault("block files are deleted, unnoticed", "hdfs.block-files-gone", delete_block_files, remove_file("/tmp/deleted")),
-    Fault("block files are deleted, noticed", "hdfs.replicas-lost", notice_deleted_blocks, remove_file("/tmp/deleted"), seconds=60,
-          also=frozenset({"hdfs.block-files-gone", "hdfs.blocks-not-reported"})),
     Fault("the only replica's node is down", "hdfs.replicas-on-absent-nodes", replica_on_absent_node, remove_file("/tmp/single"),
           also=frozenset({"daemon.kept-down"}), seconds=90),
     Fault("a disk is full", "disk.full", full_disk, unmount("/data/0/yarn/local"), also=frozenset({"nodemanager.disk-full"})),
@@ -412,7 +397,6 @@ FAULTS = (
     Fault("a node's memory limit was lowered", "limits.memory-changed", lowered_memory, raised_memory),
     Fault("a node's cores were lowered", "limits.cpus-changed", lowered_cpus, raised_cpus),
     Fault("a process was killed at the memory limit", "memory.process-killed", eaten_memory, fresh_node),
-    Fault("an application asks for more than a node has", "yarn.request-too-large", too_large_a_request, no_jobs, seconds=60),
     Fault("application masters have reached their limit", "yarn.masters-at-limit", masters_at_limit, no_jobs, seconds=60),
     Fault("create was refused for a port", "operation.preflight-refused", operation_on_taken_port, nothing_of("taken")),
     Fault("create was killed", "operation.broken-off", operation_broken_off, nothing_of("broken"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -12,6 +14,8 @@ from labcloud.errors import EngineError
 from labcloud.model import format_memory
 
 _PATIENCE: Final = 15.0
+_RECENT: Final = 600.0
+_TOO_LARGE: Final = re.compile(r"(?:\w+ capability required is more than|Invalid resource request).{0,250}")
 _STARTING: Final = 20
 _APPS: Final = "/ws/v1/cluster/apps?states=SUBMITTED,ACCEPTED,RUNNING"
 _SCHEDULER: Final = "/ws/v1/cluster/scheduler"
@@ -66,12 +70,30 @@ def _jobs(subject: Subject) -> Results:
     if not managers.largest:
         return {"job-waiting": cases, "nothing-to-run-on": cases}
     queues = {each["queueName"]: each for each in _leaves(subject.page("resourcemanager", _SCHEDULER)["scheduler"]["schedulerInfo"])}
-    results: dict[str, list[Case]] = {"job-waiting": cases}
+    results: dict[str, list[Case]] = {}
     for app, case in zip(waiting, cases, strict=True):
         name, more = _why(app, queues.get(str(app.get("queue", "")).rpartition(".")[2], {}), _asked(subject, app), managers.largest)
         free = max((each.available for each in managers.known.values() if each.state == "RUNNING"), default=0)
-        results.setdefault(name, []).append({**case, **more, "free": format_memory(free)})
+        if name:
+            results.setdefault(name, []).append({**case, **more, "free": format_memory(free)})
+            results.setdefault("job-waiting", []).append(case)
     return results
+
+
+def _ended(subject: Subject) -> Results:
+    """Applications that ended a short while ago because they asked for more than any node has.
+
+    YARN lowers what may be asked for to what the largest node has (YARN-2604), so they do not wait: they are ended, and say why.
+    """
+    since = int((time.time() - _RECENT) * 1000)
+    path = f"/ws/v1/cluster/apps?states=FINISHED,FAILED,KILLED&finishedTimeBegin={since}"
+    apps = ((subject.hadoop.page("resourcemanager", path).get("apps") or {}).get("app")) or []
+    cases: list[Case] = []
+    for app in apps:
+        found = _TOO_LARGE.search(" ".join(str(app.get("diagnostics") or "").split()))
+        if found:
+            cases.append({"application": str(app["id"]), "user": str(app.get("user", "")), "said": found[0][:250]})
+    return {"request-refused": cases}
 
 
 def _starves(app: Mapping[str, Any]) -> bool:
@@ -96,6 +118,8 @@ def _asked(subject: Subject, app: Mapping[str, Any]) -> tuple[int, int]:
 
 def _why(app: Mapping[str, Any], queue: Mapping[str, Any], asked: tuple[int, int], largest: int) -> tuple[str, Case]:
     count, wanted = asked
+    if app.get("state") == "RUNNING" and not count:
+        return "", {}  # its master is busy with something else
     said = {"wanted": format_memory(wanted) if wanted else "", "largest": format_memory(largest)}
     if count and wanted > largest:
         return "request-too-large", said
@@ -134,6 +158,7 @@ PROBES: Final = (
         _nodemanagers,
     ),
     Probe("nodemanager-absence", dict.fromkeys(("nodemanager-excluded", "nodemanager-lost"), ("node", "state")), _absence),
+    Probe("ended-jobs", {"request-refused": ("application", "user", "said")}, _ended),
     Probe(
         "jobs",
         {

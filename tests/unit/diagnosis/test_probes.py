@@ -14,6 +14,7 @@ from labcloud.apply.journal import Operation
 from labcloud.diagnosis.subject import Subject
 from labcloud.errors import ConfigError, ConflictError, DeadlineError, EngineError, LabError, NotFoundError, PreflightError, QuotaError
 from labcloud.providers.base import Inspection, Result
+from labcloud.services.hadoop import Hadoop
 
 from .conftest import MASTER, REF, WORKER, Ward
 
@@ -213,6 +214,7 @@ QUEUE = "QueueMetrics,q0=root,q1=default"
         ({}, {"state": "STOPPED"}, {}, "yarn.queue-stopped"),
         ({"state": "RUNNING", "runningContainers": 1}, {}, {"PendingContainers": 4, "PendingMB": 2048}, "yarn.memory-used-up"),
         ({}, {}, {}, "yarn.waiting"),
+        ({"state": "RUNNING", "runningContainers": 1}, {}, {}, ""),
         ({"elapsedTime": 3000}, {}, {"PendingContainers": 1, "PendingMB": 4096}, ""),
         ({"state": "RUNNING", "runningContainers": 5}, {}, {"PendingContainers": 4, "PendingMB": 2048}, ""),
     ],
@@ -226,6 +228,21 @@ def test_applications_that_wait(
     monkeypatch.setattr(Subject, "page", lambda *asked: pages["apps" if "/apps" in asked[-1] else "scheduler"])
     beans(monkeypatch, "resourcemanager", QUEUE, **pending)
     assert ward.named() == ({cause} if cause else set())
+
+
+def test_a_job_that_asked_for_too_much_is_said_and_no_fault(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "MAP capability required is more than the supported max container capability in the cluster. Killing the Job."
+    one = {"id": "application_1_0002", "user": "acme", "state": "FINISHED", "diagnostics": said}
+    original = Hadoop.page
+
+    def told(self: Hadoop, service: str, path: str, **options: Any) -> Any:
+        return {"apps": {"app": [one]}} if "finishedTimeBegin" in path else original(self, service, path, **options)
+
+    monkeypatch.setattr(Hadoop, "page", told)
+    diagnosis = ward.diagnose()
+    assert diagnosis.healthy
+    assert [each.id for each in diagnosis.notes] == ["yarn.request-refused"]
+    assert "MAP capability required" in diagnosis.notes[0].verdict
 
 
 # Operations
