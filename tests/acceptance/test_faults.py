@@ -1,15 +1,10 @@
-"""Every fault of the table is made on one real cluster, and its cause has to be named; on the healthy one, none.
-
-LABCLOUD_FAULTS_REPORT names a file that gets the table, too.
-"""
+"""Every fault of the table is made on one real cluster, and its cause has to be named; on the healthy one, none."""
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -42,13 +37,11 @@ def cluster(labcloud: Labcloud, mark: str) -> Iterator[Cluster]:
     made.delete()
 
 
-def test_every_fault_is_named_and_no_other(cluster: Cluster) -> None:
+def test_every_fault_is_named_and_no_other(cluster: Cluster, show_table: Callable[[str, str], None]) -> None:
     assert named_by_diagnose(cluster, "") == set(), "a false alarm on a healthy cluster"
     rows = [meet(cluster, fault) for fault in FAULTS]
     table = "\n".join([str(Row("FAULT", "CAUSE", "FOUND?", 0, 0)).replace("0.0", "  s"), *map(str, rows)])
-    print(f"\n{table}")  # noqa: T201
-    if report := os.environ.get("LABCLOUD_FAULTS_REPORT"):
-        Path(report).write_text(table + "\n")
+    show_table("faults that a diagnosis names", table)
     assert [row for row in rows if row.found != "yes"] == [], table
 
 
