@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from labcloud.apply.journal import Operation
-from labcloud.errors import NotFoundError
+from labcloud.errors import ConflictError, NotFoundError
 from labcloud.lab import Lab
 from labcloud.model import FIRST_USER_ID, Cluster, Tenant, Wanted, demand
 from labcloud.model.checks import Capacity, ImageNeed, Subject
@@ -78,11 +78,15 @@ class Admission:
     def reserve(self, cluster: Cluster, reason: str, operation: Operation, room: Capacity | None = None) -> None:
         """Declare ``cluster``: from now on its tenant's quotas hold it, and the memory of the machine, where its ``room`` is given.
 
-        Raise QuotaError if somebody else was quicker.
+        Raise QuotaError if somebody else was quicker, ConflictError if the tenant was deleted meanwhile.
         """
         from labcloud.preflight.quotas import admit, admit_memory
 
+        name = cluster.ref.tenant
+
         def admitted(declared: Sequence[Cluster]) -> None:
+            if self._lab.tenant(name) is None and not any(each.ref.tenant == name for each in declared):
+                raise ConflictError(f"the tenant {name} was deleted meanwhile", resolution="run the same command again")
             admit(self.tenant(cluster.ref.tenant), cluster, declared)
             if room is not None:
                 admit_memory(cluster, declared, room)

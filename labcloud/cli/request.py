@@ -91,10 +91,10 @@ def _lease(text: str | None, then: str) -> Lease | None:
         return None
     from datetime import UTC, datetime
 
-    from labcloud.model import AtEnd, Lease
-    from labcloud.model.durations import parse_duration
+    from labcloud.model import AtEnd, parse_duration
+    from labcloud.model.leases import lease_for
 
-    return Lease((datetime.now(UTC) + parse_duration(text)).replace(microsecond=0), AtEnd(then))
+    return lease_for(parse_duration(text), datetime.now(UTC), AtEnd(then))
 
 
 def _name(name: str | None, profile: str) -> str:

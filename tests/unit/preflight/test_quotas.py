@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from labcloud.apply.admission import Admission
 from labcloud.apply.journal import Journal
-from labcloud.errors import QuotaError
+from labcloud.errors import ConflictError, QuotaError
 from labcloud.lab import Lab
 from labcloud.model import Cluster, ClusterRef, NodeGroup, Resource, Tenant, Wanted, demand
 from labcloud.preflight.quotas import admit, balances
@@ -128,3 +128,12 @@ def test_twenty_processes_that_race_for_the_last_places_get_just_those(tmp_path:
     admitted = sorted(number for number, result in ended if result == "admitted")
     assert len(admitted) == PLACES
     assert sorted(int(each.ref.name[1:]) for each in lab.clusters("acme")) == admitted
+
+
+def test_a_tenant_that_was_deleted_meanwhile_gets_no_cluster(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    lab.ensure_tenant("acme")
+    lab.remove_tenant("acme", "delete acme")
+    with Journal(tmp_path).operation("create", "acme/c") as operation, pytest.raises(ConflictError, match="was deleted meanwhile"):
+        Admission(lab).reserve(cluster(), "create acme/c", operation)
+    assert lab.clusters() == []
