@@ -15,15 +15,24 @@ from tests.acceptance.driver import PROGRAM, Cluster, Labcloud, docker, run
 pytestmark = pytest.mark.timeout(200)
 
 
+def create(labcloud: Labcloud, tenant: str, check: str, code: int, *options: str) -> str:
+    """Create what ``check`` refuses: before anything is made, and, if that is passed over, by the engine with the exit ``code``."""
+    words = ("create", "hadoop-2.7", "--tenant", tenant, *options)
+    refused = labcloud(*words, expect=11)
+    assert check in refused.said
+    assert labcloud.leftovers(tenant) == []
+    return labcloud(*words, "--ignore", f"{check}=to see what the engine says", expect=code).said
+
+
 def test_a_taken_port_is_a_conflict_and_delete_leaves_nothing(labcloud: Labcloud, mark: str) -> None:
     cluster = Cluster(labcloud, f"{mark}-t", "hadoop-2.7")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = labcloud("create", "hadoop-2.7", "--tenant", cluster.tenant, "--publish", f"namenode={port}", expect=5)
-    assert "port" in done.said
-    assert "try:" in done.said
+        said = create(labcloud, cluster.tenant, "network.ports", 5, "--publish", f"namenode={port}")
+    assert "port" in said
+    assert "try:" in said
     cluster.delete()
     assert not [line for line in labcloud.leftovers() if cluster.tenant in line]
 
@@ -59,8 +68,7 @@ def test_a_name_that_somebody_else_has_is_a_conflict(labcloud: Labcloud, mark: s
     name = cluster.container("master-0")
     docker("create", "--name", name, "labcloud/hadoop-2.7:latest")
     try:
-        done = labcloud("create", "hadoop-2.7", "--tenant", cluster.tenant, expect=5)
-        assert name in done.said
+        assert name in create(labcloud, cluster.tenant, "names.free", 5)
         cluster.delete()
         assert docker("ps", "-aq", "--filter", f"name={name}")
     finally:
@@ -104,6 +112,5 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_said_and_nothing_is_made(labcloud: Labcloud, mark: str, small_disk: Path) -> None:
     before = docker("ps", "-aq")
     lab = Labcloud(small_disk / "home", labcloud.cache)
-    done = lab("create", "hadoop-2.7", "--tenant", f"{mark}-full", expect=6)
-    assert "space" in done.said
+    assert "space" in create(lab, f"{mark}-full", "disk.space", 6)
     assert docker("ps", "-aq") == before
