@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labcloud.cli.output import emit, note, output_option, plain, print_table
-from labcloud.cli.session import Session, session, tenant_option
+from labcloud.cli.session import Seconds, Session, session, tenant_option
 from labcloud.errors import LabError, UsageError
 from labcloud.lab.files import disk_errors
 from labcloud.model import ClusterRef, format_bytes
@@ -45,9 +45,7 @@ if TYPE_CHECKING:
 )
 @click.option("--list", "listing", is_flag=True, help="List the graphs that there are.")
 @click.option("--check", is_flag=True, help="Read every graph, and say what is wrong in the first that is.")
-@click.option(
-    "--timeout", type=click.FloatRange(1, 3600), default=60.0, show_default=True, metavar="S", help="Limit of the whole diagnosis."
-)
+@click.option("--timeout", type=Seconds(1, 3600), default=60.0, show_default=True, metavar="S", help="Limit of the whole diagnosis.")
 @output_option
 def diagnose_command(
     tenant: str | None, target: str | None, fix: bool, yes: bool, start: str | None, drawing: str | None, bundle: Path | None,

@@ -14,7 +14,7 @@ from labcloud.cli.main import say_error
 from labcloud.cli.output import emit, note, output_option, title
 from labcloud.cli.progress import progress
 from labcloud.cli.request import ignore_option, reasons, request_options, requests
-from labcloud.cli.session import Session, cluster_argument, session, tenant_option
+from labcloud.cli.session import Seconds, Session, cluster_argument, session, tenant_option
 from labcloud.errors import LabError, PartlyDoneError
 from labcloud.model import ClusterRef
 
@@ -28,7 +28,7 @@ Done = TypeVar("Done")
 _CLUSTERS_AT_ONCE: Final = 16
 
 timeout_option = click.option(
-    "--timeout", type=click.FloatRange(1, 86400), default=300.0, show_default=True, metavar="S", help="Limit of all waits together."
+    "--timeout", type=Seconds(1, 86400), default=300.0, show_default=True, metavar="S", help="Limit of all waits together."
 )
 no_wait_option = click.option("--no-wait", is_flag=True, help="Do not wait until the cluster is ready.")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -94,6 +95,16 @@ def _provider_class(name: str) -> Callable[[Path, str], Provider]:
     module, _, attribute = target.partition(":")
     shipped: Callable[[Path, str], Provider] = getattr(importlib.import_module(module), attribute)
     return shipped
+
+
+class Seconds(click.FloatRange):
+    """A time limit; not a number that no clock reaches."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail("this is not a number of seconds", param, ctx)
+        return seconds
 
 
 class ClusterParam(click.ParamType[ClusterRef]):

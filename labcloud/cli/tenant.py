@@ -11,7 +11,7 @@ import click
 
 from labcloud.cli.output import emit, note, output_option, print_table, title
 from labcloud.cli.progress import progress
-from labcloud.cli.session import session
+from labcloud.cli.session import Seconds, session
 from labcloud.errors import UsageError
 from labcloud.model import (
     Resource,
@@ -43,7 +43,7 @@ _OPTIONS: Final = (
     click.option("--notify", metavar="URL", help="Who is told when a lease ends."),
 )
 timeout_option = click.option(
-    "--timeout", type=click.FloatRange(1, 86400), default=120.0, show_default=True, metavar="S", help="Limit of all waits together."
+    "--timeout", type=Seconds(1, 86400), default=120.0, show_default=True, metavar="S", help="Limit of all waits together."
 )
 
 

@@ -131,7 +131,7 @@ def _changed(files: Mapping[str, str], digests: Mapping[str, str]) -> set[str]:
 def _ensure_node(spec: NodeSpec, found: FoundNode | None) -> EnsureNode | None:
     if found is None:
         return EnsureNode(spec, "missing")
-    if found.digest != spec.digest:
+    if found.digest != spec.digest or found.status is Status.FAILED:
         return EnsureNode(spec, "drifted")
     return None if found.status is Status.RUNNING else EnsureNode(spec, "stopped")
 

@@ -189,7 +189,7 @@ class DockerProvider(Provider):
                 resolution="choose another cluster name, or remove that container",
             )
         # One that never started may have been refused for what has been mended since: it holds nothing, so it is made anew.
-        if labels.get(containers.DIGEST) != spec.digest or there["State"]["Status"] == "created":
+        if labels.get(containers.DIGEST) != spec.digest or there["State"]["Status"] in ("created", "dead"):
             self.stop_node(spec.ref)
             api.remove_container(name, force=True)
             api.create_container_from_config(body, name)

@@ -97,6 +97,7 @@ def test_a_bug_leaves_a_report_and_exits_with_70(labcloud: Labcloud, monkeypatch
         ("create", "hadoop-2.7", "--tenant", "acme", "--publish", "namenode=²"),
         ("create", "hadoop-2.7", "--tenant", "acme", "--publish", "namenode=99999", *SIMULATED),
         ("create", "hadoop-2.7", "--tenant", "acme", "--timeout", "0"),
+        ("create", "hadoop-2.7", "--tenant", "acme", "--timeout", "nan"),
         ("create", "hadoop-2.7", "--tenant", "acme", "--workers", "0", *SIMULATED),
         ("create", "hadoop-2.7", "--tenant", "acme", "--workers", "10000", *SIMULATED),
         ("create", "hadoop-2.7", "--tenant", "acme", "--memory", "64m", *SIMULATED),

@@ -250,14 +250,14 @@ def test_daemons_are_told_only_where_a_running_one_has_another_list(workers: int
 
 
 @given(WORKERS, engines())
-def test_only_what_is_missing_stopped_or_drifted_is_made(workers: int, engine: Engine) -> None:
+def test_only_what_is_missing_stopped_drifted_or_dead_is_made(workers: int, engine: Engine) -> None:
     wanted = remembered(workers, engine)
     made = {step.spec.ref: step.reason for step in plan_for(wanted, engine.found()) if isinstance(step, EnsureNode)}
     for ref in {*wanted.nodes(), *engine.nodes}:
         there = engine.nodes.get(ref)
         if there is None:
             assert made[ref] == "missing"
-        elif there.digest != node(ref).digest:
+        elif there.digest != node(ref).digest or there.status is Status.FAILED:
             assert made[ref] == "drifted"
         else:
             assert made.get(ref) == (None if there.status is Status.RUNNING else "stopped")
