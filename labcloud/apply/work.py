@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, cast
 
 from labcloud.errors import ConflictError, NotFoundError, UsageError
 from labcloud.model import Cluster, FoundNode, NodeRef, Status, Tenant
@@ -19,6 +19,8 @@ EXAMPLES: Final = "examples"
 _LOGS: Final = "/var/log/hadoop"
 _CHUNK: Final = 1 << 20
 _THREADS: Final = 64
+# A program that follows files on a node would outlive whoever asked for it: it ends with its standard input.
+_FOLLOW: Final = 'tail -F "$@" & read -r _; kill "$!"'
 _GLANCE: Final = 0.5  # seconds between looks at whether somebody pressed Ctrl-C
 
 
@@ -94,14 +96,24 @@ class Work:
         """
         if service is not None and service not in self._profile.services:
             raise UsageError(f"{self._profile.name} has no service {service!r}", resolution=f"it has {', '.join(self._profile.services)}")
-        flags = ("-F",) if follow else ()
         commands = {}
         for ref in refs:
             names = [name for name, each in self._profile.services.items() if each.group == ref.group and service in (None, name)]
             files = [f"{_LOGS}/{name}.{kind}" for name in names for kind in ("log", "out")]
             if files:
-                commands[ref] = Command(("tail", *flags, "-n", str(lines), *files))
+                words = ("-n", str(lines), *files)
+                commands[ref] = (
+                    Command(("sh", "-c", _FOLLOW, "sh", *words), stdin=cast(BinaryIO, _Open())) if follow else Command(("tail", *words))
+                )
         return commands
+
+
+class _Open(io.RawIOBase):
+    """A standard input that says nothing, and ends with this process, however that ends."""
+
+    def read(self, size: int = -1) -> bytes:  # noqa: ARG002 - nothing comes, however much is asked for
+        threading.Event().wait()
+        return b""
 
 
 def person(tenant: Tenant, name: str) -> tuple[str, int]:

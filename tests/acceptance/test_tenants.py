@@ -8,9 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.driver import Cluster, Labcloud, docker
+from tests.acceptance.driver import Cluster, Labcloud, docker, ended, wait_for
 
 pytestmark = pytest.mark.timeout(300)
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPqPBm+FAYEkL2awpWgPxiBtulyj5w9mNxTVrdKN7n5A ada@desk"
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,17 @@ def test_a_tenant_is_a_user_with_a_home(pair: tuple[Cluster, Cluster]) -> None:
         assert f"/user/{cluster.tenant}/mine" in cluster.exec("hdfs", "dfs", "-ls", f"/user/{cluster.tenant}").text
 
 
+def test_following_a_log_leaves_nothing_on_the_nodes(labcloud: Labcloud, pair: tuple[Cluster, Cluster]) -> None:
+    one = pair[0]
+    following = labcloud.begin("logs", "--follow", "--service", "namenode", one.ref)
+    assert following.stdout is not None
+    assert following.stdout.readline()
+    assert one.exec("pgrep", "tail", user="root").text
+    following.kill()
+    ended(following)
+    wait_for("tail to end with who asked for it", lambda: one.exec("pgrep", "tail", user="root", expect=None).code == 1, seconds=15)
+
+
 def test_two_clusters_of_one_tenant_have_names_of_their_own(labcloud: Labcloud, pair: tuple[Cluster, Cluster]) -> None:
     one, _ = pair
     second = Cluster(labcloud, one.tenant, "hadoop-2.7", "second")
@@ -81,6 +94,32 @@ def test_two_clusters_of_one_tenant_have_names_of_their_own(labcloud: Labcloud, 
     finally:
         second.delete()
     assert one.exec("hdfs", "dfs", "-ls", "/").code == 0
+
+
+def test_a_tenant_with_people_a_subnet_and_a_quota(labcloud: Labcloud, mark: str) -> None:
+    cluster = Cluster(labcloud, f"{mark}-p", "hadoop-2.7", "lab")
+    labcloud("tenant", "create", cluster.tenant, "--member", f"ada={KEY}", "--subnet", "10.209.4.0/22", "--quota", "clusters=1")
+    try:
+        view = cluster.create("--workers", "1", "--memory", "1536m")
+        assert all(node["address"].startswith("10.209.") for node in view["nodes"])
+        assert labcloud("exec", "--as", "ada", cluster.ref, "--", "cat", "/home/ada/.ssh/authorized_keys").text == KEY
+        assert "groups=900(hadoop)" in labcloud("exec", "--as", "ada", cluster.ref, "--", "id").text
+        labcloud("exec", "-i", "--as", "ada", cluster.ref, "--", "hdfs", "dfs", "-put", "-", "/user/ada/mine", stdin=b"x")
+        began = docker("inspect", "--format", "{{.State.StartedAt}}", cluster.container("worker-0"))
+        labcloud("tenant", "set", cluster.tenant, "--member", "bob", "--remove-member", "ada")
+        assert labcloud("exec", "--as", "bob", cluster.ref, "--", "id", "-un").text == "bob"
+        assert "no member 'ada'" in labcloud("exec", "--as", "ada", cluster.ref, "--", "id", expect=4).said
+        assert cluster.exec("su", "ada", "-c", "true", user="root", expect=None).code != 0
+        assert docker("inspect", "--format", "{{.State.StartedAt}}", cluster.container("worker-0")) == began
+        refused = labcloud("create", "hadoop-2.7", "--tenant", cluster.tenant, "--name", "second", expect=11)
+        assert f"labcloud tenant set {cluster.tenant} --quota clusters=2" in refused.said
+        assert cluster.ref in labcloud("tenant", "delete", cluster.tenant, expect=5).said
+        hours = labcloud.json("tenant", "usage", cluster.tenant)
+        assert cluster.ref in json.dumps(hours) or cluster.name in json.dumps(hours)
+    finally:
+        labcloud("delete", "--yes", cluster.ref, expect=None)
+        labcloud("tenant", "delete", cluster.tenant)
+    assert labcloud.leftovers(cluster.tenant) == []
 
 
 def test_one_command_makes_a_cluster_for_each_tenant(labcloud: Labcloud, mark: str) -> None:

@@ -101,11 +101,13 @@ def test_a_jar_that_is_nowhere_is_told(shop: Shop) -> None:
 
 def test_logs_are_those_of_the_services_that_a_node_has(shop: Shop) -> None:
     does = work(shop)
-    commands = does.logs(does.nodes(every=True), "datanode", lines=5, follow=True)
+    commands = does.logs(does.nodes(every=True), "datanode", lines=5, follow=False)
     files = ("/var/log/hadoop/datanode.log", "/var/log/hadoop/datanode.out")
     assert {ref.name: command.argv for ref, command in commands.items()} == {
-        f"worker-{index}": ("tail", "-F", "-n", "5", *files) for index in (0, 1)
+        f"worker-{index}": ("tail", "-n", "5", *files) for index in (0, 1)
     }
+    followed = does.logs(does.nodes(every=True), "datanode", lines=5, follow=True)
+    assert [(command.argv[3:], bool(command.stdin)) for command in followed.values()] == [(("sh", "-n", "5", *files), True)] * 2
     with pytest.raises(UsageError, match="has no service 'hbase'"):
         does.logs(does.nodes(), "hbase", lines=5, follow=False)
 
