@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from labcloud.errors import DeadlineError
+
+_FIRST_PAUSE: Final = 0.02
+_LONGEST_PAUSE: Final = 0.1
 
 
 class Kind(StrEnum):
@@ -38,6 +42,8 @@ class Watch:
     def __init__(self, tell: Callable[[Event], None] = lambda _: None) -> None:
         self.tell = tell
         self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._waits = 0
 
     def stop(self) -> None:
         """Ask every wait and every run to end; they raise KeyboardInterrupt in their own thread."""
@@ -50,6 +56,22 @@ class Watch:
     def pause(self, seconds: float) -> None:
         if self._stop.wait(seconds):
             raise KeyboardInterrupt
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count a wait while it lasts."""
+        with self._lock:
+            self._waits += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waits -= 1
+
+    @property
+    def longest_pause(self) -> float:
+        """Seconds between two looks at the same thing: 0.1, and more where many are waited for, for each look costs what is looked at."""
+        return _LONGEST_PAUSE * max(1.0, self._waits / 2)
 
 
 class Deadline:
@@ -64,15 +86,16 @@ class Deadline:
         return max(0.0, self._end - time.monotonic())
 
 
-_FIRST_PAUSE: Final = 0.02
-_LONGEST_PAUSE: Final = 0.1
-
-
 def wait_until_nothing(missing: Callable[[], str], *, subject: str, watch: Watch, deadline: Deadline) -> None:
-    """Call ``missing`` until it returns nothing: fast at first, then every 100 ms.
+    """Call ``missing`` until it returns nothing: fast at first, then every 100 ms, or less often if much else is waited for as well.
 
     Each new answer is told as what is waited for. Raise DeadlineError with the last one at the deadline.
     """
+    with watch.waiting():
+        _wait(missing, subject, watch, deadline)
+
+
+def _wait(missing: Callable[[], str], subject: str, watch: Watch, deadline: Deadline) -> None:
     pause, told = _FIRST_PAUSE, ""
     while what := missing():
         if what != told:
@@ -84,4 +107,4 @@ def wait_until_nothing(missing: Callable[[], str], *, subject: str, watch: Watch
                 resolution=f"see 'labcloud show {subject}' and 'labcloud logs {subject}'; the same command with a longer --timeout goes on",
             )
         watch.pause(min(pause, deadline.left))
-        pause = min(pause * 1.5, _LONGEST_PAUSE)
+        pause = min(pause * 1.5, watch.longest_pause)
