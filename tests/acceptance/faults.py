@@ -6,11 +6,12 @@ Add one by adding an entry to FAULTS. ``inject`` breaks the cluster, and returns
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.acceptance.driver import Cluster, docker, run, wait_for
+from tests.acceptance.driver import Cluster, docker, ended, run, wait_for
 
 SETTINGS = (
     "yarn-site:yarn.nodemanager.disk-health-checker.interval-ms=5000",  # a mended disk is used again at once
@@ -319,23 +320,22 @@ def idle_processor(cluster: Cluster) -> None:
 
 def masters_at_limit(cluster: Cluster) -> None:
     for _ in range(2):
-        process = cluster.begin("pi", "-Dyarn.app.mapreduce.am.resource.mb=1024", "1", "1000000000")
-        _forget(process.pid)
+        _CLIENTS.append(cluster.begin("pi", "-Dyarn.app.mapreduce.am.resource.mb=1024", "1", "1000000000"))
 
 
-def _forget(pid: int) -> None:
-    _CLIENTS.append(pid)
-
-
-_CLIENTS: list[int] = []
+_CLIENTS: list[subprocess.Popen[bytes]] = []
 
 
 def no_jobs(cluster: Cluster) -> None:
-    """Kill what runs; the clients end with their applications."""
+    """Kill what runs, and who waits for it."""
     listed = cluster.exec("yarn", "application", "-list", user="yarn").text
     for word in listed.split():
         if word.startswith("application_"):
             cluster.exec("yarn", "application", "-kill", word, user="yarn", expect=None)
+    while _CLIENTS:
+        client = _CLIENTS.pop()
+        client.kill()
+        ended(client)
 
 
 # Faults of operations
