@@ -319,8 +319,7 @@ def idle_processor(cluster: Cluster) -> None:
 
 
 def masters_at_limit(cluster: Cluster) -> None:
-    for _ in range(2):
-        _CLIENTS.append(cluster.begin("pi", "-Dyarn.app.mapreduce.am.resource.mb=1024", "1", "1000000000"))
+    _CLIENTS.extend(cluster.begin("pi", "-Dyarn.app.mapreduce.am.resource.mb=1024", "1", "1000000000") for _ in range(2))
 
 
 _CLIENTS: list[subprocess.Popen[bytes]] = []
