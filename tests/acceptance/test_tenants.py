@@ -97,7 +97,7 @@ def test_two_clusters_of_one_tenant_have_names_of_their_own(labcloud: Labcloud, 
 
 
 def test_a_tenant_with_people_a_subnet_and_a_quota(labcloud: Labcloud, mark: str) -> None:
-    cluster = Cluster(labcloud, f"{mark}-p", "hadoop-2.7", "lab")
+    cluster = Cluster(labcloud, f"{mark}-people", "hadoop-2.7", "lab")
     labcloud("tenant", "create", cluster.tenant, "--member", f"ada={KEY}", "--subnet", "10.209.4.0/22", "--quota", "clusters=1")
     try:
         view = cluster.create("--workers", "1", "--memory", "1536m")
