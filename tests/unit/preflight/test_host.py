@@ -22,6 +22,12 @@ MEMORY: Final = kernel.Memory(8192, 4096, 0)
 FILES: Final = kernel.FileLimit(20000, "dockerd", 42, 1000, 100000)
 
 
+@pytest.fixture(autouse=True)
+def half_as_much_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures below are for one and a half times the machine's memory."""
+    monkeypatch.setenv("LABCLOUD_MEMORY_OVERCOMMIT", "1.5")
+
+
 def check(name: str) -> Check:
     return next(each for each in host.CHECKS if each.id == f"host.{name}")
 
