@@ -68,7 +68,7 @@ def eaten_memory(place: Place) -> Iterator[Asked]:
     facts = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     eaten = max(0, int(facts["MemAvailable"].split()[0]) - (16 << 20)) * 1024
     with _disk(place, f"size={eaten + (1 << 20)}") as folder:
-        os.posix_fallocate(os.open(folder / "eaten", os.O_CREAT | os.O_WRONLY), 0, eaten)
+        os.posix_fallocate(os.open(folder / "eaten", os.O_CREAT | os.O_WRONLY), 0, max(1, eaten))
         yield Asked(("--workers", "60"), {"LABCLOUD_MEMORY_OVERCOMMIT": "50"})
 
 
