@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from labcloud.errors import EngineError
+from labcloud.services.hadoop import IN_SERVICE
 
 _FRESH: Final = 10  # seconds since the last heartbeat; one comes every two
-_IN_SERVICE: Final = "In Service"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def read_datanodes(bean: Mapping[str, Any]) -> DataNodes:
 
 
 def _datanode(name: str, facts: Mapping[str, Any]) -> DataNode:
-    state = "Decommissioned" if facts.get("decommissioned") is True else str(facts.get("adminState", _IN_SERVICE))
+    state = "Decommissioned" if facts.get("decommissioned") is True else str(facts.get("adminState", IN_SERVICE))
     return DataNode(
         name, state, int(facts.get("lastContact", 0)), int(facts.get("numBlocks", 0)), int(facts.get("volfails", 0)),
         tuple(facts.get("failedStorageLocations") or facts.get("failedStorageIDs") or ()),

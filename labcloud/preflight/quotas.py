@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from labcloud.errors import QuotaError
-from labcloud.model import Cluster, Resource, Tenant, committed_memory, demand, format_memory, total
-from labcloud.model.checks import Capacity
+from labcloud.model import Cluster, Resource, Tenant, committed_memory, demand, format_amount, total
+from labcloud.model.checks import Capacity, Verdict
+from labcloud.preflight.families.host import judge_commitment
 from labcloud.preflight.growth import OVERCOMMIT
 
 
@@ -71,11 +72,13 @@ def admit_memory(cluster: Cluster, declared: Sequence[Cluster], room: Capacity) 
     """Raise QuotaError if the machine has no memory for ``cluster`` beside all that is declared on its engine."""
     others = [each for each in declared if each.provider == cluster.provider and each.ref != cluster.ref]
     before = [each for each in declared if each.ref == cluster.ref]
-    committed, limit = committed_memory([*others, cluster]), round(room.memory * OVERCOMMIT.value())
-    if committed > max(limit, committed_memory([*others, *before])):
+    promised = committed_memory([*others, *before]), committed_memory([*others, cluster])
+    finding = judge_commitment(*promised, room, OVERCOMMIT.value(), "")
+    if finding.verdict is Verdict.FAIL:
+        figures = finding.evidence
         raise QuotaError(
             f"the machine has no memory left for {cluster.ref}",
-            details=f"{committed} MiB would be promised to nodes, {limit} MiB may be: somebody else was quicker",
+            details=f"{figures['after_mib']} MiB would be promised to nodes, {figures['limit_mib']} MiB may be: somebody else was quicker",
             resolution="stop or delete a cluster, then run the same command again",
         )
 
@@ -93,10 +96,8 @@ def raise_limit(tenant: Tenant, cluster: Cluster, balance: Balance) -> str:
 
 
 def amount(resource: str, value: float) -> str:
-    """``value`` as quotas are written: ``1536m``, ``40g``, ``3``, ``2.5``."""
-    if resource == Resource.MEMORY:
-        return format_memory(round(value)) if value else "0"
-    return f"{value:g}g" if resource in (Resource.VOLUMES, Resource.BACKUPS) else f"{value:.10g}"
+    """``value`` as quotas are written: ``1536m``, ``40g``, ``3``, ``2.5``. A profile's clusters are counted as clusters are."""
+    return format_amount(Resource.CLUSTERS if resource == "profile" else Resource(resource), value)
 
 
 def evidence(balance: Balance) -> Mapping[str, float | None]:
