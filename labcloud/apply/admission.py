@@ -12,7 +12,7 @@ from labcloud.errors import ConflictError, NotFoundError
 from labcloud.lab import Lab
 from labcloud.model import FIRST_USER_ID, Cluster, Tenant, Wanted, demand
 from labcloud.model.checks import Capacity, ImageNeed, Subject
-from labcloud.model.quota import Resource
+from labcloud.model.quota import Amounts, Resource
 from labcloud.profiles import Profile
 from labcloud.profiles.sizing import minimum_memory
 from labcloud.providers.base import Provider
@@ -128,15 +128,16 @@ def _built(provider: Provider, name: str) -> str:
 
 def note_allocation(operation: Operation, cluster: Cluster) -> None:
     """Note what ``cluster`` takes from now on: what `labcloud.accounting` adds up."""
-    takes = demand(cluster)
-    operation.event(
-        ALLOCATED, profile=cluster.profile, provider=cluster.provider, state=str(cluster.state), nodes=int(takes[Resource.NODES]),
-        cpus=takes[Resource.CPUS], memory_mib=int(takes[Resource.MEMORY]), volumes_gib=int(takes[Resource.VOLUMES]),
-    )  # fmt: skip
+    _note(operation, cluster, str(cluster.state), demand(cluster))
 
 
 def note_gone(operation: Operation, cluster: Cluster) -> None:
     """Note that nothing is left of ``cluster``."""
+    _note(operation, cluster, GONE, dict.fromkeys(Resource, 0.0))
+
+
+def _note(operation: Operation, cluster: Cluster, state: str, takes: Amounts) -> None:
     operation.event(
-        ALLOCATED, profile=cluster.profile, provider=cluster.provider, state=GONE, nodes=0, cpus=0.0, memory_mib=0, volumes_gib=0
-    )
+        ALLOCATED, profile=cluster.profile, provider=cluster.provider, state=state, nodes=int(takes[Resource.NODES]),
+        cpus=takes[Resource.CPUS], memory_mib=int(takes[Resource.MEMORY]), volumes_gib=int(takes[Resource.VOLUMES]),
+    )  # fmt: skip

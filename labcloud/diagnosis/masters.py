@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from labcloud.errors import EngineError
-from labcloud.services.hadoop import IN_SERVICE
+from labcloud.services.hadoop import DECOMMISSIONED, IN_SERVICE, node_name
 
 _FRESH: Final = 10  # seconds since the last heartbeat; one comes every two
 
@@ -70,9 +70,9 @@ def read_datanodes(bean: Mapping[str, Any]) -> DataNodes:
         live, dead = json.loads(bean["LiveNodes"]), json.loads(bean["DeadNodes"])
         leaving = json.loads(bean["DecomNodes"])
         return DataNodes(
-            live={_node(host): _datanode(_node(host), facts) for host, facts in live.items()},
-            dead={_node(host): _datanode(_node(host), facts) for host, facts in dead.items()},
-            leaving={_node(host): int(facts.get("underReplicatedBlocks", 0)) for host, facts in leaving.items()},
+            live={node_name(host): _datanode(node_name(host), facts) for host, facts in live.items()},
+            dead={node_name(host): _datanode(node_name(host), facts) for host, facts in dead.items()},
+            leaving={node_name(host): int(facts.get("underReplicatedBlocks", 0)) for host, facts in leaving.items()},
             safe_mode=str(bean["Safemode"]),
             cluster_id=str(bean["ClusterId"]),
         )
@@ -81,7 +81,7 @@ def read_datanodes(bean: Mapping[str, Any]) -> DataNodes:
 
 
 def _datanode(name: str, facts: Mapping[str, Any]) -> DataNode:
-    state = "Decommissioned" if facts.get("decommissioned") is True else str(facts.get("adminState", IN_SERVICE))
+    state = DECOMMISSIONED if facts.get("decommissioned") is True else str(facts.get("adminState", IN_SERVICE))
     return DataNode(
         name, state, int(facts.get("lastContact", 0)), int(facts.get("numBlocks", 0)), int(facts.get("volfails", 0)),
         tuple(facts.get("failedStorageLocations") or facts.get("failedStorageIDs") or ()),
@@ -91,7 +91,7 @@ def _datanode(name: str, facts: Mapping[str, Any]) -> DataNode:
 def read_nodemanagers(bean: Mapping[str, Any]) -> NodeManagers:
     try:
         rows = json.loads(bean["LiveNodeManagers"])
-        return NodeManagers({_node(each["HostName"]): _nodemanager(each) for each in rows})
+        return NodeManagers({node_name(each["HostName"]): _nodemanager(each) for each in rows})
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise EngineError("the ResourceManager does not say yet which NodeManagers it knows") from exc
 
@@ -99,9 +99,4 @@ def read_nodemanagers(bean: Mapping[str, Any]) -> NodeManagers:
 def _nodemanager(row: Mapping[str, Any]) -> NodeManager:
     report = " ".join(str(row.get("HealthReport") or "").split())
     memory = int(row.get("UsedMemoryMB") or 0), int(row.get("AvailableMemoryMB") or 0)
-    return NodeManager(_node(row["HostName"]), str(row["State"]), report, *memory)
-
-
-def _node(host: str) -> str:
-    """``worker-0`` of a host name."""
-    return host.partition(":")[0].partition(".")[0]
+    return NodeManager(node_name(row["HostName"]), str(row["State"]), report, *memory)

@@ -108,16 +108,16 @@ def _hdfs_state(bean: Mapping[str, Any]) -> HdfsState:
     live, dead = json.loads(bean["LiveNodes"]), json.loads(bean["DeadNodes"])
     return HdfsState(
         safe_mode=bean["Safemode"],
-        live={_node_name(host): facts.get("adminState", "") for host, facts in live.items()},
-        dead={_node_name(host): DECOMMISSIONED if facts.get("decommissioned") else "dead" for host, facts in dead.items()},
-        leaving={_node_name(host): facts.get("underReplicatedBlocks", 0) for host, facts in json.loads(bean["DecomNodes"]).items()},
+        live={node_name(host): facts.get("adminState", "") for host, facts in live.items()},
+        dead={node_name(host): DECOMMISSIONED if facts.get("decommissioned") else "dead" for host, facts in dead.items()},
+        leaving={node_name(host): facts.get("underReplicatedBlocks", 0) for host, facts in json.loads(bean["DecomNodes"]).items()},
         missing_blocks=int(bean["NumberOfMissingBlocks"]),
         failed_volumes=sum(facts.get("volfails", 0) for facts in live.values()),
     )
 
 
 def _yarn_state(bean: Mapping[str, Any]) -> dict[str, str]:
-    return {_node_name(each["HostName"]): each["State"] for each in json.loads(bean["LiveNodeManagers"])}
+    return {node_name(each["HostName"]): each["State"] for each in json.loads(bean["LiveNodeManagers"])}
 
 
 def _short(bean: str) -> str:
@@ -125,5 +125,6 @@ def _short(bean: str) -> str:
     return bean.rpartition("name=")[2] if "name=" in bean else bean
 
 
-def _node_name(host: str) -> str:
+def node_name(host: str) -> str:
+    """``worker-0`` of a host name, with or without a port."""
     return host.partition(":")[0].partition(".")[0]
