@@ -39,7 +39,7 @@ class Readiness:
         began = time.monotonic()
         subject = str(self._cluster.ref)
         try:
-            for missing in (self._hdfs, self._yarn, self._proof, self._homes):
+            for missing in (self._hdfs, self._proof, self._yarn, self._homes):  # a file is proved while YARN's nodes register
                 wait_until_nothing(missing, subject=subject, watch=watch, deadline=deadline)
         except DeadlineError as exc:
             exc.details = self._why()
