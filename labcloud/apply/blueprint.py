@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from labcloud.model import Cluster, NodeRef, NodeSpec, Tenant
+from labcloud.model import Cluster, NodeRef, NodeSpec, Shared, Tenant
 from labcloud.plan import Blueprint
-from labcloud.profiles import Profile, render
+from labcloud.profiles import Profile, host_name, render
 
 
-def draw(cluster: Cluster, profile: Profile, domain: str, tenant: Tenant | None) -> Blueprint:
+def draw(cluster: Cluster, profile: Profile, domain: str, tenant: Tenant | None, shared: Shared) -> Blueprint:
     """The blueprint of ``cluster``, for the people and in the network of ``tenant`` (None: not declared yet).
 
-    Raise UsageError for a wrong setting.
+    ``shared`` is what the lab says beside the cluster's own file. Raise UsageError for a wrong setting.
     """
     retired = tuple(cluster.retired())
-    config = render(
-        profile, cluster, domain, excluded=tuple(f"{ref.qualified}.{domain}" for ref in retired), members=tenant.members if tenant else ()
-    )
+    excluded = tuple(host_name(ref, domain) for ref in retired)
+    config = render(profile, cluster, domain, shared=shared, excluded=excluded, members=tenant.members if tenant else ())
     return Blueprint(
         specs={ref: _spec(cluster, profile, ref) for ref in (*cluster.nodes(), *retired)},
         config=config,
@@ -28,7 +27,7 @@ def draw(cluster: Cluster, profile: Profile, domain: str, tenant: Tenant | None)
 
 
 def _spec(cluster: Cluster, profile: Profile, ref: NodeRef) -> NodeSpec:
-    group = cluster.group(ref.group)
+    group = cluster.size(ref)
     return NodeSpec(
         ref=ref,
         image=cluster.image,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from labcloud.errors import ConflictError, UsageError
-from labcloud.model import Cluster, ClusterRef, Lease, NodeGroup, Wanted, format_memory
+from labcloud.model import Cluster, ClusterRef, Configuration, Lease, NodeGroup, Wanted, format_memory
 from labcloud.profiles import Profile, sizing
 from labcloud.profiles.rendering import user_settings
 
@@ -51,14 +51,14 @@ def declared(request: CreateRequest, profile: Profile, *, user_id: int, sized: b
         id=secrets.token_hex(16),
         image="",
         groups=groups,
-        settings=dict(request.settings),
+        configuration=Configuration(settings=dict(request.settings)),
         publish=dict(request.publish),
         user_id=user_id,
         lease=request.lease,
     )
     if sized:
         sizing(profile, asked)
-    user_settings(profile, asked.settings)
+    user_settings(profile, asked.configuration.settings)
     return asked
 
 
@@ -107,11 +107,13 @@ def agree(request: CreateRequest, asked: Cluster, there: Cluster) -> Cluster:
 
 
 def _differences(request: CreateRequest, asked: Cluster, there: Cluster) -> list[str]:
-    found = []
-    for name in ("profile", "provider", "settings", "publish"):
-        old, new = getattr(there, name), getattr(asked, name)
-        if getattr(request, name) and old != new:
-            found.append(f"{name} is {_said(old)}, not {_said(new)}")
+    whole = (
+        ("profile", request.profile, there.profile, asked.profile),
+        ("provider", request.provider, there.provider, asked.provider),
+        ("settings", request.settings, there.configuration.settings, asked.configuration.settings),
+        ("publish", request.publish, there.publish, asked.publish),
+    )
+    found = [f"{name} is {_said(before)}, not {_said(after)}" for name, said, before, after in whole if said and before != after]
     for new in asked.groups:
         old = there.group(new.name)
         facts = (

@@ -43,7 +43,7 @@ _COMMANDS: Final = {
     "operation": ("operation", "What happened: list, show.", "Lab"),
 }
 
-# A command lives for seconds, and what it makes at first are modules and classes, which stay: collecting among them is a tenth of its start.
+# A command lives for seconds, and what it makes first are modules, which stay: collecting among them is a tenth of its start.
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 
 

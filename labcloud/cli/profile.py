@@ -127,11 +127,11 @@ def check_profiles(names: tuple[str, ...]) -> None:
 @click.option("--set", "settings", multiple=True, metavar="FILE:KEY=VALUE")
 @click.option("--to", type=click.Path(path_type=Path, file_okay=False), help="Write the files below this folder instead of printing them.")
 def render_profile(name: str, workers: int | None, memory: str | None, settings: tuple[str, ...], to: Path | None) -> None:
-    """The files that a cluster of this profile gets."""
+    """The files that a cluster of this profile gets: those of the first node of each group."""
     from labcloud.apply.requests import CreateRequest, declared
     from labcloud.cli.request import pairs
     from labcloud.model import ClusterRef
-    from labcloud.profiles import load, render
+    from labcloud.profiles import by_group, load, render
 
     profile = load(name)
     request = CreateRequest(
@@ -141,7 +141,7 @@ def render_profile(name: str, workers: int | None, memory: str | None, settings:
         memory=parse_memory(memory) if memory else None,
         settings=pairs(settings, "FILE:KEY=VALUE"),
     )
-    files = render(profile, declared(request, profile, user_id=20000), "lab")
+    files = by_group(render(profile, declared(request, profile, user_id=20000), "lab"))
     if to is None:
         for path, text in files.items():
             click.echo(click.style(f"==> {path}", bold=True))

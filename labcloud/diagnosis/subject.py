@@ -110,7 +110,8 @@ class Subject:
 
     def _draw(self) -> Blueprint:
         tenant = self.cluster.ref.tenant
-        return draw(self.cluster, self.profile, self.provider.domain(tenant), self._lights.lab.tenant(tenant))
+        lab = self._lights.lab
+        return draw(self.cluster, self.profile, self.provider.domain(tenant), lab.tenant(tenant), lab.shared(tenant))
 
     # What exists
 

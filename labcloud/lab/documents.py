@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import yaml
 
 from labcloud.errors import ConfigError, UsageError
+from labcloud.lab.configurations import KEYS, configuration_document, read_configuration, read_labels
 from labcloud.model import (
     DEFAULT_VOLUME_SIZE,
     FIRST_USER_ID,
@@ -24,8 +25,10 @@ from labcloud.model import (
     AtEnd,
     Cluster,
     ClusterRef,
+    Configuration,
     Lease,
     NodeGroup,
+    NodeOverride,
     NodeRef,
     Wanted,
     format_memory,
@@ -40,7 +43,6 @@ _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _WORD: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 _IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
-_SETTING: Final = re.compile(r"[a-z][a-z0-9-]*:[^\s:][^\s]*")
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,9}")
 _LAST_USER_ID: Final = 2**31 - 1
 _MOST_VOLUMES: Final = 64
@@ -55,13 +57,25 @@ def cluster_document(cluster: Cluster) -> dict[str, Any]:
             "volumes": each.volumes, "volume_size": f"{each.volume_size}g",
         }
         | ({"used": each.used} if each.used > each.count else {})
+        | _said(each.labels, each.configuration)
         for each in cluster.groups
     ]  # fmt: skip
+    own = {name: _own_document(each) for name, each in sorted(cluster.own.items())}
+    said = _said(cluster.labels, cluster.configuration)
     return {
         "profile": cluster.profile, "provider": cluster.provider, "id": cluster.id, "image": cluster.image,
         "user_id": cluster.user_id, "state": str(cluster.state), "groups": groups,
-        "settings": dict(sorted(cluster.settings.items())), "publish": dict(sorted(cluster.publish.items())),
-    } | ({"lease": _lease_document(cluster.lease)} if cluster.lease else {})  # fmt: skip
+        "settings": {}, "publish": dict(sorted(cluster.publish.items())),
+    } | said | ({"nodes": own} if own else {}) | ({"lease": _lease_document(cluster.lease)} if cluster.lease else {})  # fmt: skip
+
+
+def _said(labels: Mapping[str, str], configuration: Configuration) -> dict[str, Any]:
+    return ({"labels": dict(sorted(labels.items()))} if labels else {}) | configuration_document(configuration)
+
+
+def _own_document(own: NodeOverride) -> dict[str, Any]:
+    size: dict[str, Any] = {"memory": format_memory(own.memory)} if own.memory is not None else {}
+    return size | ({"cpus": own.cpus} if own.cpus is not None else {}) | _said(own.labels, own.configuration)
 
 
 def _lease_document(lease: Lease) -> dict[str, str]:
@@ -77,7 +91,7 @@ def read_cluster(text: str, ref: ClusterRef, path: Path) -> Cluster:
     """The cluster ``ref`` that ``text`` declares. Raise ConfigError with ``path`` and the line of what is wrong."""
     document = Document(path)
     fields = document.mapping(document.root(text), required=("profile", "provider", "id", "image", "groups"), more=_OPTIONAL)
-    settings = document.entries(fields.get("settings"), lambda key: _matching(_SETTING, "'FILE:PROPERTY'", key), lambda value: value)
+    groups = _groups(document, fields["groups"], ref)
     publish = document.entries(fields.get("publish"), lambda key: _matching(_WORD, "a service", key), lambda value: _whole(value, 1, 65535))
     return Cluster(
         ref=ref,
@@ -85,12 +99,14 @@ def read_cluster(text: str, ref: ClusterRef, path: Path) -> Cluster:
         provider=document.scalar(fields["provider"], lambda text: _matching(_WORD, "a provider", text)),
         id=document.scalar(fields["id"], lambda text: _matching(_ID, "32 hexadecimal digits", text)),
         image=document.scalar(fields["image"], lambda text: _matching(_IMAGE, "an image", text)),
-        groups=_groups(document, fields["groups"], ref),
-        settings=MappingProxyType(settings),
+        groups=groups,
+        configuration=read_configuration(document, fields),
         publish=MappingProxyType(publish),
         user_id=document.scalar(fields.get("user_id"), user_id, FIRST_USER_ID),
         state=document.scalar(fields.get("state"), _state, Wanted.RUNNING),
         lease=_lease(document, fields.get("lease")),
+        labels=read_labels(document, fields.get("labels")),
+        own=MappingProxyType(_own(document, fields.get("nodes"), ref, groups)),
     )
 
 
@@ -169,13 +185,15 @@ class Document:
         return dict(node.value)
 
 
-_OPTIONAL: Final = ("user_id", "state", "settings", "publish", "lease")
+_OPTIONAL: Final = ("user_id", "state", "publish", "lease", "labels", "nodes", *KEYS)
 
 
 def _groups(document: Document, node: yaml.Node, ref: ClusterRef) -> tuple[NodeGroup, ...]:
     groups: dict[str, NodeGroup] = {}
     for item in document.items(node):
-        fields = document.mapping(item, required=("name", "count", "memory"), more=("cpus", "volumes", "volume_size", "used"))
+        fields = document.mapping(
+            item, required=("name", "count", "memory"), more=("cpus", "volumes", "volume_size", "used", "labels", *KEYS)
+        )
         name = document.scalar(fields["name"], lambda text: NodeRef.parse(ref, f"{text}-0").group)
         if name in groups:
             raise document.wrong(item.start_mark.line, f"the group {name!r} is declared twice")
@@ -187,11 +205,29 @@ def _groups(document: Document, node: yaml.Node, ref: ClusterRef) -> tuple[NodeG
             volumes=document.scalar(fields.get("volumes"), lambda text: _whole(text, 0, _MOST_VOLUMES), 1),
             volume_size=document.scalar(fields.get("volume_size"), parse_gigabytes, DEFAULT_VOLUME_SIZE),
             used=document.scalar(fields.get("used"), lambda text: _whole(text, 0, MAX_NODES), 0),
+            labels=read_labels(document, fields.get("labels")),
+            configuration=read_configuration(document, fields),
         )
     total = sum(group.count for group in groups.values())
     if total > MAX_NODES:
         raise document.wrong(node.start_mark.line, f"the groups have {total} nodes together; the most is {MAX_NODES}")
     return tuple(groups.values())
+
+
+def _own(document: Document, node: yaml.Node | None, ref: ClusterRef, groups: tuple[NodeGroup, ...]) -> dict[str, NodeOverride]:
+    own = {}
+    for key, value in document.pairs(node):
+        name = document.scalar(key, lambda text: NodeRef.parse(ref, text).name)
+        if NodeRef.parse(ref, name).group not in {group.name for group in groups}:
+            raise document.wrong(key.start_mark.line, f"{name!r} is a node of no group here")
+        fields = document.mapping(value, required=(), more=("memory", "cpus", "labels", *KEYS))
+        own[name] = NodeOverride(
+            memory=document.scalar(fields["memory"], parse_memory) if "memory" in fields else None,
+            cpus=document.scalar(fields["cpus"], _cpus) if "cpus" in fields else None,
+            labels=read_labels(document, fields.get("labels")),
+            configuration=read_configuration(document, fields),
+        )
+    return own
 
 
 def _matching(rule: re.Pattern[str], what: str, text: str) -> str:

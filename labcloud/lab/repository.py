@@ -7,6 +7,8 @@
         tenants/T.yaml            the tenant T
         clusters/T/C.yaml         the cluster T/C
         prices.yaml               what resources cost, for bills; may be missing
+        bindings/NAME.yaml        configuration of the nodes for which an expression holds
+        files/                    texts that nodes get as files
         base/                     configuration that all nodes share; mounted read-only, so readable to all
     HOME/rendered  journal  cache  locks     others' folders
 """
@@ -24,13 +26,14 @@ from typing import Any, TypeVar
 
 from labcloud.errors import ConfigError, ConflictError, UsageError
 from labcloud.lab import files
-from labcloud.lab.documents import cluster_document, dump, read_cluster
+from labcloud.lab.configurations import listed, read_base, read_binding
+from labcloud.lab.documents import Document, cluster_document, dump, read_cluster
 from labcloud.lab.edit import update
 from labcloud.lab.history import History
 from labcloud.lab.locks import lab_lock
 from labcloud.lab.prices import read_prices
 from labcloud.lab.tenants import free_id, free_subnet, numbered, read_tenant, tenant_document
-from labcloud.model import Cluster, ClusterRef, Tenant, cluster_name, tenant_name
+from labcloud.model import NO_CONFIGURATION, Binding, Cluster, ClusterRef, Shared, Tenant, cluster_name, tenant_name
 from labcloud.model.prices import PriceBook
 
 Name = TypeVar("Name")
@@ -130,6 +133,23 @@ class Lab:
         path = self._folder / "prices.yaml"
         text = _text(path)
         return None if text is None else read_prices(text, path)
+
+    def shared(self, tenant: str) -> Shared:
+        """What the lab says for a tenant's clusters beside their own files: its base, its bindings, the tenant's own."""
+        there = self.tenant(tenant)
+        path = self.base / "settings.yaml"
+        text = _text(path)
+        sources = self._folder / "files"
+        return Shared(
+            base=read_base(Document(path), text) if text is not None else NO_CONFIGURATION,
+            bindings=listed(self._folder / "bindings", self._binding),
+            tenant=there.configuration if there else NO_CONFIGURATION,
+            sources={str(each.relative_to(sources)): _text(each) or "" for each in sorted(sources.rglob("*")) if each.is_file()},
+            log4j=_text(self.base / "log4j.properties") or "",
+        )
+
+    def _binding(self, path: Path) -> Binding:
+        return read_binding(Document(path), _text(path) or "", path.stem)
 
     def tenant(self, name: str, *, profiles: Collection[str] | None = None) -> Tenant | None:
         """The tenant ``name``. With the names of all ``profiles`` it is checked whole: its limits, and against the other tenants."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 import yaml
 
 from labcloud.errors import UsageError
+from labcloud.lab.configurations import KEYS, configuration_document, read_configuration
 from labcloud.lab.documents import Document, user_id, word
 from labcloud.model import (
     FIRST_USER_ID,
@@ -27,7 +28,7 @@ from labcloud.model import (
 )
 from labcloud.model.defaults import check_default, check_url
 
-_OPTIONAL: Final = ("quotas", "limits", "members", "former", "subnet", "defaults", "notify")
+_OPTIONAL: Final = ("quotas", "limits", "members", "former", "subnet", "defaults", "notify", *KEYS)
 
 
 def tenant_document(tenant: Tenant) -> dict[str, Any]:
@@ -41,6 +42,7 @@ def tenant_document(tenant: Tenant) -> dict[str, Any]:
         "subnet": tenant.subnet,
         "defaults": dict(sorted(tenant.defaults.items())),
         "notify": tenant.notify,
+        **configuration_document(tenant.configuration),
     }
     return {key: value for key, value in document.items() if value or key == "user_id"}
 
@@ -76,6 +78,7 @@ def read_tenant(text: str, name: str, path: Path, *, profiles: Collection[str] |
         defaults=_defaults(document, fields.get("defaults")),
         notify=document.scalar(fields.get("notify"), check_url, ""),
         former=MappingProxyType(document.entries(fields.get("former"), lambda key: member_name(key, name), own_id)),
+        configuration=read_configuration(document, fields),
     )
     if len(tenant.user_ids) != 1 + len(tenant.members) + len(tenant.former):
         raise document.wrong(0, "two people of this tenant have the same user id")

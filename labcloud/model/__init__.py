@@ -1,6 +1,18 @@
 """What a lab is made of: names, sizes, clusters, nodes. Pure: no I/O, and no knowledge of engines, files or screens."""
 
 from labcloud.model.cluster import DEFAULT_VOLUME_SIZE, MAX_NODES, AtEnd, Cluster, Lease, NodeGroup, NodeSpec, Wanted
+from labcloud.model.configuration import (
+    NO_CONFIGURATION,
+    NOTHING_SHARED,
+    Binding,
+    Configuration,
+    Layer,
+    Level,
+    NodeFile,
+    NodeFolder,
+    NodeOverride,
+    Shared,
+)
 from labcloud.model.durations import format_duration, parse_duration
 from labcloud.model.found import Found, FoundNode, Status, config_digests
 from labcloud.model.names import ClusterRef, NodeRef, cluster_name, tenant_name
@@ -23,18 +35,28 @@ __all__ = [
     "DEFAULT_VOLUME_SIZE",
     "FIRST_USER_ID",
     "MAX_NODES",
+    "NOTHING_SHARED",
+    "NO_CONFIGURATION",
     "Amounts",
     "AtEnd",
+    "Binding",
     "Cluster",
     "ClusterRef",
+    "Configuration",
     "Found",
     "FoundNode",
+    "Layer",
     "Lease",
+    "Level",
     "Member",
+    "NodeFile",
+    "NodeFolder",
     "NodeGroup",
+    "NodeOverride",
     "NodeRef",
     "NodeSpec",
     "Resource",
+    "Shared",
     "Status",
     "Tenant",
     "Wanted",

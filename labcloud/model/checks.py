@@ -155,6 +155,6 @@ def ask_again(cluster: Cluster, publish: Mapping[str, int] | None = None, **opti
         said["workers"] = cluster.groups[-1].count
     said |= {name: next(iter(values)) for name, values in alike if len(values) == 1}
     pairs = [("publish", f"{service}={port}") for service, port in (publish or cluster.publish).items()]
-    pairs += [("set", f"{key}={value}") for key, value in cluster.settings.items()]
+    pairs += [("set", f"{key}={value}") for key, value in cluster.configuration.settings.items()]
     words = [word for name, value in (*(said | options).items(), *pairs) for word in (f"--{name.replace('_', '-')}", str(value))]
     return shlex.join(["labcloud", "create", cluster.profile, "--tenant", cluster.ref.tenant, *words])

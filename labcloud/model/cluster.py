@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
+from labcloud.model.configuration import NO_CONFIGURATION, Configuration, NodeOverride
 from labcloud.model.names import ClusterRef, NodeRef
 
 MAX_NODES = 5000
@@ -33,7 +34,8 @@ class Wanted(StrEnum):
 class NodeGroup:
     """Nodes of one kind: ``count`` of them, each with ``memory`` MiB, ``cpus`` cores, ``volumes`` data volumes of ``volume_size`` GiB.
 
-    ``used`` is the most that there ever were: the names from ``count`` up to it are retired (see `Cluster.retired`).
+    ``used`` is the most that there ever were: the names from ``count`` up to it are retired (see `Cluster.retired`). ``labels`` are what
+    bindings choose nodes by.
     """
 
     name: str
@@ -43,6 +45,8 @@ class NodeGroup:
     volumes: int = 1
     used: int = 0
     volume_size: int = DEFAULT_VOLUME_SIZE
+    labels: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    configuration: Configuration = NO_CONFIGURATION
 
 
 class AtEnd(StrEnum):
@@ -64,10 +68,11 @@ class Lease:
 class Cluster:
     """A cluster as it is wanted.
 
-    ``id`` is its identity for life (HDFS' cluster id is made of it): 32 hexadecimal digits. ``settings`` overrides the
-    profile's Hadoop settings: ``{"hdfs-site:dfs.replication": "2"}``. ``image`` is the image that its nodes are made of,
-    pinned when the cluster is created, so that a newer build changes no running cluster. ``publish`` fixes the host ports
-    of user interfaces by service: ``{"namenode": 9870}``. ``state`` says whether it shall run, ``lease`` until when.
+    ``id`` is its identity for life (HDFS' cluster id is made of it): 32 hexadecimal digits. ``configuration`` overrides the
+    profile's, each group's that, and each of ``own`` (by name of a node: ``worker-0``) its group's. ``image`` is the image that its
+    nodes are made of, pinned when the cluster is created, so that a newer build changes no running cluster. ``publish`` fixes the
+    host ports of user interfaces by service: ``{"namenode": 9870}``. ``state`` says whether it shall run, ``lease`` until when.
+    ``labels`` are what bindings choose nodes by.
     """
 
     ref: ClusterRef
@@ -76,11 +81,13 @@ class Cluster:
     id: str
     image: str
     groups: tuple[NodeGroup, ...]
-    settings: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    configuration: Configuration = NO_CONFIGURATION
     publish: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     user_id: int = 20000
     state: Wanted = Wanted.RUNNING
     lease: Lease | None = None
+    labels: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    own: Mapping[str, NodeOverride] = field(default_factory=lambda: MappingProxyType({}))
 
     def group(self, name: str) -> NodeGroup:
         return next(group for group in self.groups if group.name == name)
@@ -93,6 +100,13 @@ class Cluster:
         """
         for each in self.groups:
             yield from (NodeRef(self.ref, each.name, index) for index in range(each.count, each.used))
+
+    def size(self, ref: NodeRef) -> NodeGroup:
+        """The group of a node, with the memory and cores that the node has of its own."""
+        group, own = self.group(ref.group), self.own.get(ref.name)
+        if own is None or (own.memory is None and own.cpus is None):
+            return group
+        return replace(group, memory=own.memory or group.memory, cpus=own.cpus or group.cpus)
 
     def nodes(self, group: str | None = None) -> Iterator[NodeRef]:
         """Every declared node, group by group, in order."""

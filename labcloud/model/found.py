@@ -52,5 +52,9 @@ class Found:
 
 
 def config_digests(files: Mapping[str, str]) -> dict[str, str]:
-    """A short hash of each file of a configuration tree ``{"GROUP/relative/path": text}``."""
-    return {path: hashlib.sha256(text.encode()).hexdigest()[:16] for path, text in files.items()}
+    """A short hash of each file of a configuration tree ``{"NODE/relative/path": text}``. Most nodes share most of their files' texts."""
+    known: dict[str, str] = {}
+    for text in files.values():
+        if text not in known:
+            known[text] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return {path: known[text] for path, text in files.items()}

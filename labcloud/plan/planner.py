@@ -25,7 +25,7 @@ from labcloud.plan.steps import (
 
 _UNREAD: Final = ".unread"
 _USERS: Final = "users"
-_PEOPLE: Final = frozenset({_USERS, _USERS + _UNREAD, "authorized_keys"})  # in a group's folder
+_PEOPLE: Final = frozenset({_USERS, _USERS + _UNREAD, "authorized_keys"})  # in a node's folder
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def converge(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
     changed = _changed(blueprint.config, found.configs.get(wanted.ref, {}))
     orphans = tuple(DeleteVolume(ref, number) for ref, number in sorted(found.volumes) if ref not in set(declared))
     # A daemon reads the lists when it starts; one that runs has to be told.
-    lists = {path.removesuffix(_UNREAD) for path in changed} & blueprint.lists
+    lists = _changed_lists(blueprint, found, changed)
     users = _users(found, changed)
     if leaving or (lists and any(node.status is Status.RUNNING for node in found.nodes)):
         made = tuple(step for step in steps if step.spec.ref not in exists and step.spec.ref.group in blueprint.scalable)
@@ -87,11 +87,17 @@ def members(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
     changed = _changed(blueprint.config, found.configs.get(wanted.ref, {}))
     if not found.nodes or not any(_of_people(path) for path in changed):
         return Plan()
-    lists = {path.removesuffix(_UNREAD) for path in changed} & blueprint.lists
+    lists = _changed_lists(blueprint, found, changed)
     config = {**blueprint.config, **{f"{path}{_UNREAD}": "" for path in lists}}
     users = _users(found, changed)
     put = PutConfig(wanted.ref, {**config, **(_users_unread(blueprint) if users else {})})
     return Plan.of((put,), users, (PutConfig(wanted.ref, config, made=True),) if users else ())
+
+
+def _changed_lists(blueprint: Blueprint, found: Found, changed: Iterable[str]) -> set[str]:
+    """The lists that changed on nodes that exist: one that is made reads them when it starts."""
+    exist = {node.ref.name for node in found.nodes}
+    return {path.removesuffix(_UNREAD) for path in changed if path.partition("/")[0] in exist} & blueprint.lists
 
 
 def _of_people(path: str) -> bool:
@@ -106,8 +112,8 @@ def _users(found: Found, changed: Iterable[str]) -> tuple[UpdateUsers, ...]:
 
 
 def _users_unread(blueprint: Blueprint) -> dict[str, str]:
-    """A file beside each group's members until its nodes have made them, for the same reason as with lists."""
-    return {f"{group}/{_USERS}{_UNREAD}": "" for group in {path.partition("/")[0] for path in blueprint.config}}
+    """A file beside each node's members until it has made them, for the same reason as with lists."""
+    return {f"{node}/{_USERS}{_UNREAD}": "" for node in {path.partition("/")[0] for path in blueprint.config}}
 
 
 def _lists_told(

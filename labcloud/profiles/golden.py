@@ -14,7 +14,7 @@ from typing import Final
 from labcloud.model import Cluster, ClusterRef, NodeGroup
 from labcloud.profiles.loading import load, names
 from labcloud.profiles.model import Profile
-from labcloud.profiles.rendering import render
+from labcloud.profiles.rendering import by_group, render
 
 DOMAIN: Final = "lab.internal"
 
@@ -31,8 +31,9 @@ def sample(profile: Profile) -> Cluster:
 
 
 def rendered(name: str) -> dict[str, str]:
+    """The files of the first node of each group, below the group's name: its others have the same."""
     profile = load(name)
-    return render(profile, sample(profile), DOMAIN)
+    return by_group(render(profile, sample(profile), DOMAIN))
 
 
 def write(name: str) -> Path:

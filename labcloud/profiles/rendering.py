@@ -1,47 +1,111 @@
-"""A cluster's configuration as text, for every node group: the rendered half of docs/node.md.
+"""A cluster's configuration as text, for every node: the rendered half of docs/node.md.
 
-Pure: a profile, a cluster, the tenant's domain and the nodes that are leaving go in, texts come out. Engines, the lab
+Pure: a profile, a cluster, what its lab shares, the tenant's domain and the nodes that are leaving go in, texts come out. Engines, the lab
 repository and what exists are not known here. What users set is literal text: it is never evaluated, only escaped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import dataclass
 from typing import Any, Final
 
 from labcloud.errors import UsageError
-from labcloud.model import Cluster, Member, NodeGroup, NodeRef
+from labcloud.model import NOTHING_SHARED, Cluster, Configuration, Layer, Member, NodeGroup, NodeRef, Shared
 from labcloud.profiles import files
+from labcloud.profiles.declaring import declared
 from labcloud.profiles.expressions import ExpressionError, fill
 from labcloud.profiles.formats import hadoop_xml, shell_assignments, unrepresentable
+from labcloud.profiles.layering import Layering, merged
 from labcloud.profiles.model import Profile, Service
-from labcloud.profiles.sizing import GroupSizing, sizing
+from labcloud.profiles.sizing import GroupSizing, size_group, sizing
 
 Settings = Mapping[str, Mapping[str, str]]
+_LOG4J: Final = "log4j.properties"
 _DEEPEST: Final = 8  # of setting() within setting()
 
 
 def render(
-    profile: Profile, cluster: Cluster, domain: str, excluded: Collection[str] = (), members: Iterable[Member] = ()
+    profile: Profile,
+    cluster: Cluster,
+    domain: str,
+    *,
+    shared: Shared = NOTHING_SHARED,
+    excluded: Collection[str] = (),
+    members: Iterable[Member] = (),
 ) -> dict[str, str]:
-    """Return ``{"GROUP/relative/path": text}`` for all groups.
+    """Return ``{"NODE/relative/path": text}`` for all nodes, retired ones included.
 
-    ``domain`` is the tenant's (`Provider.domain`); ``excluded`` are host names of nodes that are leaving; ``members`` are the
-    tenant's people. Raise UsageError for settings, groups or memory that cannot be, ConfigError for an expression in the profile that
-    cannot be evaluated.
+    ``domain`` is the tenant's (`Provider.domain`); ``shared`` is what the lab says besides; ``excluded`` are host names of nodes that are
+    leaving; ``members`` are the tenant's people. Raise UsageError for settings, groups or memory that cannot be, ConfigError for an
+    expression or a template that cannot be evaluated.
     """
-    overrides = user_settings(profile, cluster.settings)
-    sizes = sizing(profile, cluster)
-    common = _common_names(profile, cluster, domain, sizes)
+    drawing = Drawing(profile, cluster, domain, shared)
     people = dict(_people(members))
     tree: dict[str, str] = {}
-    for group in cluster.groups:
-        tree |= {f"{group.name}/{path}": text for path, text in people.items()}
-        names = common | {"here": common[group.name], "group": group.name}
-        for path, text in Group(profile, cluster, group, names, overrides).files(sizes[group.name], excluded):
-            tree[f"{group.name}/{path}"] = text
+    for ref in (*cluster.nodes(), *cluster.retired()):
+        name = ref.name
+        for path, text in drawing.files(ref, excluded).items():
+            tree[f"{name}/{path}"] = text
+        for path, text in people.items():
+            tree[f"{name}/{path}"] = text
     return tree
+
+
+def by_group(tree: Mapping[str, str]) -> dict[str, str]:
+    """What the first node of each group has of a rendered ``tree``: ``{"GROUP/relative/path": text}``."""
+    parts = ((path.partition("/"), text) for path, text in tree.items())
+    return {f"{node.removesuffix('-0')}/{path}": text for (node, _, path), text in parts if node.endswith("-0")}
+
+
+class Drawing:
+    """The configuration of one cluster's nodes. What is the same for many nodes is rendered once."""
+
+    def __init__(self, profile: Profile, cluster: Cluster, domain: str, shared: Shared) -> None:
+        self._profile = profile
+        self._cluster = cluster
+        self._shared = shared
+        self._domain = domain
+        self._layering = Layering(profile, cluster, shared)
+        self._sizes = sizing(profile, cluster)
+        self._common = _common_names(profile, cluster, domain, self._sizes)
+        self._rendered: dict[Any, Mapping[str, str]] = {}
+        self._uniform: dict[str, tuple[Layer, ...]] = {}
+
+    def files(self, ref: NodeRef, excluded: Collection[str]) -> Mapping[str, str]:
+        """Path and text of every file of a node."""
+        layers = self._layers(ref)
+        node = self._cluster.size(ref)
+        # Layers are the same objects wherever they say the same.
+        key = (ref.group, node.memory, node.cpus, tuple(id(each.configuration) for each in layers))
+        wanted = merged(layers)
+        if key not in self._rendered:
+            self._rendered[key] = dict(self._group(ref, node, wanted).files(self._size(node), excluded))
+        if not (wanted.files or wanted.directories or wanted.packages):
+            return self._rendered[key]
+        facts = {**self._common, **self._layering.facts(ref), "host_name": host_name(ref, self._domain), "memory": node.memory}
+        return {**self._rendered[key], **dict(declared(wanted, self._shared.sources, facts))}
+
+    def _layers(self, ref: NodeRef) -> tuple[Layer, ...]:
+        if self._shared.bindings or self._cluster.own:
+            return self._layering.of(ref)
+        if ref.group not in self._uniform:
+            self._uniform[ref.group] = self._layering.of(ref)
+        return self._uniform[ref.group]
+
+    def _size(self, node: NodeGroup) -> GroupSizing:
+        if node is self._cluster.group(node.name):
+            return self._sizes[node.name]
+        return size_group(self._profile, node, {group.name: group.count for group in self._cluster.groups})
+
+    def _group(self, ref: NodeRef, node: NodeGroup, wanted: Configuration) -> Group:
+        here = _group_names(node, self._size(node))
+        names = self._common | {"here": here, "group": ref.group}
+        base = {key: value for key, value in self._shared.base.settings.items() if key.partition(":")[0] in self._profile.settings}
+        said = Said(
+            user_settings(self._profile, base), user_settings(self._profile, wanted.settings), wanted.environment, self._shared.log4j
+        )
+        return Group(self._profile, self._cluster, node, names, said)
 
 
 def _people(members: Iterable[Member]) -> Iterable[tuple[str, str]]:
@@ -79,7 +143,7 @@ def host_name(ref: NodeRef, domain: str) -> str:
 
 def _common_names(profile: Profile, cluster: Cluster, domain: str, sizes: Mapping[str, GroupSizing]) -> dict[str, Any]:
     """What expressions of settings, files and services may use; docs/profiles.md lists it."""
-    groups = {group.name: {**asdict(group), **sizes[group.name].values, "reserved": sizes[group.name].reserved} for group in cluster.groups}
+    groups = {group.name: _group_names(group, sizes[group.name]) for group in cluster.groups}
     return {
         **profile.variables,
         **groups,
@@ -94,19 +158,35 @@ def _common_names(profile: Profile, cluster: Cluster, domain: str, sizes: Mappin
     }
 
 
+def _group_names(group: NodeGroup, size: GroupSizing) -> dict[str, Any]:
+    """What expressions may ask of a group, or of one of its nodes."""
+    own = {"name": group.name, "count": group.count, "memory": group.memory, "cpus": group.cpus, "volumes": group.volumes}
+    return {**own, **size.values, "reserved": size.reserved}
+
+
 def _each_volume(count: int, pattern: str, separator: str = ",") -> str:
     """``pattern`` once for each of ``count`` volumes, ``{}`` being the volume's number."""
     return separator.join(pattern.replace("{}", str(number)) for number in range(count))
 
 
-class Group:
-    """The configuration of one group's nodes."""
+@dataclass(frozen=True)
+class Said:
+    """What is said beside the profile: settings below it and above it, by file; variables; lines for log4j.properties."""
 
-    def __init__(self, profile: Profile, cluster: Cluster, group: NodeGroup, names: Mapping[str, Any], overrides: Settings) -> None:
+    below: Settings
+    above: Settings
+    environment: Mapping[str, str]
+    log4j: str = ""
+
+
+class Group:
+    """The configuration of nodes that have all in common."""
+
+    def __init__(self, profile: Profile, cluster: Cluster, group: NodeGroup, names: Mapping[str, Any], said: Said) -> None:
         self._profile = profile
         self._cluster = cluster
         self._group = group
-        self._overrides = overrides
+        self._said = said
         self._depth = 0
         self._names = {**names, "setting": self._setting}
 
@@ -116,11 +196,12 @@ class Group:
         for name, service in self._profile.services_of(self._group.name).items():
             yield f"services/{name}", shell_assignments(self._service(service, size))
         for file, settings in self._profile.settings.items():
-            own = self._overrides.get(file, {})
+            own = self._said.above.get(file, {})
             values = {name: self.value(file, name) for name in settings if name not in own}
-            yield f"conf/{file}.xml", hadoop_xml(dict(sorted({**values, **own}.items())))
+            yield f"conf/{file}.xml", hadoop_xml(dict(sorted({**self._said.below.get(file, {}), **values, **own}.items())))
         for file, text in self._profile.files.items():
-            yield f"conf/{file}", self._fill(text, "files", file)
+            more = self._said.log4j if file == _LOG4J else ""
+            yield f"conf/{file}", self._fill(text, "files", file) + more
         for file in self._profile.exclude_files:
             yield f"conf/{file}", "".join(f"{host}\n" for host in sorted(excluded))
 
@@ -131,10 +212,12 @@ class Group:
     def _setting(self, key: str) -> str:
         """What ``setting('FILE:NAME')`` gives: the user's value, or the profile's."""
         file, _, name = key.partition(":")
-        own = self._overrides.get(file, {})
+        own = self._said.above.get(file, {})
         if name in own:
             return own[name]
         if name not in self._profile.settings.get(file, {}):
+            if name in self._said.below.get(file, {}):
+                return self._said.below[file][name]
             raise ExpressionError(f"there is no setting {key!r}")
         if self._depth >= _DEEPEST:
             raise ExpressionError(f"the setting {key!r} leads back to itself")
@@ -146,13 +229,17 @@ class Group:
 
     def _environment(self) -> dict[str, str]:
         own = {name: self._fill(text, "environment", name) for name, text in self._profile.environment.items()}
-        return own | {
-            "LABCLOUD_TENANT": self._cluster.ref.tenant,
-            "LABCLOUD_USER_ID": str(self._cluster.user_id),
-            "LABCLOUD_CLUSTER": self._cluster.ref.name,
-            "LABCLOUD_CLUSTER_ID": self._cluster.id,
-            "LABCLOUD_VOLUMES": " ".join(map(str, range(self._group.volumes))),
-        }
+        return (
+            own
+            | dict(self._said.environment)
+            | {
+                "LABCLOUD_TENANT": self._cluster.ref.tenant,
+                "LABCLOUD_USER_ID": str(self._cluster.user_id),
+                "LABCLOUD_CLUSTER": self._cluster.ref.name,
+                "LABCLOUD_CLUSTER_ID": self._cluster.id,
+                "LABCLOUD_VOLUMES": " ".join(map(str, range(self._group.volumes))),
+            }
+        )
 
     def _service(self, service: Service, size: GroupSizing) -> dict[str, str]:
         memory = size.services[service.name]

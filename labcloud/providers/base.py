@@ -119,9 +119,9 @@ class Provider(ABC):
 
     @abstractmethod
     def ensure_config(self, cluster: ClusterRef, files: Mapping[str, str]) -> bool:
-        """Make the cluster's configuration tree exactly ``files``: ``{"GROUP/relative/path": text}``.
+        """Make the cluster's configuration tree exactly ``files``: ``{"NODE/relative/path": text}``.
 
-        Each node sees its group's part at ``/etc/labcloud/cluster``, read-only. Files change in place for running
+        Each node sees its own part at ``/etc/labcloud/cluster``, read-only. Files change in place for running
         nodes. Returns whether anything changed.
         """
 

@@ -19,7 +19,8 @@ from labcloud.model import ClusterRef, NodeRef, NodeSpec
 from labcloud.providers.base import Command, Provider, Result
 
 IMAGE = os.environ.get("LABCLOUD_CONTRACT_IMAGE", "hadoop-2.7")
-CONFIG = {"worker/greeting": "hello\n", "worker/conf/site.xml": "<configuration/>\n"}
+NODES = tuple(f"worker-{index}" for index in range(4))
+CONFIG = {f"{node}/{path}": text for node in NODES for path, text in {"greeting": "hello\n", "conf/site.xml": "<configuration/>\n"}.items()}
 
 
 @dataclass(frozen=True)

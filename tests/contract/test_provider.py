@@ -206,7 +206,7 @@ def test_a_wanted_port_is_taken_once(bench: Bench) -> None:
 def test_configuration_changes_in_place_and_is_read_only(bench: Bench) -> None:
     bench.make()
     assert bench.text("cat", "/etc/labcloud/cluster/greeting") == "hello"
-    changed = {"worker/greeting": "good bye\n", "worker/new/file": "new\n"}
+    changed = {"worker-0/greeting": "good bye\n", "worker-0/new/file": "new\n"}
     assert bench.provider.ensure_config(bench.cluster, changed) is True
     assert bench.text("cat", "/etc/labcloud/cluster/greeting") == "good bye"
     assert bench.text("cat", "/etc/labcloud/cluster/new/file") == "new"

@@ -17,7 +17,7 @@ def _configuration(subject: Subject) -> Results:
         return {"configuration-missing": [{}]}
     wanted = config_digests(subject.blueprint.config)
     changed = sorted(path for path in wanted.keys() | there.keys() if wanted.get(path) != there.get(path))
-    return {"configuration-changed": [{"group": path.partition("/")[0], "file": path} for path in changed]}
+    return {"configuration-changed": [{"node": path.partition("/")[0], "file": path} for path in changed]}
 
 
 def _made(subject: Subject) -> Results:
@@ -32,7 +32,7 @@ def _surplus(subject: Subject) -> list[Case]:
 
 
 PROBES: Final = (
-    Probe("configuration", {"configuration-missing": (), "configuration-changed": ("group", "file")}, _configuration),
+    Probe("configuration", {"configuration-missing": (), "configuration-changed": ("node", "file")}, _configuration),
     Probe(
         "declaration",
         {"node-outdated": ("node",), "node-surplus": ("node",)},

@@ -40,7 +40,7 @@ _PROCESSES: Final = 16384
 
 @dataclass(frozen=True)
 class Mounts:
-    """The folders of this machine that nodes see: ``base`` for all, ``cluster`` holds one folder a group."""
+    """The folders of this machine that nodes see: ``base`` for all, ``cluster`` holds one folder a node."""
 
     base: Path
     cluster: Path
@@ -95,7 +95,7 @@ def _host_config(lab: str, spec: NodeSpec, mounts: Mounts) -> dict[str, Any]:
         "DnsSearch": [f"{ref.cluster.name}.{ref.cluster.tenant}.{network_name(ref.cluster.tenant)}"],
         "Mounts": [
             _bind(mounts.base, "/etc/labcloud/base"),
-            _bind(mounts.cluster / ref.group, "/etc/labcloud/cluster"),
+            _bind(mounts.cluster / ref.name, "/etc/labcloud/cluster"),
             *(_volume(lab, ref, number) for number in range(spec.volumes)),
         ],
         "Memory": limit,

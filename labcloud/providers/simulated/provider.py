@@ -134,13 +134,13 @@ class SimulatedProvider(Provider):
         with self._call("ensure_config", cluster) as lab:
             there = lab.opened(cluster)
             changed = there.config != dict(files)
-            there.config = dict(files)
+            there.config, there.services = dict(files), None
             return changed
 
     def delete_config(self, cluster: ClusterRef) -> None:
         with self._call("delete_config", cluster) as lab:
             if cluster in lab.clusters:
-                lab.clusters[cluster].config = None
+                lab.clusters[cluster].config = lab.clusters[cluster].services = None
                 lab.sweep(cluster)
 
     def ensure_node(self, spec: NodeSpec) -> None:

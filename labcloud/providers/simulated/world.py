@@ -75,6 +75,7 @@ class ClusterState:
     volumes: dict[tuple[NodeRef, int], Files] = field(default_factory=dict)
     config: dict[str, str] | None = None
     excluded: frozenset[str] = frozenset()
+    services: dict[str, frozenset[str]] | None = None  # by group, read from the configuration when it is first asked for
 
     @property
     def empty(self) -> bool:
@@ -167,4 +168,4 @@ def config_text(lab: LabState, machine: Machine, path: str) -> str | None:
     clean = PurePosixPath("/", path)
     if not clean.is_relative_to(CONFIG):
         return None
-    return (lab.cluster(ref.cluster).config or {}).get(f"{ref.group}/{clean.relative_to(CONFIG)}")
+    return (lab.cluster(ref.cluster).config or {}).get(f"{ref.name}/{clean.relative_to(CONFIG)}")

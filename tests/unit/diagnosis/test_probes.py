@@ -52,7 +52,7 @@ def test_a_stopped_cluster_is_as_it_shall_be(ward: Ward) -> None:
 
 def changed_configuration(ward: Ward) -> None:
     files = dict(ward.subject().blueprint.config)
-    files["worker/conf/hdfs-site.xml"] += "<!-- by hand -->"
+    files["worker-0/conf/hdfs-site.xml"] += "<!-- by hand -->"
     ward.provider.ensure_config(REF, files)
 
 

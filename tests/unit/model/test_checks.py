@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from labcloud.model import Cluster, ClusterRef, NodeGroup
+from labcloud.model import Cluster, ClusterRef, Configuration, NodeGroup
 from labcloud.model.checks import ask_again
 
 PLAIN = Cluster(
@@ -26,6 +26,6 @@ def test_an_option_that_is_given_takes_the_place_of_the_old_one() -> None:
 
 
 def test_settings_and_ports_come_along_and_are_quoted() -> None:
-    full = replace(PLAIN, settings={"core-site:x": "a b;c"}, publish={"namenode": 1})
+    full = replace(PLAIN, configuration=Configuration(settings={"core-site:x": "a b;c"}), publish={"namenode": 1})
     assert ask_again(full).endswith("--publish namenode=1 --set 'core-site:x=a b;c'")
     assert "--publish namenode=2" in ask_again(full, {"namenode": 2})

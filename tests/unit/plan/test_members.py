@@ -13,10 +13,10 @@ from labcloud.plan import Blueprint, EnsureNetwork, Plan, PutConfig, converge, m
 Find = Callable[[Cluster, Found, Blueprint], Plan]
 REF = ClusterRef("acme", "c")
 WANTED = Cluster(REF, "p", "simulated", "0" * 32, "image:1", (NodeGroup("master", 1, 1024), NodeGroup("worker", 1, 1024)))
-LIST = "master/conf/dfs.exclude"
-PLAIN = {LIST: "", "master/conf/site.xml": "", "worker/conf/site.xml": ""}
-ALICE = {"master/users": "alice 20001\n", "worker/users": "alice 20001\n"}
-MARKS = {"master/users.unread": "", "worker/users.unread": ""}
+LIST = "master-0/conf/dfs.exclude"
+PLAIN = {LIST: "", "master-0/conf/site.xml": "", "worker-0/conf/site.xml": ""}
+ALICE = {"master-0/users": "alice 20001\n", "worker-0/users": "alice 20001\n"}
+MARKS = {"master-0/users.unread": "", "worker-0/users.unread": ""}
 
 
 def blueprint(config: dict[str, str]) -> Blueprint:
@@ -53,7 +53,7 @@ TOLD = [
     [
         (PLAIN, PLAIN | ALICE),
         (PLAIN | ALICE, PLAIN),
-        (PLAIN | ALICE, PLAIN | ALICE | {"worker/authorized_keys/alice": "ssh-ed25519 AAAA\n"}),
+        (PLAIN | ALICE, PLAIN | ALICE | {"worker-0/authorized_keys/alice": "ssh-ed25519 AAAA\n"}),
         (PLAIN | ALICE | MARKS, PLAIN | ALICE),
         (PLAIN | MARKS, PLAIN),
     ],
