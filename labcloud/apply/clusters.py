@@ -226,6 +226,9 @@ class Clusters:
         wanted = self._lab.cluster(ref)
         if wanted is not None and self._lab.remove(ref, f"delete {ref}"):
             note_gone(operation, wanted)
+        # Of two clusters that go at once each may have taken the other for one that stays: whoever is forgotten last takes the network.
+        if not last and not self._lab.refs(ref.tenant):
+            Runner(provider, self._watch, operation).run(remove(ref, provider.find(cluster=ref), last_of_tenant=True))
         return plan
 
     # What they share
