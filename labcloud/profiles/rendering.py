@@ -67,9 +67,11 @@ class Drawing:
         self._shared = shared
         self._domain = domain
         self._layering = Layering(profile, cluster, shared)
-        self._sizes = sizing(profile, cluster)
-        self._common = _common_names(profile, cluster, domain, self._sizes)
+        sizes = sizing(profile, cluster)
+        self._sizes_of_nodes = {(each.name, each.memory, each.cpus): sizes[each.name] for each in cluster.groups}
+        self._common = _common_names(profile, cluster, domain, sizes)
         self._rendered: dict[Any, Mapping[str, str]] = {}
+        self._filled: dict[Any, dict[Any, str]] = {}
         self._uniform: dict[str, tuple[Layer, ...]] = {}
 
     def files(self, ref: NodeRef, excluded: Collection[str]) -> Mapping[str, str]:
@@ -86,6 +88,11 @@ class Drawing:
         facts = {**self._common, **self._layering.facts(ref), "host_name": host_name(ref, self._domain), "memory": node.memory}
         return {**self._rendered[key], **dict(declared(wanted, self._shared.sources, facts))}
 
+    def settings(self, ref: NodeRef) -> dict[str, dict[str, str]]:
+        """A node's Hadoop settings by file, as they are rendered."""
+        group = self._group(ref, self._cluster.size(ref), merged(self._layering.of(ref)))
+        return {file: group.settings(file) for file in self._profile.settings}
+
     def _layers(self, ref: NodeRef) -> tuple[Layer, ...]:
         if self._shared.bindings or self._cluster.own:
             return self._layering.of(ref)
@@ -94,9 +101,10 @@ class Drawing:
         return self._uniform[ref.group]
 
     def _size(self, node: NodeGroup) -> GroupSizing:
-        if node is self._cluster.group(node.name):
-            return self._sizes[node.name]
-        return size_group(self._profile, node, {group.name: group.count for group in self._cluster.groups})
+        key = (node.name, node.memory, node.cpus)
+        if key not in self._sizes_of_nodes:
+            self._sizes_of_nodes[key] = size_group(self._profile, node, {group.name: group.count for group in self._cluster.groups})
+        return self._sizes_of_nodes[key]
 
     def _group(self, ref: NodeRef, node: NodeGroup, wanted: Configuration) -> Group:
         here = _group_names(node, self._size(node))
@@ -105,7 +113,8 @@ class Drawing:
         said = Said(
             user_settings(self._profile, base), user_settings(self._profile, wanted.settings), wanted.environment, self._shared.log4j
         )
-        return Group(self._profile, self._cluster, node, names, said)
+        filled = self._filled.setdefault((node.name, node.memory, node.cpus), {})
+        return Group(self._profile, self._cluster, node, names=names, said=said, filled=filled)
 
 
 def _people(members: Iterable[Member]) -> Iterable[tuple[str, str]]:
@@ -180,12 +189,15 @@ class Said:
 
 
 class Group:
-    """The configuration of nodes that have all in common."""
+    """The configuration of nodes that have all in common. ``filled`` keeps texts for others of their size."""
 
-    def __init__(self, profile: Profile, cluster: Cluster, group: NodeGroup, names: Mapping[str, Any], said: Said) -> None:
+    def __init__(
+        self, profile: Profile, cluster: Cluster, group: NodeGroup, *, names: Mapping[str, Any], said: Said, filled: dict[Any, str]
+    ) -> None:
         self._profile = profile
         self._cluster = cluster
         self._group = group
+        self._filled = filled
         self._said = said
         self._depth = 0
         self._names = {**names, "setting": self._setting}
@@ -195,15 +207,19 @@ class Group:
         yield "node.env", shell_assignments(self._environment())
         for name, service in self._profile.services_of(self._group.name).items():
             yield f"services/{name}", shell_assignments(self._service(service, size))
-        for file, settings in self._profile.settings.items():
-            own = self._said.above.get(file, {})
-            values = {name: self.value(file, name) for name in settings if name not in own}
-            yield f"conf/{file}.xml", hadoop_xml(dict(sorted({**self._said.below.get(file, {}), **values, **own}.items())))
+        for file in self._profile.settings:
+            yield f"conf/{file}.xml", hadoop_xml(self.settings(file))
         for file, text in self._profile.files.items():
             more = self._said.log4j if file == _LOG4J else ""
             yield f"conf/{file}", self._fill(text, "files", file) + more
         for file in self._profile.exclude_files:
             yield f"conf/{file}", "".join(f"{host}\n" for host in sorted(excluded))
+
+    def settings(self, file: str) -> dict[str, str]:
+        """All settings of a file, in the order of their names."""
+        own = self._said.above.get(file, {})
+        values = {name: self.value(file, name) for name in self._profile.settings[file] if name not in own}
+        return dict(sorted({**self._said.below.get(file, {}), **values, **own}.items()))
 
     def value(self, file: str, name: str) -> str:
         """The profile's own value of a setting."""
@@ -265,7 +281,14 @@ class Group:
         return f"{host}:{self._profile.services[service].ports[port]}{slash}{question}" if port else host
 
     def _fill(self, text: str, *place: str, **more: Any) -> str:
+        # What asks for no other setting gives the same for all nodes of one size, whatever is said of them.
+        key = None if "setting(" in text else (text, *more.values())
+        if key in self._filled:
+            return self._filled[key]
         try:
-            return fill(text, {**self._names, **more} if more else self._names)
+            filled = fill(text, {**self._names, **more} if more else self._names)
         except ExpressionError as exc:
             raise files.error(self._profile.folders, place, str(exc)) from exc
+        if key is not None:
+            self._filled[key] = filled
+        return filled
