@@ -21,6 +21,7 @@ from labcloud.lab import files, places
 from labcloud.lab.git import Author
 from labcloud.lab.locks import lab_lock
 from labcloud.lab.processes import lives, ticks
+from labcloud.model.periods import stamp
 
 _SUFFIX: Final = ".json"
 _TEXTS: Final = ("path", "author", "mail", "host", "since", "reason")
@@ -45,9 +46,9 @@ class EditLock:
     reason: str = ""
 
     def __str__(self) -> str:
-        until = f" until {_stamp(self.until)}" if self.until else ""
+        until = f" until {stamp(self.until)}" if self.until else ""
         process = f", process {self.pid} on {self.host}" if self.pid else ""
-        return f"{self.author} <{self.mail}> has {self.path} since {_stamp(self.since)}{until}{process}"
+        return f"{self.author} <{self.mail}> has {self.path} since {stamp(self.since)}{until}{process}"
 
     def stale(self, now: datetime) -> bool:
         """Whether it is over, though nobody said so: its process has died, or its time has come."""
@@ -161,7 +162,7 @@ class EditLocks:
 
     def _write(self, lock: EditLock) -> None:
         files.make_private(self._folder)
-        facts = {key: _stamp(value) if isinstance(value, datetime) else value for key, value in asdict(lock).items()}
+        facts = {key: stamp(value) if isinstance(value, datetime) else value for key, value in asdict(lock).items()}
         path = self._file(lock)
         files.replace(path, json.dumps(facts) + "\n", scratch=path.with_name(f".{path.name}.new"))
 
@@ -175,7 +176,3 @@ class EditLocks:
             return replace(lock, until=datetime.fromisoformat(until) if until else None)
         except (OSError, ValueError, KeyError, TypeError):
             return None
-
-
-def _stamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -3,24 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from labcloud.errors import ConfigError, NotFoundError
 from labcloud.lab import readers
+from labcloud.lab.documents import cluster_document, read_cluster
+from labcloud.lab.edit import update
+from labcloud.lab.facts import with_facts
 from labcloud.lab.history import SHORT, History
-from labcloud.lab.places import covers
-from labcloud.lab.sources import Source
+from labcloud.lab.places import cluster_of, covers
+from labcloud.lab.reading import Reading
+from labcloud.lab.sources import Revision
 
 
-def previous(history: History, source: Source, path: str) -> str:
-    """The newest revision at which a file of ``source`` said something else than now, and read well. Raise NotFoundError."""
-    try:
-        now = (source.text(path) or "").encode()
-    except ConfigError:  # no text at all: any is another
-        now = b"\0"
+def older(history: History, lab: Reading, path: str, revision: str) -> str | None:
+    """What a file should say to have its configuration of ``revision`` (a full name) again; None if it was not there.
+
+    Of a cluster's file, what is no configuration stays as it is now. Raise ConfigError for a text that cannot be read any more,
+    NotFoundError for the file of a cluster that there is not, or was not then.
+    """
+    source = Revision(history, revision)
+    text = source.text(path)
+    ref = cluster_of(path)
+    if ref is None:
+        if text is not None:
+            readers.check(path, text, source.where(path))
+        return text
+    now = lab.cluster(ref)
+    if text is None or now is None:
+        when = "" if now is None else f" at {revision[:SHORT]}"
+        raise NotFoundError(f"there is no cluster {ref}{when}", resolution=f"'labcloud config log --path {path}' lists its changes")
+    configured = with_facts(read_cluster(text, ref, source.where(path)), now)
+    return lab.text(path) if configured == now else update(text, cluster_document(configured))
+
+
+def previous(history: History, lab: Reading, path: str) -> str:
+    """The newest revision at which the configuration in a file was another than now, and read well. Raise NotFoundError."""
+    now = lab.text(path)
     for revision in history.revisions(path):
-        data = history.show(revision, path)
-        if data is not None and data != now and _reads(path, data, revision):
+        try:
+            text = older(history, lab, path, revision)
+        except (ConfigError, NotFoundError):
+            continue
+        if text is not None and text != now:
             return revision
     raise NotFoundError(
         f"no earlier version of {path} is known that reads well", resolution=f"'labcloud config log --path {path}' lists its changes"
@@ -35,11 +59,3 @@ def restored(history: History, revision: str, paths: Sequence[str]) -> dict[str,
     wanted = [path for path in changed if any(covers(each, path) for each in paths)]
     blobs = history.blobs(then[path][1] for path in wanted if path in then)
     return {path: blobs[then[path][1]] if path in then else None for path in wanted}
-
-
-def _reads(path: str, data: bytes, revision: str) -> bool:
-    try:
-        readers.check(path, data.decode(), Path(f"{revision[:SHORT]}:{path}"))
-    except (ConfigError, UnicodeDecodeError):
-        return False
-    return True

@@ -18,18 +18,18 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from labcloud.errors import ConfigError, ConflictError
+from labcloud.errors import ConfigError, ConflictError, LabError
 from labcloud.lab import files, readers
 from labcloud.lab.documents import cluster_document, dump, read_cluster
 from labcloud.lab.edit import update
 from labcloud.lab.history import SHORT, Change, Commit, History
 from labcloud.lab.lastgood import Broken, LastGood
-from labcloud.lab.past import previous, restored
+from labcloud.lab.past import older, previous, restored
 from labcloud.lab.places import cluster_path, inputs, prefix, tenant_path
 from labcloud.lab.proposals import Proposals
 from labcloud.lab.reading import Reading
@@ -140,9 +140,23 @@ class Lab(Reading):
         """The difference of two revisions in ``paths``, as unified text. Raise NotFoundError if there is no such revision."""
         return self._history.diff(self._history.resolve(old), self._history.resolve(new), paths, colour=colour)
 
+    def resolve(self, revision: str) -> str:
+        """The full name of the commit that ``revision`` names: a hash, a beginning of one, ``HEAD~2``, a tag. Raise NotFoundError."""
+        return self._history.resolve(revision)
+
+    def older(self, path: str, revision: str) -> str | None:
+        """What a file should say to have its configuration of a revision again (`labcloud.lab.past.older`); None if it was not there."""
+        return older(self._history, self, path, self._history.resolve(revision))
+
     def previous(self, path: str) -> str:
-        """The newest revision at which a file said something else than now, and read well. Raise NotFoundError if there is none."""
-        return previous(self._history, self._source, path)
+        """The newest revision at which the configuration in a file was another, and read well. Raise NotFoundError if there is none."""
+        return previous(self._history, self, path)
+
+    def fault(self, path: str) -> Broken | None:
+        """What is wrong in a file, and which revision of it is in force; None for one that reads well, or never did."""
+        with suppress(LabError):
+            self._value(path, lambda text, where: readers.check(path, text, where))
+        return next((each for each in self.broken if each.path == path), None)
 
     def proposals(self) -> Proposals:
         """What is proposed and not decided."""

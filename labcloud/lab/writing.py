@@ -5,7 +5,7 @@ Whoever changes files knows what they should say; here is how that comes onto th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -59,7 +59,7 @@ class Writer:
         ``base`` is a revision, or the texts themselves; without it they are written as they are. Raise ConfigError for a text that
         cannot stand there, or a file that is broken now (unless ``base`` is just that), ConflictError if both changed the same lines.
         """
-        before: Texts | None = {path: Revision(self._history, base).text(path) for path in texts} if isinstance(base, str) else base
+        before = self._at(base, texts) if isinstance(base, str) else base
         wanted = {}
         for path, text in texts.items():
             now = self.now(path, before)
@@ -116,6 +116,10 @@ class Writer:
                 if folder in kept:
                     break
                 folder.rmdir()
+
+    def _at(self, revision: str, paths: Iterable[str]) -> Texts:
+        source = Revision(self._history, self._history.resolve(revision))
+        return {path: source.text(path) for path in paths}
 
     def _sound(self, path: str) -> bool:
         if readers.reader(path) is None:

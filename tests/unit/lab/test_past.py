@@ -165,7 +165,7 @@ def test_the_version_before_the_last_change(lab: Lab, revisions: list[str]) -> N
     assert lab.previous(C) == revisions[1]
     lab.restore([C], lab.previous(C), "undo")
     assert lab.previous(C) == revisions[0]
-    with pytest.raises(NotFoundError, match="no earlier version of tenants/acme.yaml"):
+    with pytest.raises(NotFoundError, match=r"no earlier version of tenants/acme\.yaml"):
         lab.previous("tenants/acme.yaml")
 
 
