@@ -37,6 +37,7 @@ _COMMANDS: Final = {
     "logs": ("work", "What services wrote to their logs.", "Work"),
     "diagnose": ("diagnose", "Why something does not work, and what mends it.", "Work"),
     "ui": ("inspect", "Addresses of the user interfaces.", "Work"),
+    "config": ("config", "What is configured: log, rollback, edit, review and approve changes, lock.", "Configuration"),
     "tenant": ("tenant", "Tenants: create, list, show, set, delete, usage.", "Lab"),
     "profile": ("profile", "Versions that can be asked for: list, show, check, render.", "Lab"),
     "image": ("image", "Base images: build, list, verify, prune, lock.", "Lab"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from labcloud.cli.output import note
 from labcloud.errors import UsageError
 from labcloud.lab import Lab, home
 from labcloud.model import ClusterRef
@@ -68,6 +69,10 @@ class Session:
         return Look(self.lab, self.provider)
 
     def close(self) -> None:
+        for found in self.lab.broken:
+            broken = self.lab.fault(found.path)  # it may have been corrected just now
+            if broken:
+                note(f"note: {broken}; to take that back: labcloud config rollback --file {broken.path}")
         for provider in self._providers.values():
             provider.close()
 

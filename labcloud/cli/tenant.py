@@ -41,6 +41,9 @@ _OPTIONS: Final = (
     click.option("--subnet", metavar="NETWORK", help="Where its network shall be, as in 10.200.0.0/22.  [default: a free one]"),
     click.option("--default", "defaults", multiple=True, metavar="OPTION=VALUE", help="For an option of create that is not given."),
     click.option("--notify", metavar="URL", help="Who is told when a lease ends."),
+    click.option(
+        "--review", type=click.Choice(["required", "none"]), help="Whether changes by `config` wait until somebody else approves them."
+    ),
 )
 timeout_option = click.option(
     "--timeout", type=Seconds(1, 86400), default=120.0, show_default=True, metavar="S", help="Limit of all waits together."
@@ -192,6 +195,7 @@ def _change(tenant: str, options: Mapping[str, Any]) -> Change:
         subnet="" if subnet == _NONE else subnet if subnet is None else str(private_subnet(subnet)),
         defaults={key: None if value == _NONE else check_default(key, value) for key, value in defaults.items()},
         notify="" if notify == _NONE else notify if notify is None else check_url(notify),
+        review=None if options["review"] is None else options["review"] == "required",
     )
 
 
@@ -251,6 +255,7 @@ def _print(shown: TenantView) -> None:
         print_table(("MEMBER", "USER ID", "KEYS"), people, right=(1,))
     facts = {
         "clusters": ", ".join(shown.clusters), "subnet": shown.subnet, "notify": shown.notify, "former members": ", ".join(shown.former),
+        "review": "required" if shown.review else "",
         "defaults": ", ".join(f"{key}={value}" for key, value in shown.defaults.items()),
     }  # fmt: skip
     if any(facts.values()):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from labcloud.errors import UsageError
 from labcloud.model import NO_CONFIGURATION, Binding, Configuration, Level, NodeFile, NodeFolder
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     import yaml
 
     from labcloud.lab.documents import Document
-
-Made = TypeVar("Made")
 
 KEYS: Final = ("settings", "environment", "files", "directories", "packages")
 """The keys of a file, or of an entry in it, that a configuration is made of."""
@@ -78,8 +76,11 @@ def read_labels(document: Document, node: yaml.Node | None) -> Mapping[str, str]
     )
 
 
-def read_binding(document: Document, text: str, name: str) -> Binding:
-    """The binding ``name`` that ``text`` declares."""
+def read_binding(text: str, name: str, path: Path) -> Binding:
+    """The binding ``name`` that ``text`` declares. Raise ConfigError with ``path`` and the line of what is wrong."""
+    from labcloud.lab.documents import Document
+
+    document = Document(path)
     fields = document.mapping(document.root(text), required=(), more=("title", "where", "level", *KEYS))
     return Binding(
         name,
@@ -89,8 +90,11 @@ def read_binding(document: Document, text: str, name: str) -> Binding:
     )
 
 
-def read_base(document: Document, text: str) -> Configuration:
-    """The base's Hadoop settings: one mapping of ``FILE:NAME`` to values."""
+def read_base(text: str, path: Path) -> Configuration:
+    """The base's Hadoop settings: one mapping of ``FILE:NAME`` to values. Raise ConfigError as `read_binding` does."""
+    from labcloud.lab.documents import Document
+
+    document = Document(path)
     settings = read_settings(document, document.root(text))
     return Configuration(settings=MappingProxyType(settings))
 
@@ -182,8 +186,3 @@ def _matching(rule: re.Pattern[str], text: str, what: str) -> str:
     if not rule.fullmatch(text):
         raise UsageError(f"{text!r} is not {what}")
     return text
-
-
-def listed(folder: Path, read: Callable[[Path], Made]) -> tuple[Made, ...]:
-    """What ``read`` makes of each YAML file in ``folder``, in the order of their names."""
-    return tuple(read(path) for path in sorted(folder.glob("*.yaml")) if not path.name.startswith("."))

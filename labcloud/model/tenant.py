@@ -30,8 +30,8 @@ class Tenant:
     are the most clusters of a profile: ``{"hadoop-3.4": 2}``. ``subnet`` fixes the tenant's network (``10.200.0.0/22``); the engine
     chooses one otherwise. ``defaults`` stand for options of ``create`` that are not given, by their names: ``{"memory": "2g",
     "lease": "8h"}``. ``notify`` is the URL that is told of ends of leases. ``former`` are the user ids of members that left, by name: their
-    files may still lie on nodes, so nobody else gets their ids, and who comes back gets the old one. ``configuration`` is for all its
-    clusters.
+    files may still lie on nodes, so nobody else gets their ids, and who comes back gets the old one. ``review``: its configuration, and
+    that of its clusters, is changed only after somebody else has approved the change. ``configuration`` is for all its clusters.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Tenant:
     notify: str = ""
     former: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     configuration: Configuration = NO_CONFIGURATION
+    review: bool = False
 
     @property
     def user_ids(self) -> frozenset[int]:
