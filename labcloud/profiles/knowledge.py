@@ -9,7 +9,7 @@ stack. ``settings.yaml`` is described in docs/profiles.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
@@ -30,12 +30,14 @@ KINDS: Final = ("boolean", "int", "long", "float", "size", "duration", "text")
 """What a value has to be; the strictest first: one that is read in two ways has to suit both."""
 DEPRECATED: Final = "deprecated"
 ABSENT: Final = "absent"
+TEXT: Final = "text"
 ALL: Final = "all"
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Value = TypeVar("_Value")
 Kind = Literal["boolean", "int", "long", "float", "size", "duration", "text"]
 Services = list[str] | Literal["all"]
+Condition = Annotated[str, StringConstraints(pattern=r"^[^:=\s]+:[^=\s]+=.*$")]
 SettingPattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._*-]+(:\S+)?$")]
 
 
@@ -53,6 +55,7 @@ class Patterns(Generic[_Value]):
     """Names, some with ``*``, and what belongs to each. Of several that match, the one with the most letters of its own decides."""
 
     def __init__(self, table: Mapping[str, _Value]) -> None:
+        self._table = dict(table)
         self._exact = {name: value for name, value in table.items() if "*" not in name}
         by_letters = sorted((name for name in table if "*" in name), key=lambda name: (-len(name.replace("*", "")), name))
         self._patterns = [(re.compile(translate(name)), table[name]) for name in by_letters]
@@ -63,14 +66,16 @@ class Patterns(Generic[_Value]):
             return self._exact[name]
         return next((value for pattern, value in self._patterns if pattern.match(name)), None)
 
+    def items(self) -> Iterator[tuple[str, _Value]]:
+        yield from self._table.items()
+
 
 class Refresh(BaseModel):
     """A way to tell a running ``service`` of changed ``settings`` (``FILE:PATTERN``, or a FILE as a whole; not those of ``but``).
 
     ``argv`` may have ``{host}`` (the node of the service that is told), ``{port.NAME}`` (the service's) and ``{FILE:NAME}`` (the new
     value of a setting); it runs on the node of the service ``at``, as ``user``. ``reconfigures``: it only begins; the same words with
-    ``status`` for ``start`` say how it ended. ``when`` is ``FILE:NAME=VALUE`` that must be so in the running service: otherwise
-    it makes no use of these settings, and there is nothing to tell.
+    ``status`` for ``start`` say how it ended.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -81,7 +86,6 @@ class Refresh(BaseModel):
     at: str
     settings: list[SettingPattern] = []
     but: list[SettingPattern] = []
-    when: Annotated[str, StringConstraints(pattern=r"^[^:=\s]+:[^=\s]+=.*$")] | None = None
     reconfigures: bool = False
 
     def covers(self, key: str) -> bool:
@@ -96,6 +100,7 @@ class _Tables(BaseModel):
 
     names: dict[str, dict[str, Kind]] = {}
     concerns: dict[str, dict[str, Services]] = {}
+    conditions: dict[str, Condition] = {}
     variables: dict[str, Services] = {}
     refreshes: dict[str, Refresh] = {}
 
@@ -106,13 +111,15 @@ class Knowledge:
 
     ``stack`` is whose jars were read; empty if nobody's were, and then no name is unknown. ``known`` is by name; ``names`` are those
     with a part that people choose, and kinds that neither default nor code tell, by file. ``concerns`` has by file which services
-    read a setting, ``variables`` which take up a variable of node.env, ``refreshes`` how they are told without a restart, in order.
+    read a setting, ``conditions`` the ``FILE:NAME=VALUE`` without which a service makes no use of a file, ``variables`` which services
+    take up a variable of node.env, ``refreshes`` how they are told without a restart, in order.
     """
 
     stack: str
     known: Mapping[str, Known]
     names: Mapping[str, Patterns[str]]
     concerns: Mapping[str, Patterns[tuple[str, ...]]]
+    conditions: Mapping[str, str]
     variables: Patterns[tuple[str, ...]]
     refreshes: Mapping[str, Refresh]
 
@@ -146,6 +153,7 @@ def _knowledge(folders: tuple[Path, ...], services: tuple[str, ...]) -> Knowledg
         {name: each for name, each in known.items() if "*" not in name},
         {file: Patterns(names) for file, names in by_file.items()},
         {file: Patterns({name: those(each) for name, each in table.items()}) for file, table in tables.concerns.items()},
+        tables.conditions,
         Patterns({name: those(each) for name, each in tables.variables.items()}),
         {name: each for name, each in tables.refreshes.items() if each.service in services},
     )

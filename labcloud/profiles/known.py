@@ -38,8 +38,12 @@ _GETTERS: Final = {
 _DESCRIPTORS: Final = {"Z": "boolean", "I": "int", "J": "long", "F": "float", "D": "float"}
 _DEFAULTS: Final = re.compile(r"(?:^|/)(core|hdfs|yarn|mapred)-default\.xml$")
 _JAR: Final = re.compile(r"^hadoop-(?!shaded|.*(?:examples|tests)).*\.jar$")
+_CONFIGURATION: Final = ("Configuration", "Conf")
 _NAME: Final = re.compile(r"^(?:dfs|yarn|mapreduce|mapred|hadoop|fs|ipc|io|ha|net|rpc|nfs)(?:\.[A-Za-z0-9_-]+)+$")
-_DECLARING: Final = re.compile(r"(?:ConfigKeys|ConfigurationKeys|ConfigurationKeysPublic|YarnConfiguration|MRJobConfig|MRConfig|JHAdminConfig|CapacitySchedulerConfiguration)\b")
+# Classes that declare names, as DFSConfigKeys, HdfsClientConfigKeys$Retry and YarnConfiguration.
+_DECLARING: Final = re.compile(
+    r"(?:Config(?:uration)?Keys(?:Public)?|(?:Yarn|CapacityScheduler)Configuration|(?:MR|MRJob|JHAdmin)Config)\b"
+)
 _PART: Final = re.compile(r"\[[^]]*\]|\{[^}]*\}|<[^>]*>|\$\w+|%s|\bEXAMPLE\w*")
 # The file that people write a setting into that no default.xml has.
 _FILES: Final = (
@@ -92,9 +96,8 @@ def _take_class(evidence: _Evidence, each: ClassFile) -> None:
     for call in (call for calls in each.calls.values() for call in calls):
         if call.name == "<init>" and call.owner.endswith("$DeprecationDelta"):
             evidence.replaced.update(_replaced(call))
-        elif call.descriptor.startswith("(Ljava/lang/String;") and call.owner.endswith(("Configuration", "Conf")):
-            if (name := _setting(call)) and call.name.startswith("get"):
-                evidence.read[name].add(_GETTERS.get(call.name, "text"))
+        elif name := _setting(call):
+            evidence.read[name].add(_GETTERS.get(call.name, "text"))
 
 
 def _declared(each: ClassFile) -> Iterator[tuple[str, str]]:
@@ -107,7 +110,9 @@ def _declared(each: ClassFile) -> Iterator[tuple[str, str]]:
 
 
 def _setting(call: Call) -> str:
-    """The name of the setting that a getter is asked for, if it is a constant."""
+    """The name of the setting that a getter is asked for, if it is a constant; empty for other calls."""
+    if not (call.name.startswith("get") and call.descriptor.startswith("(Ljava/lang/String;") and call.owner.endswith(_CONFIGURATION)):
+        return ""
     wanted = sum(each == "Ljava/lang/String;" for each in call.parameters)
     return next((text for text in call.texts[-wanted:] if _NAME.match(text)), "")
 
