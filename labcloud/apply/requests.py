@@ -11,6 +11,7 @@ from labcloud.errors import ConflictError, UsageError
 from labcloud.model import Cluster, ClusterRef, Configuration, Lease, NodeGroup, Wanted, format_memory
 from labcloud.profiles import Profile, sizing
 from labcloud.profiles.rendering import user_settings
+from labcloud.profiles.settings import Level, check_settings
 
 _LEAST_CPUS: Final = 0.1
 _MOST_CPUS: Final = 512.0
@@ -40,7 +41,7 @@ def provider_of(request: CreateRequest) -> str:
 def declared(request: CreateRequest, profile: Profile, *, user_id: int, sized: bool = True) -> Cluster:
     """The cluster that ``request`` describes, without an image. Raise UsageError for what cannot be.
 
-    Nodes that are too small are let pass where ``sized`` is false.
+    Nodes that are too small, and settings with values of the wrong kind, are let pass where ``sized`` is false.
     """
     _check_published(request, profile)
     groups = tuple(_group(name, request, profile) for name in profile.groups)
@@ -59,7 +60,16 @@ def declared(request: CreateRequest, profile: Profile, *, user_id: int, sized: b
     if sized:
         sizing(profile, asked)
     user_settings(profile, asked.configuration.settings)
+    if sized and asked.configuration.settings:
+        _check_settings(profile, asked.configuration.settings)
     return asked
+
+
+def _check_settings(profile: Profile, settings: Mapping[str, str]) -> None:
+    wrong = [each for each in check_settings(profile, settings) if each.level is Level.ERROR]
+    if wrong:
+        first, *others = wrong
+        raise UsageError(f"the setting {first.key}: {first.text}", details="\n".join(map(str, others)), resolution=first.resolution)
 
 
 def _group(name: str, request: CreateRequest, profile: Profile) -> NodeGroup:

@@ -13,7 +13,7 @@ import click
 from labcloud.cli.main import say_error
 from labcloud.cli.output import emit, note, output_option, title
 from labcloud.cli.progress import progress
-from labcloud.cli.request import ignore_option, reasons, request_options, requests
+from labcloud.cli.request import ignore_option, reasons, request_options, requests, tell_of_settings
 from labcloud.cli.session import Seconds, Session, cluster_argument, session, tenant_option
 from labcloud.errors import LabError, PartlyDoneError
 from labcloud.model import ClusterRef
@@ -69,6 +69,7 @@ def create_command(
     from labcloud.apply.clusters import Terms
 
     asked = requests(profile, tenants, options)
+    tell_of_settings(profile, asked)
     if dry_run:
         _dry_run(asked, output)
     else:

@@ -1,14 +1,17 @@
-"""profile list, show, check, render: the versions that can be asked for."""
+"""profile list, show, check, settings, render: the versions that can be asked for."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import click
 
 from labcloud.cli.output import emit, note, output_option, print_table, title
-from labcloud.errors import ConfigError, UsageError
+from labcloud.errors import ConfigError, NotFoundError, UsageError
 from labcloud.model import format_memory, parse_memory
+
+_WIDTH: Final = 48  # of a default
 
 
 @click.group("profile")
@@ -118,6 +121,43 @@ def check_profiles(names: tuple[str, ...]) -> None:
             resolution="correct the files; docs/profiles.md has the schema",
         )
     note(f"{', '.join(chosen)}: all well")
+
+
+@profile_command.command("settings")
+@click.argument("name")
+@click.argument("pattern", required=False, default="")
+@output_option
+def list_settings(name: str, pattern: str, output: str) -> None:
+    """The settings that a profile knows: all, or those whose name has PATTERN in it, or matches it where it has a *.
+
+    A change is taken up by the next client, live (by a command to a running service), or when the services that read it start again.
+    """
+    from labcloud.profiles import load
+    from labcloud.profiles.catalogue import catalogue
+
+    found = catalogue(load(name), pattern)
+    if not found:
+        raise NotFoundError(
+            f"{name} knows no setting with {pattern!r} in its name" if pattern else f"nobody has written down which settings {name} knows",
+            resolution=f"see all: labcloud profile settings {name}" if pattern else "see 'Settings' in docs/profiles.md",
+        )
+
+    def table() -> None:
+        print_table(
+            ("SETTING", "DEFAULT", "KIND", "CHANGE", "SERVICES"),
+            [
+                (
+                    f"{each.file}:{each.name}",
+                    each.default if len(each.default) <= _WIDTH else f"{each.default[: _WIDTH - 1]}…",
+                    each.kind,
+                    str(each.change),
+                    ", ".join(f"{service} (live)" if service in each.live else service for service in each.services),
+                )
+                for each in found
+            ],
+        )
+
+    emit(found, output, table)
 
 
 @profile_command.command("render")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from labcloud.cli.output import note
 from labcloud.errors import UsageError
 from labcloud.model import ClusterRef, cluster_name, parse_gigabytes, parse_memory, tenant_name
 
@@ -74,6 +75,19 @@ def reasons(ignored: Sequence[str]) -> dict[str, str]:
         if not reason.strip():
             raise UsageError(f"--ignore {id} gives no reason", resolution=f"say why, as in --ignore {id}='a small test machine'")
     return found
+
+
+def tell_of_settings(profile: str, asked: Sequence[CreateRequest]) -> None:
+    """Say on standard error which settings will have no effect, or lose their name. What is wrong is refused elsewhere."""
+    if not any(each.settings for each in asked):
+        return
+    from labcloud.profiles import load
+    from labcloud.profiles.settings import Level, check_settings
+
+    settings = {key: value for each in asked for key, value in each.settings.items()}
+    for found in check_settings(load(profile), settings):
+        if found.level is Level.WARNING:
+            note(f"note: {found}")
 
 
 def pairs(texts: Sequence[str], form: str) -> dict[str, str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from labcloud.model import Cluster, format_memory
 from labcloud.model.checks import Check, Finding, ImageNeed, Severity, Subject, ask_again, failed, passed, skipped, warned
+from labcloud.profiles.settings import Level, SettingFinding, check_settings
 
 _DIGEST: Final = re.compile(":[0-9a-f]{12}$")
 
@@ -47,6 +48,27 @@ def judge_digest(name: str, reference: str, current: str) -> Finding:
     return passed(f"the image of {name} is {built}, as it is declared", **figures)
 
 
+def judge_settings(cluster: Cluster, findings: Sequence[SettingFinding]) -> Finding:
+    """Whether what people set works in the profile, and is there at all."""
+    figures = {"settings": len(cluster.configuration.settings), "wrong": {each.key: each.text for each in findings}}
+    said = "; ".join(f"{each.key}: {each.text}" for each in findings)
+    if not findings:
+        number = len(cluster.configuration.settings)
+        return passed(f"{number} setting{'s' if number > 1 else ''} of the right kind", **figures)
+    fix = f"labcloud profile settings {cluster.profile} {findings[0].key.partition(':')[2]}"
+    if any(each.level is Level.ERROR for each in findings):
+        return failed(f"{cluster.profile}: {said}", fix, **figures)
+    return warned(f"{cluster.profile}: {said}", fix, **figures)
+
+
+def _settings(subject: Subject) -> Finding:
+    if subject.cluster is None or not subject.cluster.configuration.settings:
+        return skipped("no setting is asked for")
+    from labcloud.profiles import load
+
+    return judge_settings(subject.cluster, check_settings(load(subject.cluster.profile), subject.cluster.configuration.settings))
+
+
 def _memory(subject: Subject) -> Finding:
     if subject.cluster is None:
         return skipped("no cluster is asked for")
@@ -74,6 +96,7 @@ def _digest(subject: Subject) -> Finding:
 CHECKS: Final[tuple[Check, ...]] = (
     Check("profile.memory", "a daemon whose heap does not fit into its node's memory is killed under the first load", _memory),
     Check("profile.java", "Hadoop on a Java that it was not made for ends with errors of missing classes", _java),
+    Check("profile.settings", "a setting that Hadoop does not know has no effect; a value that it cannot read ends a daemon", _settings),
     Check(
         "image.digest",
         "a node of an older image lacks what was mended since",
