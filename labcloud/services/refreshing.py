@@ -12,6 +12,7 @@ from labcloud.model import NodeRef
 from labcloud.providers.base import Command, Provider, Result
 
 _PROGRAM: Final = "/usr/lib/labcloud/refresh"
+_FAULTS: Final = 1
 _ABSENT: Final = frozenset({126, 127})
 
 
@@ -25,39 +26,41 @@ def refresh(provider: Provider, ref: NodeRef) -> list[str]:
         raise ConfiguringError(
             f"the node {ref} could not be made all that is declared for it",
             details=_said(result),
-            resolution=_resolution(ref, result, "correct what it says, then run the same command again"),
+            resolution=_resolution(ref, result),
         )
     return _lines(result)
 
 
 def drift(provider: Provider, ref: NodeRef) -> list[str]:
-    """How the node differs from what is declared, a line for each thing; empty if it does not. Changes nothing.
+    """How the node differs from what is declared, a line for each thing, and for each that can never be so; empty if it does not differ.
 
-    Raise ConfiguringError if the node cannot tell.
+    Changes nothing. Raise ConfiguringError if the node cannot tell.
     """
-    return _lines(_asked(provider, ref, "--check"))
+    result = provider.execute(ref, Command((_PROGRAM, "--check")))
+    if result.exit_code in (0, _FAULTS):
+        faults = result.stderr.decode(errors="replace").splitlines()
+        return [*_lines(result), *(line.partition(": ")[2] or line for line in faults)]
+    raise _incomparable(ref, result)
 
 
 def difference(provider: Provider, ref: NodeRef, path: str) -> str:
-    """How one declared file differs on the node, as a unified diff; empty if it does not."""
-    return _asked(provider, ref, "--diff", path).stdout.decode(errors="replace")
-
-
-def _asked(provider: Provider, ref: NodeRef, *arguments: str) -> Result:
-    result = provider.execute(ref, Command((_PROGRAM, *arguments)))
+    """How one declared file differs on the node, as a unified diff; empty if it does not. Raise ConfiguringError if the node cannot tell."""
+    result = provider.execute(ref, Command((_PROGRAM, "--diff", path)))
     if result.exit_code:
-        raise ConfiguringError(
-            f"the node {ref} could not be compared with what is declared for it",
-            details=_said(result),
-            resolution=_resolution(ref, result, "correct what it says, then run the same command again"),
-        )
-    return result
+        raise _incomparable(ref, result)
+    return result.stdout.decode(errors="replace")
 
 
-def _resolution(ref: NodeRef, result: Result, otherwise: str) -> str:
+def _incomparable(ref: NodeRef, result: Result) -> ConfiguringError:
+    return ConfiguringError(
+        f"the node {ref} could not be compared with what is declared for it", details=_said(result), resolution=_resolution(ref, result)
+    )
+
+
+def _resolution(ref: NodeRef, result: Result) -> str:
     if result.exit_code in _ABSENT:
         return f"its image is from before this was possible: labcloud image build, then make {ref.cluster} again"
-    return otherwise
+    return "correct what it says, then run the same command again"
 
 
 def _lines(result: Result) -> list[str]:
