@@ -24,17 +24,18 @@ def read(provider: Provider, ref: NodeRef) -> dict[str, dict[str, str]]:
     Raise ConfiguringError if the node cannot say it.
     """
     result = provider.execute(ref, Command((_PROGRAM,)))
+    if result.exit_code:
+        raise _unreadable(ref, _said(result))
     found: dict[str, dict[str, str]] = {}
     try:
-        _check(result)
         with tarfile.open(fileobj=io.BytesIO(result.stdout)) as archive:
             for member in archive:
                 service, _, path = member.name.removeprefix("./").partition("/")
                 content = archive.extractfile(member)  # None for a folder
                 if content is not None:
                     found.setdefault(service, {})[path] = content.read().decode(errors="replace")
-    except (tarfile.TarError, ValueError) as exc:
-        raise _unreadable(ref, str(exc) if isinstance(exc, tarfile.TarError) else _said(result)) from exc
+    except tarfile.TarError as exc:
+        raise _unreadable(ref, str(exc)) from exc
     return found
 
 
@@ -59,11 +60,6 @@ def update(provider: Provider, ref: NodeRef, service: str, files: Mapping[str, s
             details=_said(result),
             resolution="run the same command again; it tells the service once more, which does no harm",
         )
-
-
-def _check(result: Result) -> None:
-    if result.exit_code:
-        raise ValueError(result.exit_code)
 
 
 def _said(result: Result) -> str:
