@@ -44,7 +44,10 @@ def drift(provider: Provider, ref: NodeRef) -> list[str]:
 
 
 def difference(provider: Provider, ref: NodeRef, path: str) -> str:
-    """How one declared file differs on the node, as a unified diff; empty if it does not. Raise ConfiguringError if the node cannot tell."""
+    """How one declared file differs on the node, as a unified diff; empty if it does not.
+
+    Raise ConfiguringError if the node cannot tell.
+    """
     result = provider.execute(ref, Command((_PROGRAM, "--diff", path)))
     if result.exit_code:
         raise _incomparable(ref, result)

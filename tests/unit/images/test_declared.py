@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,13 @@ def file(path: str, mode: str = "0644", name: str = "one", owned: str = OWNED) -
 
 
 def test_files_and_directories_become_what_is_declared(node: Node) -> None:
-    node.declare(f"directory /opt/acme {OWNED} 2750", file("/opt/acme/etc/a.conf", "0600"), file("/usr/local/bin/tool", "0755", "two"), one="a=1\n", two="#!/bin/sh\n")
+    node.declare(
+        f"directory /opt/acme {OWNED} 2750",
+        file("/opt/acme/etc/a.conf", "0600"),
+        file("/usr/local/bin/tool", "0755", "two"),
+        one="a=1\n",
+        two="#!/bin/sh\n",
+    )
     done = node.run("declared")
     assert (done.code, done.said) == (0, "")
     assert done.lines == ["directory /opt/acme made", "file /opt/acme/etc/a.conf made", "file /usr/local/bin/tool made"]
@@ -53,7 +58,12 @@ def test_what_is_declared_no_longer_goes_and_what_was_there_before_comes_back(no
     ]
     done = node.run("declared")
     assert (done.code, done.said) == (0, "")
-    assert sorted(done.lines) == ["directory /opt/a removed", "directory /opt/a/b removed", "file /etc/motd removed", "file /opt/a/b/c removed"]
+    assert sorted(done.lines) == [
+        "directory /opt/a removed",
+        "directory /opt/a/b removed",
+        "file /etc/motd removed",
+        "file /opt/a/b/c removed",
+    ]
     assert node.read("etc/motd") == "as the image had it\n"
     assert list((node.root / "opt").iterdir()) == []
     assert not (node.root / "var/lib/labcloud/declared/files").exists()
@@ -135,7 +145,21 @@ def test_in_a_users_folder_the_user_does_the_work(node: Node) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["etc/a", "/etc/../etc/a", "/etc//a", "/opt/", "/", "/etc/passwd", "/etc", "/data/0/hdfs/name", "/usr", "/etc/labcloud/base/x", "/home/./a", "/a\\b"]
+    "path",
+    [
+        "etc/a",
+        "/etc/../etc/a",
+        "/etc//a",
+        "/opt/",
+        "/",
+        "/etc/passwd",
+        "/etc",
+        "/data/0/hdfs/name",
+        "/usr",
+        "/etc/labcloud/base/x",
+        "/home/./a",
+        "/a\\b",
+    ],
 )
 def test_paths_that_cannot_be_declared_are_refused_by_both_sides(node: Node, path: str) -> None:
     assert refused(path)
@@ -145,7 +169,9 @@ def test_paths_that_cannot_be_declared_are_refused_by_both_sides(node: Node, pat
     assert f"directory {path} is refused: {refused(path)}" in done.said
 
 
-@pytest.mark.parametrize("path", ["/etc/a", "/home/acme/.vimrc", "/opt/stacksx", "/usr/local/bin/a", "/etc/profile.d/a.sh", "/etc/passwd-policy"])
+@pytest.mark.parametrize(
+    "path", ["/etc/a", "/home/acme/.vimrc", "/opt/stacksx", "/usr/local/bin/a", "/etc/profile.d/a.sh", "/etc/passwd-policy"]
+)
 def test_other_paths_can_be_declared(path: str) -> None:
     assert refused(path) == ""
 
@@ -157,7 +183,14 @@ def test_both_sides_refuse_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["file /etc/a root root 4755 one", "file /etc/a root root 0644 ../manifest", "file /etc/a root", "link /etc/a root root 0644 b", "directory /opt/a root root 9"]
+    "line",
+    [
+        "file /etc/a root root 4755 one",
+        "file /etc/a root root 0644 ../manifest",
+        "file /etc/a root",
+        "link /etc/a root root 0644 b",
+        "directory /opt/a root root 9",
+    ],
 )
 def test_a_line_that_is_none_is_told_and_the_others_are_done(node: Node, line: str) -> None:
     node.declare(line, file("/etc/b"), one="1")
@@ -191,5 +224,5 @@ def test_a_full_disk_leaves_what_was_there(node: Node) -> None:
     node.put("bin/cat", "#!/bin/sh\nexit 1\n").chmod(0o755)
     node.declare(file("/opt/a"), one="2")
     done = node.run("declared")
-    assert (done.code, node.read("opt/a"), os.listdir(node.root / "opt")) == (1, "1", ["a"])
+    assert (done.code, node.read("opt/a"), [each.name for each in (node.root / "opt").iterdir()]) == (1, "1", ["a"])
     assert "file /opt/a could not be written" in done.said

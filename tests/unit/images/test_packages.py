@@ -12,7 +12,15 @@ from tests.unit.images.sandbox import STUBS, Node
 APT = """#!/bin/bash
 cd "$LABCLOUD_ROOT"
 words=() act=
-for word; do case $word in -s) simulate=yes ;; update|install|remove) act=$word ;; -o) ;; --download-only) fetch=yes ;; -*|*::*) ;; *) words+=("$word") ;; esac; done
+for word; do
+    case $word in
+        -s) simulate=yes ;;
+        update | install | remove) act=$word ;;
+        --download-only) fetch=yes ;;
+        -* | *::*) ;;
+        *) words+=("$word") ;;
+    esac
+done
 echo "$act${fetch:+ fetch} ${words[*]}" >>asked
 case $act in
     install)
@@ -29,7 +37,11 @@ case $act in
         fi ;;
 esac
 """
-DPKG = '#!/bin/bash\ncd "$LABCLOUD_ROOT/packages"\nfor each in *; do printf "ii \\t%s\\t%s\\n" "$each" "$(<"$each")"; done\nprintf "rc \\tleft\\t1\\n"\n'
+DPKG = """#!/bin/bash
+cd "$LABCLOUD_ROOT/packages"
+for each in *; do printf 'ii \t%s\t%s\n' "$each" "$(<"$each")"; done
+printf 'rc \tleft\t1\n'
+"""
 NICE = '#!/bin/sh\nshift 2\nexec "$@"\n'
 
 

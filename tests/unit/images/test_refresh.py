@@ -93,7 +93,10 @@ def test_operators_of_the_lab_are_users_without_being_superusers(node: Node) -> 
     node.put("etc/labcloud/base/users", "sam 3002\n")
     assert node.run("refresh").lines == ["user olga changed", "group hadoop changed", "group supergroup changed", "group adm changed"]
     assert node.read("etc/group") == "hadoop:x:900:acme,sam\nsupergroup:x:904:acme\nadm:x:4:\n"
-    assert (node.read("home/olga/.ssh/authorized_keys"), "olga:x:3001:900:Operator of labcloud:/home/olga:/usr/sbin/nologin" in node.read("etc/passwd")) == ("", True)
+    assert (
+        node.read("home/olga/.ssh/authorized_keys"),
+        "olga:x:3001:900:Operator of labcloud:/home/olga:/usr/sbin/nologin" in node.read("etc/passwd"),
+    ) == ("", True)
 
 
 @pytest.mark.parametrize(

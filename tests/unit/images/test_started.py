@@ -18,9 +18,11 @@ from labcloud.services import started
 from tests.unit.images.sandbox import STUBS, Node
 
 REF = NodeRef(ClusterRef("acme", "c"), "worker", 0)
-ODD = 'a <&\'"$x`y\\n  \n\n'  # what a shell could take for its own
+ODD = "a <&'\"$x`y\\n  \n\n"  # what a shell could take for its own
 JAVA = '#!/bin/sh\nprintf "%s\\n" "FROM_LAB=${FROM_LAB-}" "FROM_NODE=${FROM_NODE-}" "$@" >"$LABCLOUD_ROOT/java"\n'
-NODE_ENV = "LABCLOUD_TENANT=acme\nJAVA_HOME='{root}'\nHADOOP_HOME='{root}'\nHADOOP_LOG_DIR='{root}'\nHADOOP_CONF_DIR=/conf\nFROM_NODE=node\n"
+NODE_ENV = (
+    "LABCLOUD_TENANT=acme\nJAVA_HOME='{root}'\nHADOOP_HOME='{root}'\nHADOOP_LOG_DIR='{root}'\nHADOOP_CONF_DIR=/conf\nFROM_NODE=node\n"
+)
 
 
 class OneNode(SimulatedProvider):
@@ -28,7 +30,7 @@ class OneNode(SimulatedProvider):
 
     node: Node
 
-    def execute(self, ref: NodeRef, command: Command, **_: object) -> Result:
+    def execute(self, ref: NodeRef, command: Command, **_: object) -> Result:  # noqa: ARG002
         assert isinstance(command.stdin, bytes)
         done = self.node.run(command.argv[0].removeprefix("/usr/lib/labcloud/"), *command.argv[1:], stdin=command.stdin)
         return Result(done.code, done.output, done.said.encode())
@@ -95,7 +97,9 @@ def test_each_start_notes_anew_and_forgets_what_is_gone(node: Node, provider: On
 
 
 def test_the_environment_of_the_lab_is_taken_as_data_and_the_clusters_wins(node: Node, provider: OneNode) -> None:
-    text = "# all nodes\nFROM_LAB=a $(touch pwned) 'b'=\nFROM_NODE=lab\nLABCLOUD_TENANT=evil\nSERVICE_ARGS=evil\nUID=1\n1x=2\nnothing\nLAST=1"
+    text = (
+        "# all nodes\nFROM_LAB=a $(touch pwned) 'b'=\nFROM_NODE=lab\nLABCLOUD_TENANT=evil\nSERVICE_ARGS=evil\nUID=1\n1x=2\nnothing\nLAST=1"
+    )
     node.put("etc/labcloud/base/environment", text)
     start(node)
     assert node.read("java").splitlines()[:2] == ["FROM_LAB=a $(touch pwned) 'b'=", "FROM_NODE=node"]
@@ -129,7 +133,7 @@ def test_a_service_that_was_not_started_can_be_told_nothing(provider: OneNode) -
 
 def test_an_image_that_cannot_say_it_is_told_as_that() -> None:
     class Old(SimulatedProvider):
-        def execute(self, ref: NodeRef, command: Command, **_: object) -> Result:
+        def execute(self, ref: NodeRef, command: Command, **_: object) -> Result:  # noqa: ARG002
             return Result(127, b"exec failed: no such file\n")
 
     with pytest.raises(ConfiguringError) as caught:
@@ -139,7 +143,7 @@ def test_an_image_that_cannot_say_it_is_told_as_that() -> None:
 
 def test_an_archive_that_is_cut_off_is_an_error() -> None:
     class Cut(SimulatedProvider):
-        def execute(self, ref: NodeRef, command: Command, **_: object) -> Result:
+        def execute(self, ref: NodeRef, command: Command, **_: object) -> Result:  # noqa: ARG002
             content = io.BytesIO()
             with tarfile.open(fileobj=content, mode="w") as archive:
                 member = tarfile.TarInfo("datanode/conf/a")
