@@ -19,6 +19,11 @@ from labcloud.model.periods import stamp
 
 # name → (module, function)
 _ELSEWHERE: Final = {
+    "show": ("config_show", "show_configuration"),
+    "diff": ("config_show", "show_difference"),
+    "set": ("config_set", "set_values"),
+    "apply": ("config_apply", "apply_configuration"),
+    "drift": ("config_apply", "show_drift"),
     "edit": ("config_edit", "edit_file"),
     "review": ("config_review", "review_proposals"),
     "approve": ("config_review", "approve_proposal"),

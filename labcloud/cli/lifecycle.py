@@ -19,8 +19,9 @@ from labcloud.errors import LabError, PartlyDoneError
 from labcloud.model import ClusterRef
 
 if TYPE_CHECKING:
-    from labcloud.apply.clusters import Clusters, Terms
+    from labcloud.apply.clusters import Clusters
     from labcloud.apply.requests import CreateRequest
+    from labcloud.apply.verbs import Terms
     from labcloud.apply.watch import Watch
     from labcloud.plan import Plan
 
@@ -66,7 +67,7 @@ def create_command(
     Everything that could go wrong is asked first (see preflight). Running the same command again changes nothing, or finishes
     what was broken off.
     """
-    from labcloud.apply.clusters import Terms
+    from labcloud.apply.verbs import Terms
 
     asked = requests(profile, tenants, options)
     tell_of_settings(profile, asked)
@@ -158,7 +159,7 @@ def _say_what_exists(opened: Session, refs: Sequence[ClusterRef]) -> None:
 @output_option
 def start_command(tenant: str | None, cluster: ClusterRef, ignored: tuple[str, ...], timeout: float, no_wait: bool, output: str) -> None:
     """Make every node of CLUSTER run and wait until it is ready: starts a stopped one, heals a broken one."""
-    from labcloud.apply.clusters import Terms
+    from labcloud.apply.verbs import Terms
 
     terms = Terms(timeout, wait=not no_wait, ignored=reasons(ignored))
     _verb(cluster, output, lambda clusters: clusters.start(cluster, terms), "runs")
@@ -171,7 +172,7 @@ def start_command(tenant: str | None, cluster: ClusterRef, ignored: tuple[str, .
 @output_option
 def stop_command(tenant: str | None, cluster: ClusterRef, timeout: float, output: str) -> None:
     """Stop the nodes of CLUSTER. All data stays; `start` brings it back."""
-    from labcloud.apply.clusters import Terms
+    from labcloud.apply.verbs import Terms
 
     _verb(cluster, output, lambda clusters: clusters.stop(cluster, Terms(timeout)), "is stopped")
 
@@ -191,7 +192,7 @@ def scale_command(
 
     New nodes join live. Nodes that leave are decommissioned first: HDFS copies their blocks elsewhere, then YARN lets go of them.
     """
-    from labcloud.apply.clusters import Terms
+    from labcloud.apply.verbs import Terms
 
     terms = Terms(timeout, wait=not no_wait, ignored=reasons(ignored))
     _verb(cluster, output, lambda clusters: clusters.scale(cluster, workers, terms), f"has {workers} workers")
@@ -215,7 +216,7 @@ def restart_command(
     output: str,
 ) -> None:
     """Restart the services of CLUSTER; nodes keep running."""
-    from labcloud.apply.clusters import Terms
+    from labcloud.apply.verbs import Terms
 
     terms = Terms(timeout, wait=not no_wait)
     with session() as opened:
@@ -234,7 +235,7 @@ def delete_command(tenant: str | None, clusters: tuple[str, ...], yes: bool, tim
 
     On a terminal it asks first.
     """
-    from labcloud.apply.clusters import Terms
+    from labcloud.apply.verbs import Terms
 
     refs = [ClusterRef.parse(text, tenant) for text in dict.fromkeys(clusters)]
     if not yes and sys.stdin.isatty():

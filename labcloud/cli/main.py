@@ -29,6 +29,7 @@ _COMMANDS: Final = {
     "stop": ("lifecycle", "Stop a cluster's nodes; all data stays.", "Clusters"),
     "restart": ("lifecycle", "Restart services, all at once or rolling.", "Clusters"),
     "scale": ("lifecycle", "Change the number of workers without losing a block.", "Clusters"),
+    "resize": ("config_apply", "Give nodes another size while they work.", "Clusters"),
     "delete": ("lifecycle", "Delete clusters with all their data.", "Clusters"),
     "lease": ("lease", "For how long clusters are wanted: list, set, extend, remove, run.", "Clusters"),
     "exec": ("work", "Run a command on one node or many.", "Work"),

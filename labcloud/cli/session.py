@@ -19,6 +19,8 @@ from labcloud.model import ClusterRef
 
 if TYPE_CHECKING:
     from labcloud.apply.clusters import Clusters
+    from labcloud.apply.configuring import Configuring
+    from labcloud.apply.drifting import Drifting
     from labcloud.apply.journal import Journal
     from labcloud.apply.look import Look
     from labcloud.apply.tenants import Tenants
@@ -57,6 +59,17 @@ class Session:
         from labcloud.apply.clusters import Clusters
 
         return Clusters(self.lab, self.journal(), self.provider, watch, fresh=fresh)
+
+    def configuring(self, watch: Watch, *, fresh: bool = False) -> Configuring:
+        """The verbs that apply configurations."""
+        from labcloud.apply.configuring import Configuring
+
+        return Configuring(self.lab, self.journal(), self.provider, watch, fresh=fresh)
+
+    def drifting(self, watch: Watch) -> Drifting:
+        from labcloud.apply.drifting import Drifting
+
+        return Drifting(self.lab, self.journal(), self.provider, watch)
 
     def tenants(self, watch: Watch) -> Tenants:
         from labcloud.apply.tenants import Tenants

@@ -86,7 +86,7 @@ def create_tenant(name: str, timeout: float, output: str, **options: Any) -> Non
     \b
     labcloud tenant create acme --quota memory=16g --quota clusters=4 --member alice=@alice.pub --default lease=8h
     """
-    from labcloud.apply.clusters import Terms
+    from labcloud.apply.verbs import Terms
 
     change = _change(tenant_name(name), options)
     with progress() as watch, session() as opened:
@@ -109,7 +109,7 @@ def set_tenant(name: str, timeout: float, output: str, **options: Any) -> None:
 
     Running clusters have changed members at once. A quota under what is used takes nothing away: it blocks growth only.
     """
-    from labcloud.apply.clusters import Terms
+    from labcloud.apply.verbs import Terms
 
     change = _change(tenant_name(name), options)
     if not change.noted() and change.notify is None and change.subnet is None:
@@ -166,7 +166,7 @@ def delete_tenant(name: str, provider: str | None, yes: bool, timeout: float, ou
 
     On a terminal it asks first.
     """
-    from labcloud.apply.clusters import Terms
+    from labcloud.apply.verbs import Terms
 
     tenant_name(name)
     if not yes and sys.stdin.isatty():

@@ -126,6 +126,10 @@ class Provider(ABC):
         """
 
     @abstractmethod
+    def config(self, cluster: ClusterRef) -> dict[str, str]:
+        """The cluster's configuration tree as its nodes see it now; empty where there is none."""
+
+    @abstractmethod
     def delete_config(self, cluster: ClusterRef) -> None: ...
 
     @abstractmethod

@@ -160,6 +160,9 @@ class DockerProvider(Provider):
     def ensure_config(self, cluster: ClusterRef, files: Mapping[str, str]) -> bool:
         return write_tree(self._config(cluster), files)
 
+    def config(self, cluster: ClusterRef) -> dict[str, str]:
+        return read_tree(self._config(cluster))
+
     def delete_config(self, cluster: ClusterRef) -> None:
         delete_tree(self._config(cluster))
 

@@ -137,6 +137,10 @@ class SimulatedProvider(Provider):
             there.config, there.services = dict(files), None
             return changed
 
+    def config(self, cluster: ClusterRef) -> dict[str, str]:
+        with self._call("config", cluster) as lab:
+            return dict(lab.cluster(cluster).config or {})
+
     def delete_config(self, cluster: ClusterRef) -> None:
         with self._call("delete_config", cluster) as lab:
             if cluster in lab.clusters:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from labcloud.apply.clusters import Terms
 from labcloud.apply.journal import Operation
+from labcloud.apply.verbs import Terms
 from labcloud.diagnosis.subject import Subject
 from labcloud.errors import ConfigError, ConflictError, DeadlineError, EngineError, LabError, NotFoundError, PreflightError, QuotaError
 from labcloud.providers.base import Inspection, Result
