@@ -10,7 +10,9 @@ import pytest
 
 from labcloud.errors import ConfigError, NotFoundError, UsageError
 from labcloud.lab import Lab
-from labcloud.lab.history import Change
+from labcloud.lab.history import Change, History
+from labcloud.lab.reading import Reading
+from labcloud.lab.sources import Overlay, Revision, WorkTree
 from labcloud.model import ClusterRef, NodeGroup, Tenant, Wanted
 from tests.unit.lab.conftest import make_cluster
 
@@ -201,3 +203,21 @@ def test_a_revision_of_many_clusters_is_read_by_few_processes(lab: Lab, monkeypa
 def test_refs_that_nobody_can_have_are_refused(lab: Lab, revisions: list[str]) -> None:
     with pytest.raises(UsageError):
         lab.at("HEAD").cluster(ClusterRef("acme", "../../x"))
+
+
+def test_a_lab_as_it_would_be_is_read_like_any(lab: Lab, revisions: list[str]) -> None:
+    new = "clusters/new/c.yaml"
+    texts = {
+        new: lab.at(revisions[0]).text(C),
+        C: None,
+        "base/bashrc": None,
+        "base/x/y": "z\n",
+        "base/.hidden": "h",
+        "tenants/acme.yaml": None,
+    }
+    for under in (WorkTree(lab.home / "lab"), Revision(History(lab.home / "lab"), revisions[0])):
+        view = Reading(Overlay(under, texts))
+        assert [str(ref) for ref in view.refs()] == ["new/c"]
+        assert view.base_files() == {"x/y": "z\n"}
+        assert "acme" not in [each.name for each in view.tenants()]
+        assert view.cluster(REF) is None
