@@ -163,10 +163,18 @@ def test_binary_files_of_the_base_are_restored(lab: Lab, revisions: list[str]) -
     assert (lab.base / "blob").read_bytes() == b"\xff\x00\n"
 
 
-def test_the_version_before_the_last_change(lab: Lab, revisions: list[str]) -> None:
-    assert lab.previous(C) == revisions[1]
-    lab.restore([C], lab.previous(C), "undo")
-    assert lab.previous(C) == revisions[0]
+def test_the_version_before_the_last_change_of_configuration(lab: Lab, revisions: list[str]) -> None:
+    with pytest.raises(NotFoundError, match=r"no earlier version of clusters/acme/hadoop-2\.7\.yaml"):
+        lab.previous(C)  # it is deleted
+    lab.save(make_cluster(), "create")
+    lab.save(make_cluster(settings={"hdfs-site:dfs.replication": "3"}), "set")
+    lab.save(make_cluster(settings={"hdfs-site:dfs.replication": "3"}, state=Wanted.STOPPED), "stop")
+    back = lab.previous(C)
+    assert lab.at(back).cluster(REF) == make_cluster()
+    lab.change({C: lab.older(C, back)}, "undo")
+    assert lab.cluster(REF) == make_cluster(state=Wanted.STOPPED), "its state is no configuration"
+    undone = lab.at(lab.previous(C)).cluster(REF)
+    assert undone and undone.settings == {"hdfs-site:dfs.replication": "3"}
     with pytest.raises(NotFoundError, match=r"no earlier version of tenants/acme\.yaml"):
         lab.previous("tenants/acme.yaml")
 
