@@ -37,24 +37,24 @@ def update(text: str, wanted: Mapping[str, Any]) -> str:
 def set_value(text: str, path: Sequence[str], value: Any) -> str:
     """``text`` with ``value`` (text, a number, a list, a mapping) at ``path``; None takes it away, and the mappings that it leaves empty.
 
-    A part of the path is a key, or in a list of mappings the ``name`` of one: ``("groups", "worker", "memory")``. All other lines,
-    and comments, stay as they are, wherever that can be: a mapping in braces is written anew. Raise KeyError for a list that has
-    nothing of that name, or a value that is not a mapping where the path goes on.
+    A part of the path is a key, or in a list of mappings the ``name`` of one: ``("groups", "worker", "memory")``. All other lines, and
+    comments, stay as they are; but a text that is no mapping, or has anchors in the way, is written anew. Raise KeyError for a list
+    that has nothing of that name, or a value that is not a mapping where the path goes on.
     """
     plain = yaml.load(text, Loader=yaml.BaseLoader) or {}  # noqa: S506  # the safest of all: every value is its text
-    wanted = _with(plain, tuple(path), value)
+    wanted = _as_text(_with(plain, tuple(path), value))
     if wanted == plain:
         return text
     try:
         root = yaml.compose(text, Loader=_LOADER)
         if root is None:
-            return text + dump(wanted)
+            return text + ("\n" if text and not text.endswith("\n") else "") + dump(_nested(tuple(path), value))
         changed = _apply(text, [_placed(text, root, tuple(path), value)])
-        if yaml.load(changed, Loader=yaml.BaseLoader) == _as_text(wanted):  # noqa: S506
+        if yaml.load(changed, Loader=yaml.BaseLoader) == wanted:  # noqa: S506
             return changed
     except (yaml.YAMLError, RecursionError, _ReshapedError):
         pass
-    return update(text, wanted)
+    return dump(wanted)
 
 
 def _with(plain: Any, path: tuple[str, ...], value: Any) -> Any:
@@ -85,9 +85,12 @@ def _with(plain: Any, path: tuple[str, ...], value: Any) -> Any:
 def _placed(text: str, node: yaml.Node, path: tuple[str, ...], value: Any) -> _Edit:
     """The one change that sets, or removes, what is at ``path`` below ``node``."""
     key, rest = path[0], path[1:]
-    if isinstance(node, yaml.SequenceNode) and not node.flow_style:
+    if isinstance(node, yaml.CollectionNode) and node.flow_style and node.value:
+        flow = yaml.serialize(_flow(node, path, value), width=4096, allow_unicode=True)
+        return node.start_mark.index, node.end_mark.index, str(flow).removesuffix("\n")
+    if isinstance(node, yaml.SequenceNode):
         return _placed(text, next(each for each in node.value if _name(each) == key), rest, value)
-    if not isinstance(node, yaml.MappingNode) or node.flow_style or not node.value:
+    if not isinstance(node, yaml.MappingNode) or not node.value:
         raise _ReshapedError
     column = node.value[0][0].start_mark.column
     there = next((entry for entry in node.value if entry[0].value == key), None)
@@ -96,17 +99,38 @@ def _placed(text: str, node: yaml.Node, path: tuple[str, ...], value: Any) -> _E
         newline = "" if text[:end].endswith("\n") else "\n"
         return end, end, newline + " " * column + _indented({key: _nested(rest, value)}, column)
     name, old = there
-    block = isinstance(old, yaml.MappingNode | yaml.SequenceNode) and old.value and not old.flow_style
-    if rest and block and not _emptied(old, rest, value):
+    if rest and isinstance(old, yaml.CollectionNode) and old.value and not _emptied(old, rest, value):
         return _placed(text, old, rest, value)
+    return _replaced(text, name, old, value if value is None else _nested(rest, value))
+
+
+def _replaced(text: str, name: yaml.Node, old: yaml.Node, value: Any) -> _Edit:
+    """The change that makes the entry ``name`` of a block say ``value``, or removes it."""
+    column = name.start_mark.column
     if value is None:
         return _line_start(text, name), _end(text, name, old, column=column), ""
-    if not rest and isinstance(old, yaml.ScalarNode) and not isinstance(value, list | dict):
+    if isinstance(old, yaml.ScalarNode) and not isinstance(value, list | dict) and "\n" not in str(value):
         with suppress(_ReshapedError):
             return _splice(old, _node(value))[0]
-    if rest and old.value:  # in braces, with other entries
-        raise _ReshapedError
-    return name.start_mark.index, _end(text, name, old, column=column), _indented({key: _nested(rest, value)}, column)
+    return name.start_mark.index, _end(text, name, old, column=column), _indented({name.value: value}, column)
+
+
+def _flow(node: yaml.CollectionNode, path: tuple[str, ...], value: Any) -> yaml.CollectionNode:
+    """``node``, which is written in braces or brackets, with ``value`` at ``path``."""
+    key, rest = path[0], path[1:]
+    if isinstance(node, yaml.SequenceNode):
+        items = [_flow(each, rest, value) if _name(each) == key else each for each in node.value]
+        return yaml.SequenceNode(node.tag, items, flow_style=True)
+    there = {name.value: (name, old) for name, old in node.value}
+    name, old = there.get(key, (_node(key), None))
+    if not rest:
+        new = None if value is None else _node(value)
+    elif isinstance(old, yaml.CollectionNode) and old.value:
+        new = None if _emptied(old, rest, value) else _flow(old, rest, value)
+    else:
+        new = None if value is None else _node(_nested(rest, value))
+    changed = {**there, key: (name, new)}
+    return yaml.MappingNode(node.tag, [(one, other) for one, other in changed.values() if other is not None], flow_style=True)
 
 
 def _emptied(node: yaml.Node, path: tuple[str, ...], value: Any) -> bool:

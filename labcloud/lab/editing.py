@@ -87,6 +87,7 @@ class EditLocks:
         in it, since when; ``steal`` takes it all the same.
         """
         now = datetime.now(UTC).replace(microsecond=0)
+        until = until and until.replace(microsecond=0)
         wanted = EditLock(path, self._who.name, self._who.mail, now, until=until, reason=reason)
         if editing:
             wanted = replace(wanted, pid=os.getpid(), began=ticks(os.getpid()))

@@ -71,7 +71,7 @@ def run(folder: Path, argv: Sequence[str], call: Call = _PLAIN) -> bytes:
 def author(environment: Mapping[str, str]) -> Author:
     """Who changes the lab, as name and mail address: LABCLOUD_AUTHOR (``NAME`` or ``NAME <MAIL>``), else the OS user."""
     said = environment.get("LABCLOUD_AUTHOR") or environment.get("SUDO_USER") or environment.get("USER") or _os_user()
-    found = re.fullmatch(r"(.*?)\s*<([^<>]*)>\s*", said)
+    found = re.fullmatch(r"(.*?)\s*<([^<>]*)>\s*", said, re.DOTALL)
     name, mail = (found[1], found[2]) if found else (said, "")
     name = re.sub(r"[^\w .@+-]", "", name).strip(" .") or "unknown"
     return Author(name, re.sub(r"[^!-~]", "", mail) or f"{name.replace(' ', '.')}@{socket.gethostname()}")

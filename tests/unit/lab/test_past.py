@@ -10,7 +10,9 @@ import pytest
 
 from labcloud.errors import ConfigError, NotFoundError, UsageError
 from labcloud.lab import Lab
-from labcloud.lab.history import Change
+from labcloud.lab.history import Change, History
+from labcloud.lab.reading import Reading
+from labcloud.lab.sources import Overlay, Revision, WorkTree
 from labcloud.model import ClusterRef, NodeGroup, Tenant, Wanted
 from tests.unit.lab.conftest import make_cluster
 
@@ -161,10 +163,18 @@ def test_binary_files_of_the_base_are_restored(lab: Lab, revisions: list[str]) -
     assert (lab.base / "blob").read_bytes() == b"\xff\x00\n"
 
 
-def test_the_version_before_the_last_change(lab: Lab, revisions: list[str]) -> None:
-    assert lab.previous(C) == revisions[1]
-    lab.restore([C], lab.previous(C), "undo")
-    assert lab.previous(C) == revisions[0]
+def test_the_version_before_the_last_change_of_configuration(lab: Lab, revisions: list[str]) -> None:
+    with pytest.raises(NotFoundError, match=r"no earlier version of clusters/acme/hadoop-2\.7\.yaml"):
+        lab.previous(C)  # it is deleted
+    lab.save(make_cluster(), "create")
+    lab.save(make_cluster(settings={"hdfs-site:dfs.replication": "3"}), "set")
+    lab.save(make_cluster(settings={"hdfs-site:dfs.replication": "3"}, state=Wanted.STOPPED), "stop")
+    back = lab.previous(C)
+    assert lab.at(back).cluster(REF) == make_cluster()
+    lab.change({C: lab.older(C, back)}, "undo")
+    assert lab.cluster(REF) == make_cluster(state=Wanted.STOPPED), "its state is no configuration"
+    undone = lab.at(lab.previous(C)).cluster(REF)
+    assert undone and undone.settings == {"hdfs-site:dfs.replication": "3"}
     with pytest.raises(NotFoundError, match=r"no earlier version of tenants/acme\.yaml"):
         lab.previous("tenants/acme.yaml")
 
@@ -201,3 +211,21 @@ def test_a_revision_of_many_clusters_is_read_by_few_processes(lab: Lab, monkeypa
 def test_refs_that_nobody_can_have_are_refused(lab: Lab, revisions: list[str]) -> None:
     with pytest.raises(UsageError):
         lab.at("HEAD").cluster(ClusterRef("acme", "../../x"))
+
+
+def test_a_lab_as_it_would_be_is_read_like_any(lab: Lab, revisions: list[str]) -> None:
+    new = "clusters/new/c.yaml"
+    texts = {
+        new: lab.at(revisions[0]).text(C),
+        C: None,
+        "base/bashrc": None,
+        "base/x/y": "z\n",
+        "base/.hidden": "h",
+        "tenants/acme.yaml": None,
+    }
+    for under in (WorkTree(lab.home / "lab"), Revision(History(lab.home / "lab"), revisions[0])):
+        view = Reading(Overlay(under, texts))
+        assert [str(ref) for ref in view.refs()] == ["new/c"]
+        assert view.base_files() == {"x/y": "z\n"}
+        assert "acme" not in [each.name for each in view.tenants()]
+        assert view.cluster(REF) is None
