@@ -12,7 +12,7 @@ from labcloud.profiles.knowledge import DEPRECATED, Known, knowledge
 from labcloud.profiles.model import Profile
 
 
-class Change(StrEnum):
+class Uptake(StrEnum):
     """What it takes until a change has its effect: nothing but the next client, a command, or a restart of a service at least."""
 
     CLIENT = "client"
@@ -28,7 +28,7 @@ class Entry:
     name: str
     kind: str
     default: str
-    change: Change
+    change: Uptake
     services: tuple[str, ...]
     live: Mapping[str, str]
 
@@ -52,5 +52,5 @@ def _entry(profile: Profile, each: Known) -> Entry:
     services = readers(profile, each.file, each.name)
     told = {service: refresh_of(profile, service, f"{each.file}:{each.name}") for service in services}
     live = {service: " ".join(refresh.argv) for service, refresh in told.items() if refresh}
-    change = Change.CLIENT if not services else Change.LIVE if len(live) == len(services) else Change.STATIC
+    change = Uptake.CLIENT if not services else Uptake.LIVE if len(live) == len(services) else Uptake.STATIC
     return Entry(each.file, each.name, each.kind, each.default, change, services, live)

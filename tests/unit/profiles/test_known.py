@@ -97,7 +97,7 @@ def test_what_versions_share_is_written_once_and_nothing_is_lost(copied: Path) -
 
 def test_a_version_alone_is_written_as_what_differs(copied: Path) -> None:
     shared = [Known("core-site", "a.b", "int", "1"), Known("core-site", "a.c", "text", "")]
-    write_all({name: shared for name in names()}, copied)
+    write_all(dict.fromkeys(names(), shared), copied)
     assert write_all({"hadoop-3.4": [Known("core-site", "a.b", "long", "1")]}, copied) == [copied / "hadoop-3.4" / FILE]
     assert (copied / "hadoop-3.4" / FILE).read_text().splitlines() == [
         f"#stack\t{load('hadoop-3.4').stack}",
