@@ -25,7 +25,7 @@ def test_the_table_of_settings(labcloud: Labcloud) -> None:
         "default": "",
         "change": "live",
         "services": ["namenode"],
-        "live": {"namenode": "hdfs dfsadmin -reconfig namenode {host}:{port.rpc} start"},
+        "live": {"namenode": "hdfs dfsadmin -reconfig namenode {host}:8020 start"},
     }
 
 
@@ -53,13 +53,16 @@ def test_create_tells_of_a_name_that_it_does_not_know(labcloud: Labcloud, option
 
 
 @pytest.mark.parametrize(
-    ("setting", "status", "code"),
-    [("hdfs-site:dfs.replication=2", "pass", 0), (UNKNOWN, "warn", 0), ("hdfs-site:dfs.replication=two", "fail", 11)],
+    ("setting", "status", "code", "fix"),
+    [
+        ("hdfs-site:dfs.replication=2", "pass", 0, ""),
+        (UNKNOWN, "warn", 0, "labcloud profile settings hadoop-2.7 hdfs-site:"),
+        ("hdfs-site:dfs.replication=two", "fail", 11, "labcloud profile settings hadoop-2.7 dfs.replication"),
+    ],
 )
-def test_preflight_answers_for_settings(labcloud: Labcloud, setting: str, status: str, code: int) -> None:
+def test_preflight_answers_for_settings(labcloud: Labcloud, setting: str, status: str, code: int, fix: str) -> None:
     done = labcloud("preflight", *ASKED, "--set", setting, "-o", "json")
     (check,) = (each for each in json.loads(done.out)["checks"] if each["id"] == "profile.settings")
-    assert (check["status"], done.code) == (status, code)
-    assert check["fix"] == (
-        "" if status == "pass" else f"labcloud profile settings hadoop-2.7 {setting.partition(':')[2].partition('=')[0]}"
-    )
+    assert (check["status"], done.code, check["fix"]) == (status, code, fix)
+    if fix:
+        assert labcloud(*fix.split()[1:]).code == 0
