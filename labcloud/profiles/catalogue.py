@@ -8,11 +8,11 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from labcloud.profiles.effects import readers, refresh_of
-from labcloud.profiles.knowledge import DEPRECATED, Known, knowledge
+from labcloud.profiles.knowledge import DEPRECATED, Known, Refresh, knowledge
 from labcloud.profiles.model import Profile
 
 
-class Change(StrEnum):
+class Uptake(StrEnum):
     """What it takes until a change has its effect: nothing but the next client, a command, or a restart of a service at least."""
 
     CLIENT = "client"
@@ -28,7 +28,7 @@ class Entry:
     name: str
     kind: str
     default: str
-    change: Change
+    change: Uptake
     services: tuple[str, ...]
     live: Mapping[str, str]
 
@@ -51,6 +51,14 @@ def _matches(pattern: str, key: str) -> bool:
 def _entry(profile: Profile, each: Known) -> Entry:
     services = readers(profile, each.file, each.name)
     told = {service: refresh_of(profile, service, f"{each.file}:{each.name}") for service in services}
-    live = {service: " ".join(refresh.argv) for service, refresh in told.items() if refresh}
-    change = Change.CLIENT if not services else Change.LIVE if len(live) == len(services) else Change.STATIC
+    live = {service: _command(profile, service, refresh) for service, refresh in told.items() if refresh}
+    change = Uptake.CLIENT if not services else Uptake.LIVE if len(live) == len(services) else Uptake.STATIC
     return Entry(each.file, each.name, each.kind, each.default, change, services, live)
+
+
+def _command(profile: Profile, service: str, refresh: Refresh) -> str:
+    """What tells the service, with ``{host}`` and values of settings still to be filled in."""
+    text = " ".join(refresh.argv)
+    for name, port in profile.services[service].ports.items():
+        text = text.replace(f"{{port.{name}}}", str(port))
+    return text

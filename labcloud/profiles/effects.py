@@ -30,7 +30,7 @@ _PLACEHOLDER: Final = re.compile(r"\{([^{}]+)\}")
 _AT_START: Final = frozenset({"SERVICE_AFTER"})
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Change:
     """Something that differs: a setting (``hdfs-site:dfs.replication``), a variable, or a file as a whole (without values).
     None is for what was not there, or is not there any more."""
@@ -73,8 +73,8 @@ class Live:
 
 @dataclass(frozen=True)
 class Effects:
-    """What a changed configuration means for a node: for each of its services one of ``unchanged``, ``live`` (by one command or
-    several, in order) and ``restart`` (with the reasons). ``clients`` are changes that no service reads: the next client has them."""
+    """What a changed configuration means for a node: for each of its services one of ``unchanged``, ``live`` (by one command or several,
+    in order) and ``restart`` (with what makes it necessary). ``clients`` are changes that no service reads: the next client has them."""
 
     unchanged: tuple[str, ...] = ()
     live: tuple[Live, ...] = ()
@@ -102,14 +102,14 @@ def effects(profile: Profile, group: str, before: Mapping[str, Files], after: Fi
         verdict = _Verdict(profile, known, service, before[service], after)
         clients |= verdict.clients
         if verdict.restart:
-            restart[service] = tuple(sorted(verdict.restart))
+            restart[service] = _in_order(verdict.restart)
         elif verdict.live:
             for name, changes in verdict.live.items():
                 live.setdefault(name, []).append(verdict.command(known.refreshes[name], changes))
         else:
             unchanged.append(service)
     ordered = tuple(each for name in known.refreshes for each in live.get(name, ()))
-    return Effects(tuple(unchanged), ordered, restart, tuple(sorted(clients)))
+    return Effects(tuple(unchanged), ordered, restart, _in_order(clients))
 
 
 def same(profile: Profile, group: str, files: Files) -> dict[str, Files]:
@@ -119,7 +119,7 @@ def same(profile: Profile, group: str, files: Files) -> dict[str, Files]:
 
 def differences(before: Files, after: Files, service: str = "") -> list[Change]:
     """What differs in the files that services and clients read, and in ``service``'s own."""
-    return sorted({*_configuration(before, after), *_variables(before, after, _NODE), *_own(before, after, service)})
+    return list(_in_order({*_configuration(before, after), *_variables(before, after, _NODE), *_own(before, after, service)}))
 
 
 class _Verdict:
@@ -169,7 +169,7 @@ class _Verdict:
 
     def command(self, refresh: Refresh, changes: Iterable[Change]) -> Live:
         argv = self._filled(refresh) or ()
-        return Live(self._service, argv, refresh.user, refresh.at, tuple(sorted(changes)), refresh.reconfigures)
+        return Live(self._service, argv, refresh.user, refresh.at, _in_order(changes), refresh.reconfigures)
 
     def _filled(self, refresh: Refresh) -> tuple[str, ...] | None:
         """The words of a command; None if a setting in them has no value that a command line can have."""
@@ -249,6 +249,10 @@ def _assignments(text: str | None) -> dict[str, str]:
     """The variables of a file of shell assignments, as `shell_assignments` writes them."""
     pairs = (word.partition("=") for word in shlex.split(text or ""))
     return {name: value for name, _, value in pairs}
+
+
+def _in_order(changes: Iterable[Change]) -> tuple[Change, ...]:
+    return tuple(sorted(changes, key=str))
 
 
 def _said(value: str | None) -> str:

@@ -53,7 +53,7 @@ def check_settings(profile: Profile, settings: Mapping[str, str]) -> list[Settin
     are none, are `user_settings`' to refuse.
     """
     known = knowledge(profile)
-    found = [each for key, value in settings.items() for each in _check(known, key, value)]
+    found = [each for key, value in settings.items() for each in _check(known, profile.name, key, value)]
     return sorted(found, key=lambda each: each.level)
 
 
@@ -68,12 +68,12 @@ def find(known: Knowledge, file: str, name: str) -> Known | None:
     return None
 
 
-def _check(known: Knowledge, key: str, value: str) -> Iterable[SettingFinding]:
+def _check(known: Knowledge, profile: str, key: str, value: str) -> Iterable[SettingFinding]:
     file, _, name = key.partition(":")
     found = find(known, file, name)
     if found is None:
         if known.stack:
-            yield _unknown(known, key, name)
+            yield _unknown(known, profile, key)
         return
     current: Known | None = found
     if found.kind == DEPRECATED:
@@ -86,9 +86,12 @@ def _check(known: Knowledge, key: str, value: str) -> Iterable[SettingFinding]:
         yield SettingFinding(key, Level.ERROR, f"{value!r} is not {expected}", f"give {_EXAMPLES[current.kind]}")
 
 
-def _unknown(known: Knowledge, key: str, name: str) -> SettingFinding:
+def _unknown(known: Knowledge, profile: str, key: str) -> SettingFinding:
+    name = key.partition(":")[2]
     near = difflib.get_close_matches(name, known.known, n=1, cutoff=_CUTOFF)
-    hint = f"did you mean {known.known[near[0]].file}:{near[0]}?" if near else "see 'labcloud profile settings' for what there is"
+    hint = f"see 'labcloud profile settings {profile}' for what there is"
+    if near:
+        hint = f"did you mean {known.known[near[0]].file}:{near[0]}?"
     return SettingFinding(key, Level.WARNING, f"{known.stack} knows no setting {name}", hint)
 
 

@@ -50,15 +50,16 @@ def judge_digest(name: str, reference: str, current: str) -> Finding:
 
 def judge_settings(cluster: Cluster, findings: Sequence[SettingFinding]) -> Finding:
     """Whether what people set works in the profile, and is there at all."""
-    figures = {"settings": len(cluster.configuration.settings), "wrong": {each.key: each.text for each in findings}}
-    said = "; ".join(f"{each.key}: {each.text}" for each in findings)
+    number = len(cluster.configuration.settings)
+    figures = {"settings": number, "findings": {each.key: str(each.level) for each in findings}}
     if not findings:
-        number = len(cluster.configuration.settings)
-        return passed(f"{number} setting{'s' if number > 1 else ''} of the right kind", **figures)
-    fix = f"labcloud profile settings {cluster.profile} {findings[0].key.partition(':')[2]}"
-    if any(each.level is Level.ERROR for each in findings):
-        return failed(f"{cluster.profile}: {said}", fix, **figures)
-    return warned(f"{cluster.profile}: {said}", fix, **figures)
+        return passed(f"{number} setting{'s' if number > 1 else ''}, known and of the right kind", **figures)
+    said = "; ".join(map(str, findings))
+    first = findings[0]
+    file, _, name = first.key.partition(":")
+    if first.level is Level.ERROR:
+        return failed(f"{cluster.profile}: {said}", f"labcloud profile settings {cluster.profile} {name}", **figures)
+    return warned(f"{cluster.profile}: {said}", f"labcloud profile settings {cluster.profile} {file}:", **figures)
 
 
 def _settings(subject: Subject) -> Finding:
