@@ -59,7 +59,9 @@ class Survey:
     def _consequence(self, ref: NodeRef, wanted: Files) -> Consequence:
         have = self.trees.get(ref.name, {})
         files = tuple(sorted(path for path in have.keys() | wanted.keys() if have.get(path) != wanted.get(path)))
-        return Consequence(ref, files, effects(self.profile, ref.group, self.started.get(ref, {}), wanted))
+        # A service that has noted no start waits for others still: it will read what is there then.
+        waiting = dict.fromkeys(self.profile.services_of(ref.group), wanted)
+        return Consequence(ref, files, effects(self.profile, ref.group, {**waiting, **self.started.get(ref, {})}, wanted))
 
 
 def survey(provider: Provider, profile: Profile, found: Found, config: Mapping[str, str]) -> Survey:

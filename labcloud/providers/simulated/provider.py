@@ -13,7 +13,7 @@ from labcloud.errors import ConflictError, EngineError, NotFoundError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, Status
 from labcloud.model.checks import Capacity, Check, Finding, Subject, passed
 from labcloud.providers.base import Command, Found, Inspection, Provider, Response, Result, Sink, config_digests
-from labcloud.providers.simulated import daemons, shell, state
+from labcloud.providers.simulated import daemons, records, shell, state
 from labcloud.providers.simulated.faults import Faults
 from labcloud.providers.simulated.world import File, LabState, Machine, World, locate
 
@@ -157,6 +157,7 @@ class SimulatedProvider(Provider):
                 return
             else:
                 machine.status, machine.asked = Status.RUNNING, 0
+                records.start_all(lab, machine)
             there = lab.cluster(spec.ref.cluster)
             if "namenode" in daemons.services_of(there, spec.ref.group):
                 daemons.read_lists(there)
@@ -176,6 +177,7 @@ class SimulatedProvider(Provider):
         for port, wanted in spec.publish.items():
             machine.published[port] = self._world.claim_port(wanted, f"create the node {ref}")
         there.nodes[ref] = machine
+        records.start_all(lab, machine)
         for number in range(spec.volumes):
             there.volumes.setdefault((ref, number), {"/": File(mode=0o755, folder=True)})
 

@@ -6,7 +6,7 @@ Held by cluster, so that a question costs what it asks for, however much there i
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -40,7 +40,11 @@ def empty_files() -> Files:
 
 @dataclass
 class Machine:
-    """A node. ``asked`` counts requests since its last start: a daemon answers after the first few."""
+    """A node. ``asked`` counts requests since its last start: a daemon answers after the first few.
+
+    ``booted`` is its cluster's whole configuration when it started, held by reference. ``started`` is what each service was
+    started with, by path; it is worked out when somebody asks.
+    """
 
     spec: NodeSpec
     serial: int
@@ -48,6 +52,8 @@ class Machine:
     published: dict[int, int] = field(default_factory=dict)
     files: Files = field(default_factory=empty_files)
     asked: int = 0
+    booted: Mapping[str, str] | None = None
+    started: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def found(self) -> FoundNode:
         running = self.status is Status.RUNNING
@@ -169,3 +175,9 @@ def config_text(lab: LabState, machine: Machine, path: str) -> str | None:
     if not clean.is_relative_to(CONFIG):
         return None
     return (lab.cluster(ref.cluster).config or {}).get(f"{ref.name}/{clean.relative_to(CONFIG)}")
+
+
+def config_files(config: Mapping[str, str], ref: NodeRef) -> dict[str, str]:
+    """All that a node sees below its mounted configuration, by relative path, where ``config`` is its cluster's."""
+    prefix = f"{ref.name}/"
+    return {path.removeprefix(prefix): text for path, text in config.items() if path.startswith(prefix)}

@@ -22,7 +22,7 @@ def provider(tmp_path: Path) -> SimulatedProvider:
     provider = SimulatedProvider(tmp_path, "lab", world=World())
     provider.ensure_network("acme")
     provider.ensure_config(REF.cluster, {"worker/node.env": ""})
-    provider.ensure_node(NodeSpec(REF, "image", "hadoop-2.7", 1024, 1))
+    provider.ensure_node(NodeSpec(REF, "labcloud/hadoop-2.7:simulated", "hadoop-2.7", 1024, 1, 1))
     return provider
 
 
