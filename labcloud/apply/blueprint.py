@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from labcloud.model import Cluster, NodeRef, NodeSpec, Tenant
+from labcloud.model import Cluster, NodeRef, NodeSpec, NodeVolume, Tenant
+from labcloud.model.storage import NO_CLASSES, Classes, storage_class
 from labcloud.plan import Blueprint
 from labcloud.profiles import Profile, render
 
 
-def draw(cluster: Cluster, profile: Profile, domain: str, tenant: Tenant | None) -> Blueprint:
-    """The blueprint of ``cluster``, for the people and in the network of ``tenant`` (None: not declared yet).
+def draw(cluster: Cluster, profile: Profile, domain: str, tenant: Tenant | None, storage: Classes = NO_CLASSES) -> Blueprint:
+    """The blueprint of ``cluster``, for the people and in the network of ``tenant`` (None: not declared yet), with the lab's storage
+    classes.
 
-    Raise UsageError for a wrong setting.
+    Raise UsageError for a wrong setting, NotFoundError for a storage class that is not there.
     """
     retired = tuple(cluster.retired())
-    config = render(
-        profile, cluster, domain, excluded=tuple(f"{ref.qualified}.{domain}" for ref in retired), members=tenant.members if tenant else ()
-    )
+    excluded = tuple(f"{ref.qualified}.{domain}" for ref in retired)
+    config = render(profile, cluster, domain, excluded, tenant.members if tenant else (), storage=storage)
     return Blueprint(
-        specs={ref: _spec(cluster, profile, ref) for ref in (*cluster.nodes(), *retired)},
+        specs={ref: _spec(cluster, profile, ref, storage) for ref in (*cluster.nodes(), *retired)},
         config=config,
         lists=frozenset(path for path in config if path.rpartition("/")[2] in profile.exclude_files),
         scalable=frozenset(name for name, group in profile.groups.items() if group.scalable),
@@ -27,7 +28,7 @@ def draw(cluster: Cluster, profile: Profile, domain: str, tenant: Tenant | None)
     )
 
 
-def _spec(cluster: Cluster, profile: Profile, ref: NodeRef) -> NodeSpec:
+def _spec(cluster: Cluster, profile: Profile, ref: NodeRef, storage: Classes) -> NodeSpec:
     group = cluster.group(ref.group)
     return NodeSpec(
         ref=ref,
@@ -35,7 +36,7 @@ def _spec(cluster: Cluster, profile: Profile, ref: NodeRef) -> NodeSpec:
         profile=cluster.profile,
         memory=group.memory,
         cpus=group.cpus,
-        volumes=group.volumes,
+        volumes=tuple(NodeVolume(each.size, storage_class(storage, each.storage)) for each in group.volumes),
         publish=MappingProxyType(_published(cluster, profile, ref)),
     )
 

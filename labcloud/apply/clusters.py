@@ -260,7 +260,7 @@ class Clusters:
         return converge(wanted, found, self._draw(wanted, profile, provider))
 
     def _draw(self, wanted: Cluster, profile: Profile, provider: Provider) -> Blueprint:
-        return draw(wanted, profile, provider.domain(wanted.ref.tenant), self._admission.tenant(wanted.ref.tenant))
+        return draw(wanted, profile, provider.domain(wanted.ref.tenant), self._admission.tenant(wanted.ref.tenant), self._lab.storage())
 
     def _readiness(self, wanted: Cluster, profile: Profile, provider: Provider) -> Readiness:
         return Readiness(provider, wanted, profile, [each.name for each in self._admission.tenant(wanted.ref.tenant).members])

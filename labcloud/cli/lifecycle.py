@@ -43,7 +43,7 @@ class Outcome:
 
 
 @click.command("create")
-@click.argument("profile")
+@click.argument("profile", required=False)
 @click.option("--tenant", "tenants", metavar="T", multiple=True, required=True, help="Whose it is; several tenants get one each.")
 @request_options
 @click.option("--dry-run", is_flag=True, help="Print the steps; make nothing.")
@@ -52,7 +52,7 @@ class Outcome:
 @timeout_option
 @output_option
 def create_command(
-    profile: str,
+    profile: str | None,
     tenants: tuple[str, ...],
     dry_run: bool,
     ignored: tuple[str, ...],
@@ -61,7 +61,7 @@ def create_command(
     output: str,
     **options: Any,
 ) -> None:
-    """Make a cluster of PROFILE for a tenant, and wait until it is ready.
+    """Make a cluster of PROFILE, or as a FILE says, for a tenant, and wait until it is ready.
 
     Everything that could go wrong is asked first (see preflight). Running the same command again changes nothing, or finishes
     what was broken off.

@@ -110,7 +110,7 @@ class Subject:
 
     def _draw(self) -> Blueprint:
         tenant = self.cluster.ref.tenant
-        return draw(self.cluster, self.profile, self.provider.domain(tenant), self._lights.lab.tenant(tenant))
+        return draw(self.cluster, self.profile, self.provider.domain(tenant), self._lights.lab.tenant(tenant), self._lights.lab.storage())
 
     # What exists
 

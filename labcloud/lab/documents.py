@@ -17,8 +17,8 @@ from typing import Any, Final, TypeVar
 import yaml
 
 from labcloud.errors import ConfigError, UsageError
+from labcloud.lab.groups import VOLUME_KEYS, read_volumes, volumes_document
 from labcloud.model import (
-    DEFAULT_VOLUME_SIZE,
     FIRST_USER_ID,
     MAX_NODES,
     AtEnd,
@@ -27,9 +27,9 @@ from labcloud.model import (
     Lease,
     NodeGroup,
     NodeRef,
+    Volume,
     Wanted,
     format_memory,
-    parse_gigabytes,
     parse_memory,
 )
 
@@ -42,8 +42,8 @@ _WORD: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 _IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
 _SETTING: Final = re.compile(r"[a-z][a-z0-9-]*:[^\s:][^\s]*")
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,9}")
+_SOME: Final = ClusterRef("some", "cluster")
 _LAST_USER_ID: Final = 2**31 - 1
-_MOST_VOLUMES: Final = 64
 _MOST_CPUS: Final = 1024.0
 
 
@@ -52,8 +52,8 @@ def cluster_document(cluster: Cluster) -> dict[str, Any]:
     groups = [
         {
             "name": each.name, "count": each.count, "memory": format_memory(each.memory), "cpus": each.cpus,
-            "volumes": each.volumes, "volume_size": f"{each.volume_size}g",
         }
+        | volumes_document(each.volumes)
         | ({"used": each.used} if each.used > each.count else {})
         for each in cluster.groups
     ]  # fmt: skip
@@ -77,20 +77,20 @@ def read_cluster(text: str, ref: ClusterRef, path: Path) -> Cluster:
     """The cluster ``ref`` that ``text`` declares. Raise ConfigError with ``path`` and the line of what is wrong."""
     document = Document(path)
     fields = document.mapping(document.root(text), required=("profile", "provider", "id", "image", "groups"), more=_OPTIONAL)
-    settings = document.entries(fields.get("settings"), lambda key: _matching(_SETTING, "'FILE:PROPERTY'", key), lambda value: value)
-    publish = document.entries(fields.get("publish"), lambda key: _matching(_WORD, "a service", key), lambda value: _whole(value, 1, 65535))
+    settings = document.entries(fields.get("settings"), setting, str)
+    publish = document.entries(fields.get("publish"), service, port)
     return Cluster(
         ref=ref,
         profile=document.scalar(fields["profile"], word),
-        provider=document.scalar(fields["provider"], lambda text: _matching(_WORD, "a provider", text)),
+        provider=document.scalar(fields["provider"], provider),
         id=document.scalar(fields["id"], lambda text: _matching(_ID, "32 hexadecimal digits", text)),
         image=document.scalar(fields["image"], lambda text: _matching(_IMAGE, "an image", text)),
-        groups=_groups(document, fields["groups"], ref),
+        groups=_groups(document, fields["groups"]),
         settings=MappingProxyType(settings),
         publish=MappingProxyType(publish),
         user_id=document.scalar(fields.get("user_id"), user_id, FIRST_USER_ID),
         state=document.scalar(fields.get("state"), _state, Wanted.RUNNING),
-        lease=_lease(document, fields.get("lease")),
+        lease=read_lease(document, fields.get("lease")),
     )
 
 
@@ -172,11 +172,11 @@ class Document:
 _OPTIONAL: Final = ("user_id", "state", "settings", "publish", "lease")
 
 
-def _groups(document: Document, node: yaml.Node, ref: ClusterRef) -> tuple[NodeGroup, ...]:
+def _groups(document: Document, node: yaml.Node) -> tuple[NodeGroup, ...]:
     groups: dict[str, NodeGroup] = {}
     for item in document.items(node):
-        fields = document.mapping(item, required=("name", "count", "memory"), more=("cpus", "volumes", "volume_size", "used"))
-        name = document.scalar(fields["name"], lambda text: NodeRef.parse(ref, f"{text}-0").group)
+        fields = document.mapping(item, required=("name", "count", "memory"), more=("cpus", *VOLUME_KEYS, "used"))
+        name = document.scalar(fields["name"], group_name)
         if name in groups:
             raise document.wrong(item.start_mark.line, f"the group {name!r} is declared twice")
         groups[name] = NodeGroup(
@@ -184,8 +184,7 @@ def _groups(document: Document, node: yaml.Node, ref: ClusterRef) -> tuple[NodeG
             count=document.scalar(fields["count"], lambda text: _whole(text, 0, MAX_NODES)),
             memory=document.scalar(fields["memory"], parse_memory),
             cpus=document.scalar(fields.get("cpus"), _cpus, 1.0),
-            volumes=document.scalar(fields.get("volumes"), lambda text: _whole(text, 0, _MOST_VOLUMES), 1),
-            volume_size=document.scalar(fields.get("volume_size"), parse_gigabytes, DEFAULT_VOLUME_SIZE),
+            volumes=read_volumes(document, fields).data_volumes((Volume(),)),
             used=document.scalar(fields.get("used"), lambda text: _whole(text, 0, MAX_NODES), 0),
         )
     total = sum(group.count for group in groups.values())
@@ -211,6 +210,31 @@ def word(text: str) -> str:
     return _matching(_WORD, "a profile", text)
 
 
+def group_name(text: str) -> str:
+    """``text`` if it can name a group of nodes. Raise UsageError otherwise."""
+    return NodeRef.parse(_SOME, f"{text}-0").group
+
+
+def provider(text: str) -> str:
+    """``text`` if it can name an engine. Raise UsageError otherwise."""
+    return _matching(_WORD, "a provider", text)
+
+
+def setting(text: str) -> str:
+    """``text`` if it can name a Hadoop setting. Raise UsageError otherwise."""
+    return _matching(_SETTING, "'FILE:PROPERTY'", text)
+
+
+def service(text: str) -> str:
+    """``text`` if it can name a service. Raise UsageError otherwise."""
+    return _matching(_WORD, "a service", text)
+
+
+def port(text: str) -> int:
+    """The port that ``text`` says. Raise UsageError for what is none."""
+    return _whole(text, 1, 65535)
+
+
 def user_id(text: str) -> int:
     """The OS user's number that ``text`` says. Raise UsageError for one that is not for people of labs."""
     return _whole(text, FIRST_USER_ID, _LAST_USER_ID)
@@ -233,7 +257,8 @@ def _state(text: str) -> Wanted:
         raise UsageError(f"{text!r} is no state of a cluster", resolution=f"write one of {', '.join(Wanted)}") from exc
 
 
-def _lease(document: Document, node: yaml.Node | None) -> Lease | None:
+def read_lease(document: Document, node: yaml.Node | None) -> Lease | None:
+    """What ``{until: TIME, then: stop}`` says; None for nothing. Raise ConfigError with the line of what is wrong."""
     if node is None:
         return None
     fields = document.mapping(node, required=("until",), more=("then",))

@@ -6,6 +6,7 @@
     HOME/lab/                     a git repository
         tenants/T.yaml            the tenant T
         clusters/T/C.yaml         the cluster T/C
+        storage.yaml              where data volumes lie, by storage class; may be missing
         prices.yaml               what resources cost, for bills; may be missing
         base/                     configuration that all nodes share; mounted read-only, so readable to all
     HOME/rendered  journal  cache  locks     others' folders
@@ -29,9 +30,11 @@ from labcloud.lab.edit import update
 from labcloud.lab.history import History
 from labcloud.lab.locks import lab_lock
 from labcloud.lab.prices import read_prices
+from labcloud.lab.storage import read_storage, storage_document
 from labcloud.lab.tenants import free_id, free_subnet, numbered, read_tenant, tenant_document
 from labcloud.model import Cluster, ClusterRef, Tenant, cluster_name, tenant_name
 from labcloud.model.prices import PriceBook
+from labcloud.model.storage import NO_CLASSES, Classes
 
 Name = TypeVar("Name")
 Wanted = TypeVar("Wanted", Cluster, Tenant)
@@ -130,6 +133,12 @@ class Lab:
         path = self._folder / "prices.yaml"
         text = _text(path)
         return None if text is None else read_prices(text, path)
+
+    def storage(self) -> Classes:
+        """The storage classes, by name."""
+        path = self._folder / "storage.yaml"
+        text = _text(path)
+        return NO_CLASSES if text is None else read_storage(text, path)
 
     def tenant(self, name: str, *, profiles: Collection[str] | None = None) -> Tenant | None:
         """The tenant ``name``. With the names of all ``profiles`` it is checked whole: its limits, and against the other tenants."""
@@ -251,6 +260,25 @@ class Lab:
             commit(path)
             if not any(path.parent.iterdir()):
                 path.parent.rmdir()
+        return True
+
+    def change_storage(self, change: Callable[[Classes, Sequence[Cluster]], Classes], reason: str) -> bool:
+        """Make the storage classes what ``change`` gives for those that there are, as one commit with ``reason``.
+
+        It is called with them and all clusters while nobody else can change either, and refuses by raising. Returns whether that
+        changed anything. Comments in the file are kept.
+        """
+        path = self._folder / "storage.yaml"
+        with self._changing(reason) as commit:
+            there = self.storage()
+            wanted = change(there, self.clusters())
+            if wanted == there:
+                return False
+            if wanted:
+                self._write(path, _rewritten(_text(path), storage_document(wanted)))
+            else:
+                path.unlink()
+            commit(path)
         return True
 
     # Inside

@@ -1,6 +1,6 @@
 """What a lab is made of: names, sizes, clusters, nodes. Pure: no I/O, and no knowledge of engines, files or screens."""
 
-from labcloud.model.cluster import DEFAULT_VOLUME_SIZE, MAX_NODES, AtEnd, Cluster, Lease, NodeGroup, NodeSpec, Wanted
+from labcloud.model.cluster import MAX_NODES, AtEnd, Cluster, Lease, NodeGroup, NodeSpec, Wanted
 from labcloud.model.durations import format_duration, parse_duration
 from labcloud.model.found import Found, FoundNode, Status, config_digests
 from labcloud.model.names import ClusterRef, NodeRef, cluster_name, tenant_name
@@ -17,6 +17,7 @@ from labcloud.model.quota import (
     total,
 )
 from labcloud.model.sizes import format_bytes, format_memory, parse_gigabytes, parse_memory
+from labcloud.model.storage import DEFAULT_VOLUME_SIZE, NodeVolume, StorageClass, Volume
 from labcloud.model.tenant import FIRST_USER_ID, Member, Tenant
 
 __all__ = [
@@ -34,9 +35,12 @@ __all__ = [
     "NodeGroup",
     "NodeRef",
     "NodeSpec",
+    "NodeVolume",
     "Resource",
     "Status",
+    "StorageClass",
     "Tenant",
+    "Volume",
     "Wanted",
     "cluster_name",
     "committed_memory",

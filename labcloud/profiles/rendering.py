@@ -6,12 +6,13 @@ repository and what exists are not known here. What users set is literal text: i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
 from labcloud.errors import UsageError
 from labcloud.model import Cluster, Member, NodeGroup, NodeRef
+from labcloud.model.storage import NO_CLASSES, Classes, storage_class
 from labcloud.profiles import files
 from labcloud.profiles.expressions import ExpressionError, fill
 from labcloud.profiles.formats import hadoop_xml, shell_assignments, unrepresentable
@@ -23,17 +24,20 @@ _DEEPEST: Final = 8  # of setting() within setting()
 
 
 def render(
-    profile: Profile, cluster: Cluster, domain: str, excluded: Collection[str] = (), members: Iterable[Member] = ()
-) -> dict[str, str]:
+    profile: Profile, cluster: Cluster, domain: str, excluded: Collection[str] = (), members: Iterable[Member] = (), *,
+    storage: Classes = NO_CLASSES,
+) -> dict[str, str]:  # fmt: skip
     """Return ``{"GROUP/relative/path": text}`` for all groups.
 
     ``domain`` is the tenant's (`Provider.domain`); ``excluded`` are host names of nodes that are leaving; ``members`` are the
-    tenant's people. Raise UsageError for settings, groups or memory that cannot be, ConfigError for an expression in the profile that
-    cannot be evaluated.
+    tenant's people, ``storage`` the lab's storage classes. Raise UsageError for settings, groups or memory that cannot be, ConfigError
+    for an expression in the profile that cannot be evaluated, NotFoundError for a storage class that is not there.
     """
     overrides = user_settings(profile, cluster.settings)
     sizes = sizing(profile, cluster)
     common = _common_names(profile, cluster, domain, sizes)
+    for each in cluster.groups:
+        common[each.name] |= _volume_names(each, storage)
     people = dict(_people(members))
     tree: dict[str, str] = {}
     for group in cluster.groups:
@@ -94,9 +98,15 @@ def _common_names(profile: Profile, cluster: Cluster, domain: str, sizes: Mappin
     }
 
 
-def _each_volume(count: int, pattern: str, separator: str = ",") -> str:
-    """``pattern`` once for each of ``count`` volumes, ``{}`` being the volume's number."""
-    return separator.join(pattern.replace("{}", str(number)) for number in range(count))
+def _volume_names(group: NodeGroup, storage: Classes) -> dict[str, Any]:
+    """What expressions may know of a group's volumes: how many there are, and how HDFS marks the media of each."""
+    return {"volumes": len(group.volumes), "media": tuple(storage_class(storage, each.storage).media.tag for each in group.volumes)}
+
+
+def _each_volume(count: int, pattern: str, separator: str = ",", before: Sequence[str] = ()) -> str:
+    """``pattern`` once for each of ``count`` volumes, ``{}`` being the volume's number, each after what ``before`` has for it."""
+    marks = [*before, *[""] * count]
+    return separator.join(marks[number] + pattern.replace("{}", str(number)) for number in range(count))
 
 
 class Group:
@@ -151,7 +161,7 @@ class Group:
             "LABCLOUD_USER_ID": str(self._cluster.user_id),
             "LABCLOUD_CLUSTER": self._cluster.ref.name,
             "LABCLOUD_CLUSTER_ID": self._cluster.id,
-            "LABCLOUD_VOLUMES": " ".join(map(str, range(self._group.volumes))),
+            "LABCLOUD_VOLUMES": " ".join(map(str, range(len(self._group.volumes)))),
         }
 
     def _service(self, service: Service, size: GroupSizing) -> dict[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from labcloud.errors import EngineError, LabError, NotFoundError
-from labcloud.model import ClusterRef, NodeRef, Status
+from labcloud.model import ClusterRef, NodeRef, NodeVolume, Status
 from labcloud.providers.base import Command, config_digests
 from tests.contract.conftest import CONFIG, IMAGE, Bench
 
@@ -108,7 +108,7 @@ def test_what_is_gone_is_deleted(bench: Bench) -> None:
 
 
 def test_delete_leaves_nothing(bench: Bench) -> None:
-    spec = bench.make(volumes=2)
+    spec = bench.make(volumes=(NodeVolume(), NodeVolume()))
     bench.provider.delete_node(spec.ref)
     assert bench.provider.find(cluster=bench.cluster).volumes == {(spec.ref, 0), (spec.ref, 1)}
     for number in range(2):
@@ -177,7 +177,7 @@ def test_a_node_can_be_deleted_while_stopped(bench: Bench) -> None:
 def test_nodes_are_made_from_several_threads(bench: Bench) -> None:
     refs = [bench.node(index) for index in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda ref: bench.make(ref, volumes=0), refs))
+        list(pool.map(lambda ref: bench.make(ref, volumes=()), refs))
     found = bench.provider.find(cluster=bench.cluster)
     assert [node.ref for node in found.nodes] == refs
     assert {node.status for node in found.nodes} == {Status.RUNNING}
@@ -221,7 +221,7 @@ def test_configuration_changes_in_place_and_is_read_only(bench: Bench) -> None:
 
 def test_names_resolve_forward_and_reverse(bench: Bench) -> None:
     for index in range(2):
-        bench.make(bench.node(index), volumes=0)
+        bench.make(bench.node(index), volumes=())
     domain = bench.provider.domain(bench.tenant)
     neighbour = bench.provider.find(cluster=bench.cluster).nodes[1]
     name = f"{neighbour.ref.qualified}.{domain}"
@@ -234,7 +234,7 @@ def test_names_resolve_forward_and_reverse(bench: Bench) -> None:
 def test_nodes_of_a_tenant_reach_each_other_and_no_others(bench: Bench) -> None:
     foreign = NodeRef(ClusterRef(bench.other, "one.0"), "worker", 0)
     for ref in (bench.node(0), bench.node(1), foreign):
-        bench.make(ref, volumes=0)
+        bench.make(ref, volumes=())
     addresses = {node.ref: node.address for node in bench.provider.find().nodes}
     assert bench.reaches(bench.node(0), addresses[bench.node(1)])
     assert not bench.reaches(bench.node(0), addresses[foreign])

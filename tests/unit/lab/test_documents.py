@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from labcloud.errors import ConfigError
 from labcloud.lab.documents import cluster_document, dump, read_cluster
 from labcloud.lab.edit import update
-from labcloud.model import AtEnd, Cluster, ClusterRef, Lease, NodeGroup, Wanted
+from labcloud.model import AtEnd, Cluster, ClusterRef, Lease, NodeGroup, Volume, Wanted
 from tests.unit.lab.conftest import ID, make_cluster
 
 PATH = Path("/lab/clusters/acme/c.yaml")
@@ -39,8 +39,9 @@ publish:
 printable = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_categories=("Cc", "Cs")), max_size=20)
 words = st.from_regex(r"[a-z][a-z0-9]{0,6}", fullmatch=True)
 cores = st.floats(0.25, 64).map(lambda each: round(each, 2))
+volumes = st.lists(st.builds(Volume, st.integers(1, 5000), st.just("") | words), max_size=4).map(tuple)
 groups = st.lists(
-    st.builds(NodeGroup, words, st.integers(0, 50), st.integers(1, 99999), cores, st.integers(0, 9)),
+    st.builds(NodeGroup, words, st.integers(0, 50), st.integers(1, 99999), cores, volumes),
     min_size=1, max_size=4, unique_by=lambda each: each.name,
 ).map(tuple)  # fmt: skip
 moments = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1)).map(lambda each: each.replace(microsecond=0, tzinfo=UTC))
@@ -54,7 +55,7 @@ clusters = st.builds(
 
 def test_what_people_write_is_read_as_it_stands() -> None:
     cluster = read_cluster(GOOD, ClusterRef("acme", "c"), PATH)
-    assert cluster.groups == (NodeGroup("master", 1, 2048, 1.0, 1), NodeGroup("worker", 2, 1536, 0.5, 2))
+    assert cluster.groups == (NodeGroup("master", 1, 2048, 1.0), NodeGroup("worker", 2, 1536, 0.5, (Volume(), Volume())))
     assert dict(cluster.settings) == {"hdfs-site:dfs.replication": "2", "core-site:version": "2.10", "yarn-site:flag": "on"}
     assert (cluster.user_id, cluster.state, dict(cluster.publish)) == (20001, Wanted.RUNNING, {"namenode": 9870})
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeGroup, NodeRef, NodeSpec, Status, config_digests
+from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeGroup, NodeRef, NodeSpec, NodeVolume, Status, config_digests
 from labcloud.plan import (
     AwaitGone,
     Blueprint,
@@ -63,7 +63,7 @@ def rescaled(wanted: Cluster, workers: int, engine: Engine) -> Cluster:
 
 def blueprint(wanted: Cluster) -> Blueprint:
     refs = (*wanted.nodes(), *wanted.retired())
-    specs = {ref: NodeSpec(ref, wanted.image, wanted.profile, 1024, 1.0, 1) for ref in refs}
+    specs = {ref: NodeSpec(ref, wanted.image, wanted.profile, 1024, 1.0, (NodeVolume(),)) for ref in refs}
     return Blueprint(specs, files(tuple(wanted.retired())), frozenset({LIST}), frozenset({"worker"}))
 
 
@@ -72,8 +72,8 @@ def plan_for(wanted: Cluster, found: Found) -> Plan:
 
 
 def node(ref: NodeRef, status: Status = Status.RUNNING, *, drifted: bool = False) -> FoundNode:
-    spec = NodeSpec(ref, "image:1", "p", 1024, 1.0, 1)
-    return FoundNode(ref, status, "p", spec.image, "0ther" if drifted else spec.digest, spec.memory, engine_id="e")
+    spec = NodeSpec(ref, "image:1", "p", 1024, 1.0, (NodeVolume(),))
+    return FoundNode(ref, status, "p", spec.image, "0ther" if drifted else spec.digest, spec.memory, engine_id="e", cpus=spec.cpus)
 
 
 @dataclass

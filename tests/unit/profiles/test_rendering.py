@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labcloud.errors import UsageError
-from labcloud.model import Member, NodeGroup
+from labcloud.model import Member, NodeGroup, Volume
 from labcloud.profiles import load, render
 from labcloud.profiles.formats import unrepresentable
 from labcloud.profiles.golden import DOMAIN, sample
@@ -54,7 +54,7 @@ def test_leaving_nodes_stand_in_the_exclude_files() -> None:
 
 
 def test_volumes_are_all_used() -> None:
-    groups = (CLUSTER.groups[0], NodeGroup("worker", 3, 4096, 2.0, 2))
+    groups = (CLUSTER.groups[0], NodeGroup("worker", 3, 4096, 2.0, (Volume(), Volume())))
     files = render(PROFILE, replace(CLUSTER, groups=groups), DOMAIN)
     assert setting(files, "worker/conf/hdfs-site.xml", "dfs.datanode.data.dir") == "file:///data/0/hdfs/data,file:///data/1/hdfs/data"
     assert setting(files, "worker/conf/hdfs-site.xml", "dfs.datanode.failed.volumes.tolerated") == "1"
