@@ -62,7 +62,7 @@ def requests(profile: str | None, tenants: Sequence[str], options: dict[str, Any
     from labcloud.apply.requests import CreateRequest
 
     draft = _draft(options["file"])
-    profile = profile or (draft.profile if draft else None)
+    profile = draft.profile if profile is None and draft else profile
     if profile is None:
         raise UsageError(
             "nothing says which profile is wanted", resolution="name a PROFILE, or let --file say it; see 'labcloud profile list'"

@@ -55,7 +55,11 @@ def show_storage(name: str, output: str) -> None:
 @click.option("--path", metavar="P", help="A folder of this machine; it is made if it is missing and its parent is there.")
 @click.option("--driver", metavar="D", help="A volume driver of the engine, as in local.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="For the driver, as in type=nfs.")
-@click.option("--media", type=click.Choice(list(Media)), help="What it is made of: HDFS knows it as the storage type.  [default: disk]")
+@click.option(
+    "--media",
+    type=click.Choice([str(each) for each in Media]),
+    help="What it is made of: HDFS knows it as the storage type.  [default: disk]",
+)
 @click.option("--shared/--not-shared", default=None, help="Whether every machine of the lab finds the same there.")
 @click.option("--title", "text", metavar="T", help="What it is, for people.")
 @output_option

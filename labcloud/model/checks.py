@@ -15,7 +15,7 @@ from typing import Any
 
 from labcloud.model.cluster import Cluster, NodeGroup
 from labcloud.model.sizes import format_memory, parse_gigabytes
-from labcloud.model.storage import NO_CLASSES, Classes, format_volumes, parse_volumes
+from labcloud.model.storage import NO_CLASSES, Classes, format_volumes
 from labcloud.model.tenant import Tenant
 
 
@@ -146,18 +146,19 @@ def ask_again(cluster: Cluster, publish: Mapping[str, int] | None = None, **opti
     """The command that asks for the same cluster with other ``options`` of create (``volume_size="20g"``), or ports: a fix.
 
     What every node has alike is said once, and what groups have of their own for each of them, lest the tenant's or the profile's
-    default take its place.
+    default take its place. A ``volume_size`` is the most that a volume shall have: smaller ones stay as they are.
     """
-    own = {each.name: _described(each) for each in cluster.groups}
+    most = options.pop("volume_size", None)
+    own = {each.name: _described(each, parse_gigabytes(str(most)) if most else None) for each in cluster.groups}
     said: dict[str, object] = {"name": cluster.ref.name}
     if len(cluster.groups) > 1:
         said["workers"] = cluster.groups[-1].count
     for name in ("memory", "cpus", "volume_size"):
-        if name in options or len({facts.get(name) for facts in own.values()}) == 1:
-            for facts in own.values():
-                said |= {name: facts.pop(name)} if name in facts else {}
-    if "volume_size" in options:
-        own = {name: facts | _resized(facts, str(options["volume_size"])) for name, facts in own.items()}
+        values = {facts.get(name) for facts in own.values()}
+        if len(values) == 1 and None not in values:
+            said[name] = next(iter(values))
+        if name in said or name in options:
+            own = {group: {key: value for key, value in facts.items() if key != name} for group, facts in own.items()}
     groups = {name: ",".join(f"{key.replace('_', '-')}={value}" for key, value in facts.items()) for name, facts in own.items()}
     pairs = [("group", f"{name}:{facts}") for name, facts in groups.items() if facts]
     pairs += [("publish", f"{service}={port}") for service, port in (publish or cluster.publish).items()]
@@ -166,16 +167,10 @@ def ask_again(cluster: Cluster, publish: Mapping[str, int] | None = None, **opti
     return shlex.join(["labcloud", "create", cluster.profile, "--tenant", cluster.ref.tenant, *words])
 
 
-def _described(group: NodeGroup) -> dict[str, str]:
+def _described(group: NodeGroup, most: int | None) -> dict[str, str]:
     """What a group is like, as create takes it; of one volume of the default class the size is all that there is to say."""
     limits = {"memory": format_memory(group.memory), "cpus": f"{group.cpus:g}"}
-    if len(group.volumes) == 1 and not group.volumes[0].storage:
-        return limits | {"volume_size": f"{group.volumes[0].size}g"}
-    return limits | {"volumes": format_volumes(group.volumes)}
-
-
-def _resized(facts: Mapping[str, str], size: str) -> dict[str, str]:
-    volumes = parse_volumes(facts.get("volumes", "0"))
-    if isinstance(volumes, int):
-        return {}
-    return {"volumes": format_volumes(replace(each, size=parse_gigabytes(size)) for each in volumes)}
+    volumes = [replace(each, size=min(each.size, most or each.size)) for each in group.volumes]
+    if len(volumes) == 1 and not volumes[0].storage:
+        return limits | {"volume_size": f"{volumes[0].size}g"}
+    return limits | {"volumes": format_volumes(volumes)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
@@ -25,7 +25,7 @@ MOST_VOLUMES: Final = 64
 
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 _COUNT: Final = re.compile(r"0|[1-9][0-9]{0,2}")
-_PART: Final = re.compile(r"(?:(?P<count>[0-9]+)x)?(?P<size>[0-9]+[A-Za-z]+)(?:@(?P<storage>.+))?")
+_PART: Final = re.compile(r"(?:(?P<count>[1-9][0-9]*)x)?(?P<size>[0-9]+[A-Za-z]+)(?:@(?P<storage>.+))?")
 
 
 class Media(StrEnum):
@@ -35,11 +35,6 @@ class Media(StrEnum):
     SSD = "ssd"
     ARCHIVE = "archive"
     RAM_DISK = "ram_disk"
-
-    @property
-    def tag(self) -> str:
-        """What HDFS writes before a DataNode's folder on it; nothing for a disk, which is what it takes a folder for anyhow."""
-        return "" if self is Media.DISK else f"[{self.name}]"
 
 
 @dataclass(frozen=True)
@@ -66,6 +61,8 @@ class StorageClass:
 
 LOCAL: Final = StorageClass()
 """The class of volumes that name none, unless the lab redefines it."""
+
+_LIKE_DISKS: Final = (Media.DISK, Media.SSD, Media.ARCHIVE, Media.RAM_DISK)
 
 Classes = Mapping[str, StorageClass]
 """The classes that a lab declares, by name."""
@@ -137,6 +134,16 @@ def format_volumes(volumes: Iterable[Volume]) -> str:
     """``volumes`` as `parse_volumes` reads them: ``2x20g@fast+1x100g@bulk``; ``0`` for none."""
     runs = [(len(list(run)), volume) for volume, run in groupby(volumes)]
     return "+".join(f"{count}x{each.size}g" + (f"@{each.storage}" if each.storage else "") for count, each in runs) or "0"
+
+
+def media_tags(volumes: Sequence[Media]) -> tuple[str, ...]:
+    """What HDFS is told of each of a node's ``volumes``, before its folder: ``[SSD]``, or nothing for a disk.
+
+    Its default policy (HOT) writes to disks and nowhere else. So where a node has none, what comes next to one stands for it, and a
+    node with volumes of one kind just has disks. ("BlockStoragePolicySuite" of Hadoop: HOT falls back to nothing when files are made.)
+    """
+    disk = next((each for each in _LIKE_DISKS if each in volumes), Media.DISK)
+    return tuple("" if each is disk else f"[{each.name}]" for each in volumes)
 
 
 def gibibytes(volumes: Iterable[Volume]) -> int:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from labcloud.errors import UsageError
 from labcloud.model import Cluster, Member, NodeGroup, NodeRef
-from labcloud.model.storage import NO_CLASSES, Classes, storage_class
+from labcloud.model.storage import NO_CLASSES, Classes, media_tags, storage_class
 from labcloud.profiles import files
 from labcloud.profiles.expressions import ExpressionError, fill
 from labcloud.profiles.formats import hadoop_xml, shell_assignments, unrepresentable
@@ -100,7 +100,8 @@ def _common_names(profile: Profile, cluster: Cluster, domain: str, sizes: Mappin
 
 def _volume_names(group: NodeGroup, storage: Classes) -> dict[str, Any]:
     """What expressions may know of a group's volumes: how many there are, and how HDFS marks the media of each."""
-    return {"volumes": len(group.volumes), "media": tuple(storage_class(storage, each.storage).media.tag for each in group.volumes)}
+    media = [storage_class(storage, each.storage).media for each in group.volumes]
+    return {"volumes": len(group.volumes), "media": media_tags(media)}
 
 
 def _each_volume(count: int, pattern: str, separator: str = ",", before: Sequence[str] = ()) -> str:

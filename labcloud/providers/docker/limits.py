@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _MIB: Final = 2**20
+_REFUSALS: Final = ("unable to set memory limit", "device or resource busy")  # runc's word for it, and the kernel's
 # What the kernel cannot drop from memory, by the names of both versions of cgroups: the caches of files it can.
 _KEPT: Final = (("rss", "shmem"), ("anon", "shmem"))
 
@@ -49,7 +50,7 @@ def resize(api: APIClient, ref: NodeRef, *, memory: int, cpus: float) -> None:
     try:
         _update(api, ref.qualified, limits_body(memory, cpus))
     except APIError as exc:
-        if "device or resource busy" not in str(exc):
+        if not any(each in str(exc) for each in _REFUSALS):
             raise
         raise _too_small(ref, memory, "its processes have more") from exc
 

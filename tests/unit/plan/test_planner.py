@@ -23,6 +23,7 @@ from labcloud.plan import (
     Plan,
     PutConfig,
     RefreshNodes,
+    ResizeNode,
     Step,
     StopNode,
     converge,
@@ -311,3 +312,27 @@ def test_a_plan_has_no_empty_stages_and_counts_its_steps() -> None:
     first, second = StopNode(MASTER), StopNode(worker(0))
     plan = Plan.of((), (first, second), ())
     assert (plan.stages, len(plan), list(plan), bool(plan), bool(Plan.of((), ()))) == (((first, second),), 2, [first, second], True, False)
+
+
+# Limits
+
+
+@pytest.mark.parametrize("changed", [{"memory": 512}, {"cpus": 0.5}])
+def test_a_node_that_runs_gets_its_limits_before_anything_else(changed: dict[str, float]) -> None:
+    wanted = cluster(2)
+    nodes = tuple(replace(node(ref), **(changed if ref == worker(1) else {})) for ref in wanted.nodes())
+    found = Found(nodes, frozenset({"acme"}), frozenset(), {REF: config_digests(files(other="old"))})
+    plan = plan_for(wanted, found)
+    assert plan.stages[0] == (ResizeNode(worker(1), 1024, 1.0),)
+    assert str(plan.stages[0][0]) == "limit the node worker-1 to 1g and 1 cores"
+    assert isinstance(plan.stages[1][0], PutConfig)
+
+
+@pytest.mark.parametrize("status", [Status.STOPPED, Status.FAILED])
+@pytest.mark.parametrize("drifted", [False, True])
+def test_a_node_that_is_started_or_made_again_has_its_limits_by_that(status: Status, drifted: bool) -> None:
+    wanted = cluster(1)
+    changed = replace(node(worker(0), status, drifted=drifted), memory=512)
+    found = Found((node(MASTER), changed), frozenset({"acme"}), frozenset(), {REF: config_digests(files())})
+    (only,) = plan_for(wanted, found)
+    assert isinstance(only, EnsureNode)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labcloud.errors import UsageError
-from labcloud.model import Member, NodeGroup, Volume
+from labcloud.model import Member, NodeGroup, StorageClass, Volume
+from labcloud.model.storage import Media
 from labcloud.profiles import load, render
 from labcloud.profiles.formats import unrepresentable
 from labcloud.profiles.golden import DOMAIN, sample
@@ -100,3 +101,14 @@ def test_members_are_in_every_group_and_nothing_is_where_there_are_none() -> Non
             ("authorized_keys/alice", "ssh-ed25519 AAAA\nssh-rsa BBBB me\n"),
         )
     }
+
+
+def test_hdfs_learns_what_volumes_are_made_of() -> None:
+    classes = {"fast": StorageClass("fast", path="/mnt/nvme", media=Media.SSD), "bulk": StorageClass("bulk", path="/mnt/bulk")}
+    volumes = (Volume(5, "bulk"), Volume(5, "fast"))
+    files = render(
+        PROFILE, replace(CLUSTER, groups=(CLUSTER.groups[0], NodeGroup("worker", 1, 2048, volumes=volumes))), DOMAIN, storage=classes
+    )
+    folders = setting(files, "worker/conf/hdfs-site.xml", "dfs.datanode.data.dir")
+    assert folders == "file:///data/0/hdfs/data,[SSD]file:///data/1/hdfs/data"
+    assert "SSD" not in setting(files, "worker/conf/yarn-site.xml", "yarn.nodemanager.local-dirs")
