@@ -34,9 +34,10 @@ def test_a_cluster_of_the_default_class_needs_none(subject: Asked, cluster: Made
         assert check(id).run(subject(cluster())).verdict is Verdict.SKIP
 
 
-@pytest.mark.parametrize(
-    ("folder", "verdict"), [("", Verdict.PASS), ("new", Verdict.PASS), ("not/there", Verdict.FAIL), ("file/x", Verdict.FAIL)]
-)
+PLACES = [("", Verdict.PASS), ("new", Verdict.PASS), ("not/there", Verdict.FAIL), ("file/x", Verdict.FAIL)]
+
+
+@pytest.mark.parametrize(("folder", "verdict"), PLACES)
 def test_a_path_is_there_or_its_parent_is(subject: Asked, cluster: Made, tmp_path: Path, folder: str, verdict: Verdict) -> None:
     (tmp_path / "file").touch()
     classes = {"bulk": StorageClass("bulk", path=str(tmp_path / folder))}
@@ -65,7 +66,7 @@ def test_one_volume_larger_than_its_disk_is_warned_of_with_a_fix(subject: Asked,
     finding = check("volumes").run(subject(on(cluster(), Volume(9_000_000, "bulk")), storage=classes))
     assert finding.verdict is Verdict.WARN
     assert finding.summary.startswith("one volume is promised 9000000 GiB")
-    assert "--group worker:volumes=1x" in finding.fix
+    assert "--group master:memory=1536m,volume-size=10g --group worker:memory=2g,volumes=1x" in finding.fix
 
 
 def test_a_full_disk_is_refused(subject: Asked, cluster: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

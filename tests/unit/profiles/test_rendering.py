@@ -106,9 +106,8 @@ def test_members_are_in_every_group_and_nothing_is_where_there_are_none() -> Non
 def test_hdfs_learns_what_volumes_are_made_of() -> None:
     classes = {"fast": StorageClass("fast", path="/mnt/nvme", media=Media.SSD), "bulk": StorageClass("bulk", path="/mnt/bulk")}
     volumes = (Volume(5, "bulk"), Volume(5, "fast"))
-    files = render(
-        PROFILE, replace(CLUSTER, groups=(CLUSTER.groups[0], NodeGroup("worker", 1, 2048, volumes=volumes))), DOMAIN, storage=classes
-    )
+    cluster = replace(CLUSTER, groups=(CLUSTER.groups[0], NodeGroup("worker", 1, 2048, volumes=volumes)))
+    files = render(PROFILE, cluster, DOMAIN, storage=classes)
     folders = setting(files, "worker/conf/hdfs-site.xml", "dfs.datanode.data.dir")
     assert folders == "file:///data/0/hdfs/data,[SSD]file:///data/1/hdfs/data"
     assert "SSD" not in setting(files, "worker/conf/yarn-site.xml", "yarn.nodemanager.local-dirs")
