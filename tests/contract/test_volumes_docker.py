@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from labcloud.errors import EngineError
+from labcloud.errors import ConflictError, EngineError
 from labcloud.model import NodeVolume, StorageClass
 from tests.contract.conftest import Bench
 
@@ -68,3 +68,26 @@ def test_a_class_without_a_parent_folder_is_refused(bench: Bench, tmp_path: Path
     with pytest.raises(EngineError, match="storage class bulk"):
         bench.provider.ensure_node(replace(bench.spec(), volumes=(volume(tmp_path / "not" / "there"),)))
     assert bench.provider.find(cluster=bench.cluster).nodes == ()
+
+
+def test_what_this_user_may_not_delete_the_engine_does(bench: Bench, disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = bench.make(volumes=(volume(disk),))
+    bench.run("tee", "/data/0/kept", stdin=b"data")
+    bench.provider.delete_node(spec.ref)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    bench.provider.delete_volume(spec.ref, 0)
+    monkeypatch.undo()
+    assert list(disk.iterdir()) == []
+    assert bench.provider.find(cluster=bench.cluster).volumes == frozenset()
+
+
+def test_a_volume_of_another_lab_is_not_taken(bench: Bench, disk: Path) -> None:
+    spec = bench.make(volumes=(volume(disk),))
+    bench.provider.delete_node(spec.ref)
+    with pytest.raises(ConflictError, match="is not this lab's"):
+        bench.open_other_lab().ensure_node(spec)
+    bench.provider.delete_volume(spec.ref, 0)

@@ -225,8 +225,6 @@ def judge_drivers(cluster: Cluster, classes: Classes, info: Json) -> Finding:
     figures = {"drivers": sorted(wanted), "there": there}
     missing = sorted(wanted.keys() - set(there))
     if missing:
-        summary = (
-            f"Docker has no volume driver {missing[0]!r}, which the storage class {wanted[missing[0]]} names; it has {', '.join(there)}"
-        )
+        summary = f"Docker has no volume driver {missing[0]!r}, that {wanted[missing[0]]} names; it has {', '.join(there)}"
         return failed(summary, f"docker plugin install {missing[0]}", **figures)
     return passed(f"Docker has the drivers {', '.join(wanted)}" if wanted else "no storage class with a driver is asked for", **figures)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _FOLDER: Final = "volumes"
+_TRIES: Final = 5
 _PATIENCE: Final = 600  # seconds; a volume may hold millions of blocks
 
 
@@ -70,7 +71,12 @@ def _make(api: APIClient, lab: str, ref: NodeRef, number: int, storage: StorageC
     folder = _lab_folder(storage, lab) / name
     options = {"type": "none", "o": "bind", "device": str(folder)}
     api.create_volume(name, driver="local", driver_opts=options, labels=labels | {FOLDER: str(folder)})
-    _make_folder(folder)
+    for _ in range(_TRIES):
+        with suppress(FileNotFoundError):
+            _make_folder(folder)
+            return
+        _lab_folder(storage, lab)  # the last volume of another cluster was just deleted, and the lab's folder with it
+    raise EngineError(f"could not make the folder {folder}", resolution="run the same command again")
 
 
 def _lab_folder(storage: StorageClass, lab: str) -> Path:
@@ -84,9 +90,15 @@ def _lab_folder(storage: StorageClass, lab: str) -> Path:
 
 
 def _make_folder(folder: Path) -> None:
-    with disk_errors(f"make the folder {folder}"):
+    """Raise FileNotFoundError if the folder that it belongs into is not there."""
+    try:
         folder.mkdir(exist_ok=True)
         folder.chmod(0o755)  # daemons are other users than the one who owns the lab
+    except FileNotFoundError:
+        raise
+    except OSError as exc:
+        with disk_errors(f"make the folder {folder}"):
+            raise exc from None
 
 
 def _check(there: Mapping[str, Any], lab: str) -> None:

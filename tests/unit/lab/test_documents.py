@@ -60,6 +60,23 @@ def test_what_people_write_is_read_as_it_stands() -> None:
     assert (cluster.user_id, cluster.state, dict(cluster.publish)) == (20001, Wanted.RUNNING, {"namenode": 9870})
 
 
+@pytest.mark.parametrize(
+    ("written", "volumes"),
+    [
+        ("volumes: 2, volume_size: 20g", (Volume(20), Volume(20))),
+        ("volume_size: 20g", (Volume(20),)),
+        ("volumes: 0", ()),
+        ("volumes: 2, storage: fast", (Volume(10, "fast"), Volume(10, "fast"))),
+        ("volumes: [{size: 20g, storage: fast}, {}]", (Volume(20, "fast"), Volume(10))),
+        ("volumes: 1x20g@fast+10g", (Volume(20, "fast"), Volume(10))),
+        ("storage: default", (Volume(10),)),
+    ],
+)
+def test_volumes_are_written_in_short_or_one_by_one(written: str, volumes: tuple[Volume, ...]) -> None:
+    cluster = read_cluster(GOOD.replace("volumes: 2", written, 1), ClusterRef("acme", "c"), PATH)
+    assert cluster.group("worker").volumes == volumes
+
+
 def test_a_lease_is_read_in_any_zone_and_written_in_utc() -> None:
     cluster = read_cluster(GOOD + "lease: {until: 2026-11-21T20:00:00+02:00}\n", ClusterRef("acme", "c"), PATH)
     assert cluster.lease == Lease(datetime(2026, 11, 21, 18, tzinfo=UTC), AtEnd.STOP)
@@ -107,6 +124,10 @@ WRONG = [
     ("memory: 2g", "memory: much", 9, "amount of memory"),
     ("name: worker", "name: master", 10, "declared twice"),
     ("cpus: 0.5", "cpus: nan", 10, "number of cores"),
+    ("volumes: 2}", "volumes: 65}", 10, "more volumes than a node may have"),
+    ("volumes: 2}", "volumes: [{size: 2}]}", 10, "is not a size of volumes"),
+    ("volumes: 2}", "volumes: [{storage: Fast}]}", 10, "cannot name a storage class"),
+    ("volumes: 2}", "volumes: [{}], storage: fast}", 10, "said twice"),
     ("hdfs-site:dfs.replication", "dfs.replication", 12, "FILE:PROPERTY"),
     ("settings:\n", "settings: 3\n", 12, "not YAML"),
     ("namenode: 9870", "namenode: 99999", 16, "whole number from 1"),
