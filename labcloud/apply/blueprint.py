@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from labcloud.model import Cluster, NodeRef, NodeSpec, Shared, Tenant
+from labcloud.model import Cluster, NodeRef, NodeSpec, NodeVolume, Shared, Tenant
+from labcloud.model.storage import Classes, storage_class
 from labcloud.plan import Blueprint
 from labcloud.profiles import Profile, host_name, render
 
@@ -18,7 +19,7 @@ def draw(cluster: Cluster, profile: Profile, domain: str, tenant: Tenant | None,
     excluded = tuple(host_name(ref, domain) for ref in retired)
     config = render(profile, cluster, domain, shared=shared, excluded=excluded, members=tenant.members if tenant else ())
     return Blueprint(
-        specs={ref: _spec(cluster, profile, ref) for ref in (*cluster.nodes(), *retired)},
+        specs={ref: _spec(cluster, profile, ref, shared.storage) for ref in (*cluster.nodes(), *retired)},
         config=config,
         lists=frozenset(path for path in config if path.rpartition("/")[2] in profile.exclude_files),
         scalable=frozenset(name for name, group in profile.groups.items() if group.scalable),
@@ -26,7 +27,7 @@ def draw(cluster: Cluster, profile: Profile, domain: str, tenant: Tenant | None,
     )
 
 
-def _spec(cluster: Cluster, profile: Profile, ref: NodeRef) -> NodeSpec:
+def _spec(cluster: Cluster, profile: Profile, ref: NodeRef, storage: Classes) -> NodeSpec:
     group = cluster.size(ref)
     return NodeSpec(
         ref=ref,
@@ -34,7 +35,7 @@ def _spec(cluster: Cluster, profile: Profile, ref: NodeRef) -> NodeSpec:
         profile=cluster.profile,
         memory=group.memory,
         cpus=group.cpus,
-        volumes=group.volumes,
+        volumes=tuple(NodeVolume(each.size, storage_class(storage, each.storage)) for each in group.volumes),
         publish=MappingProxyType(_published(cluster, profile, ref)),
     )
 

@@ -25,6 +25,7 @@ from labcloud.plan import (
     Plan,
     PutConfig,
     RefreshNodes,
+    ResizeNode,
     Step,
     StopNode,
     UpdateUsers,
@@ -130,6 +131,10 @@ class Runner:
             # The deletion of the tenant's last other cluster may just have taken the network away.
             self._provider.ensure_network(step.spec.ref.cluster.tenant, self._subnet)
             self._provider.ensure_node(step.spec)
+
+    @_do.register
+    def _(self, step: ResizeNode) -> None:
+        self._provider.resize_node(step.ref, memory=step.memory, cpus=step.cpus)
 
     @_do.register
     def _(self, step: UpdateUsers) -> None:

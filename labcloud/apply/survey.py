@@ -33,7 +33,7 @@ class Consequence:
     def changes(self) -> tuple[Change, ...]:
         """Everything that changes for its services and clients, each once."""
         found = {change for each in self.effects.live for change in each.changes}
-        return tuple(sorted(found.union(self.effects.clients, *self.effects.restart.values())))
+        return tuple(sorted(found.union(self.effects.clients, *self.effects.restart.values()), key=str))
 
 
 @dataclass(frozen=True)

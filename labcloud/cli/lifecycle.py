@@ -44,7 +44,7 @@ class Outcome:
 
 
 @click.command("create")
-@click.argument("profile")
+@click.argument("profile", required=False)
 @click.option("--tenant", "tenants", metavar="T", multiple=True, required=True, help="Whose it is; several tenants get one each.")
 @request_options
 @click.option("--dry-run", is_flag=True, help="Print the steps; make nothing.")
@@ -53,7 +53,7 @@ class Outcome:
 @timeout_option
 @output_option
 def create_command(
-    profile: str,
+    profile: str | None,
     tenants: tuple[str, ...],
     dry_run: bool,
     ignored: tuple[str, ...],
@@ -62,7 +62,7 @@ def create_command(
     output: str,
     **options: Any,
 ) -> None:
-    """Make a cluster of PROFILE for a tenant, and wait until it is ready.
+    """Make a cluster of PROFILE, or as a FILE says, for a tenant, and wait until it is ready.
 
     Everything that could go wrong is asked first (see preflight). Running the same command again changes nothing, or finishes
     what was broken off.
@@ -70,7 +70,7 @@ def create_command(
     from labcloud.apply.verbs import Terms
 
     asked = requests(profile, tenants, options)
-    tell_of_settings(profile, asked)
+    tell_of_settings(asked)
     if dry_run:
         _dry_run(asked, output)
     else:

@@ -41,6 +41,7 @@ _COMMANDS: Final = {
     "config": ("config", "What is configured: log, rollback, edit, review and approve changes, lock.", "Configuration"),
     "tenant": ("tenant", "Tenants: create, list, show, set, delete, usage.", "Lab"),
     "profile": ("profile", "Versions that can be asked for: list, show, check, render.", "Lab"),
+    "storage": ("storage", "Storage classes, where data volumes lie: list, show, set, remove.", "Lab"),
     "image": ("image", "Base images: build, list, verify, prune, lock.", "Lab"),
     "operation": ("operation", "What happened: list, show.", "Lab"),
 }

@@ -18,8 +18,8 @@ import yaml
 
 from labcloud.errors import ConfigError, UsageError
 from labcloud.lab.configurations import KEYS, configuration_document, read_configuration, read_labels
+from labcloud.lab.groups import VOLUME_KEYS, read_volumes, volumes_document
 from labcloud.model import (
-    DEFAULT_VOLUME_SIZE,
     FIRST_USER_ID,
     MAX_NODES,
     AtEnd,
@@ -30,9 +30,9 @@ from labcloud.model import (
     NodeGroup,
     NodeOverride,
     NodeRef,
+    Volume,
     Wanted,
     format_memory,
-    parse_gigabytes,
     parse_memory,
 )
 
@@ -44,8 +44,8 @@ _ID: Final = re.compile(r"[0-9a-f]{32}")
 _WORD: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 _IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,9}")
+_SOME: Final = ClusterRef("some", "cluster")
 _LAST_USER_ID: Final = 2**31 - 1
-_MOST_VOLUMES: Final = 64
 _MOST_CPUS: Final = 1024.0
 
 
@@ -54,8 +54,8 @@ def cluster_document(cluster: Cluster) -> dict[str, Any]:
     groups = [
         {
             "name": each.name, "count": each.count, "memory": format_memory(each.memory), "cpus": each.cpus,
-            "volumes": each.volumes, "volume_size": f"{each.volume_size}g",
         }
+        | volumes_document(each.volumes)
         | ({"used": each.used} if each.used > each.count else {})
         | _said(each.labels, each.configuration)
         for each in cluster.groups
@@ -91,12 +91,12 @@ def read_cluster(text: str, ref: ClusterRef, path: Path) -> Cluster:
     """The cluster ``ref`` that ``text`` declares. Raise ConfigError with ``path`` and the line of what is wrong."""
     document = Document(path)
     fields = document.mapping(document.root(text), required=("profile", "provider", "id", "image", "groups"), more=_OPTIONAL)
-    groups = _groups(document, fields["groups"], ref)
-    publish = document.entries(fields.get("publish"), lambda key: _matching(_WORD, "a service", key), lambda value: _whole(value, 1, 65535))
+    groups = _groups(document, fields["groups"])
+    publish = document.entries(fields.get("publish"), service, port)
     return Cluster(
         ref=ref,
         profile=document.scalar(fields["profile"], word),
-        provider=document.scalar(fields["provider"], lambda text: _matching(_WORD, "a provider", text)),
+        provider=document.scalar(fields["provider"], provider),
         id=document.scalar(fields["id"], lambda text: _matching(_ID, "32 hexadecimal digits", text)),
         image=document.scalar(fields["image"], lambda text: _matching(_IMAGE, "an image", text)),
         groups=groups,
@@ -104,7 +104,7 @@ def read_cluster(text: str, ref: ClusterRef, path: Path) -> Cluster:
         publish=MappingProxyType(publish),
         user_id=document.scalar(fields.get("user_id"), user_id, FIRST_USER_ID),
         state=document.scalar(fields.get("state"), _state, Wanted.RUNNING),
-        lease=_lease(document, fields.get("lease")),
+        lease=read_lease(document, fields.get("lease")),
         labels=read_labels(document, fields.get("labels")),
         own=MappingProxyType(_own(document, fields.get("nodes"), ref, groups)),
     )
@@ -188,13 +188,11 @@ class Document:
 _OPTIONAL: Final = ("user_id", "state", "publish", "lease", "labels", "nodes", *KEYS)
 
 
-def _groups(document: Document, node: yaml.Node, ref: ClusterRef) -> tuple[NodeGroup, ...]:
+def _groups(document: Document, node: yaml.Node) -> tuple[NodeGroup, ...]:
     groups: dict[str, NodeGroup] = {}
     for item in document.items(node):
-        fields = document.mapping(
-            item, required=("name", "count", "memory"), more=("cpus", "volumes", "volume_size", "used", "labels", *KEYS)
-        )
-        name = document.scalar(fields["name"], lambda text: NodeRef.parse(ref, f"{text}-0").group)
+        fields = document.mapping(item, required=("name", "count", "memory"), more=("cpus", *VOLUME_KEYS, "used", "labels", *KEYS))
+        name = document.scalar(fields["name"], group_name)
         if name in groups:
             raise document.wrong(item.start_mark.line, f"the group {name!r} is declared twice")
         groups[name] = NodeGroup(
@@ -202,8 +200,7 @@ def _groups(document: Document, node: yaml.Node, ref: ClusterRef) -> tuple[NodeG
             count=document.scalar(fields["count"], lambda text: _whole(text, 0, MAX_NODES)),
             memory=document.scalar(fields["memory"], parse_memory),
             cpus=document.scalar(fields.get("cpus"), _cpus, 1.0),
-            volumes=document.scalar(fields.get("volumes"), lambda text: _whole(text, 0, _MOST_VOLUMES), 1),
-            volume_size=document.scalar(fields.get("volume_size"), parse_gigabytes, DEFAULT_VOLUME_SIZE),
+            volumes=read_volumes(document, fields).data_volumes((Volume(),)),
             used=document.scalar(fields.get("used"), lambda text: _whole(text, 0, MAX_NODES), 0),
             labels=read_labels(document, fields.get("labels")),
             configuration=read_configuration(document, fields),
@@ -247,6 +244,26 @@ def word(text: str) -> str:
     return _matching(_WORD, "a profile", text)
 
 
+def group_name(text: str) -> str:
+    """``text`` if it can name a group of nodes. Raise UsageError otherwise."""
+    return NodeRef.parse(_SOME, f"{text}-0").group
+
+
+def provider(text: str) -> str:
+    """``text`` if it can name an engine. Raise UsageError otherwise."""
+    return _matching(_WORD, "a provider", text)
+
+
+def service(text: str) -> str:
+    """``text`` if it can name a service. Raise UsageError otherwise."""
+    return _matching(_WORD, "a service", text)
+
+
+def port(text: str) -> int:
+    """The port that ``text`` says. Raise UsageError for what is none."""
+    return _whole(text, 1, 65535)
+
+
 def user_id(text: str) -> int:
     """The OS user's number that ``text`` says. Raise UsageError for one that is not for people of labs."""
     return _whole(text, FIRST_USER_ID, _LAST_USER_ID)
@@ -269,7 +286,8 @@ def _state(text: str) -> Wanted:
         raise UsageError(f"{text!r} is no state of a cluster", resolution=f"write one of {', '.join(Wanted)}") from exc
 
 
-def _lease(document: Document, node: yaml.Node | None) -> Lease | None:
+def read_lease(document: Document, node: yaml.Node | None) -> Lease | None:
+    """What ``{until: TIME, then: stop}`` says; None for nothing. Raise ConfigError with the line of what is wrong."""
     if node is None:
         return None
     fields = document.mapping(node, required=("until",), more=("then",))

@@ -8,14 +8,15 @@ from pathlib import Path
 from labcloud.errors import ConfigError, UsageError
 from labcloud.lab.configurations import read_base, read_binding
 from labcloud.lab.documents import Document, read_cluster
-from labcloud.lab.places import BASE_SETTINGS, BINDINGS, PRICES, REVIEW, cluster_of, tenant_of
+from labcloud.lab.places import BASE_SETTINGS, BINDINGS, PRICES, REVIEW, STORAGE, cluster_of, tenant_of
 from labcloud.lab.prices import read_prices
 from labcloud.lab.review import read_review
+from labcloud.lab.storage import read_storage
 from labcloud.lab.tenants import read_tenant
 
 Reader = Callable[[str, Path], object]
 
-_READERS: dict[str, Reader] = {PRICES: read_prices, REVIEW: read_review, BASE_SETTINGS: read_base}
+_READERS: dict[str, Reader] = {PRICES: read_prices, REVIEW: read_review, BASE_SETTINGS: read_base, STORAGE: read_storage}
 
 
 def reader(path: str) -> Reader | None:

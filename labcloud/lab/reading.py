@@ -13,9 +13,11 @@ from labcloud.lab.documents import read_cluster
 from labcloud.lab.prices import read_prices
 from labcloud.lab.review import Review, read_review
 from labcloud.lab.sources import Source
+from labcloud.lab.storage import read_storage
 from labcloud.lab.tenants import read_tenant
 from labcloud.model import NO_CONFIGURATION, Binding, Cluster, ClusterRef, Shared, Tenant, cluster_name, tenant_name
 from labcloud.model.prices import PriceBook
+from labcloud.model.storage import NO_CLASSES, Classes
 
 Name = TypeVar("Name")
 Value = TypeVar("Value")
@@ -51,6 +53,10 @@ class Reading:
         """What resources cost, if the lab says so."""
         return self._value(places.PRICES, read_prices)
 
+    def storage(self) -> Classes:
+        """The storage classes, by name."""
+        return self._value(places.STORAGE, read_storage) or NO_CLASSES
+
     def shared(self, tenant: str) -> Shared:
         """What the lab says for a tenant's clusters beside their own files: its base, its bindings, the tenant's own."""
         there = self.tenant(tenant)
@@ -61,6 +67,7 @@ class Reading:
             bindings=tuple(each for each in bindings if each),
             tenant=there.configuration if there else NO_CONFIGURATION,
             sources={path.removeprefix(f"{places.FILES}/"): text for path, text in sources.items()},
+            storage=self.storage(),
             log4j=self._source.text(places.BASE_LOG4J) or "",
         )
 

@@ -6,6 +6,7 @@
     HOME/lab/                     a git repository
         tenants/T.yaml            the tenant T
         clusters/T/C.yaml         the cluster T/C
+        storage.yaml              where data volumes lie, by storage class; may be missing
         prices.yaml               what resources cost, for bills; may be missing
         bindings/NAME.yaml        configuration of the nodes for which an expression holds
         files/                    texts that nodes get as files
@@ -32,13 +33,15 @@ from labcloud.lab.edit import update
 from labcloud.lab.history import SHORT, Change, Commit, History
 from labcloud.lab.lastgood import Broken, LastGood
 from labcloud.lab.past import older, previous, restored
-from labcloud.lab.places import cluster_path, inputs, prefix, tenant_path
+from labcloud.lab.places import STORAGE, cluster_path, inputs, prefix, tenant_path
 from labcloud.lab.proposals import Proposals
 from labcloud.lab.reading import Reading
 from labcloud.lab.sources import Overlay, Revision, WorkTree
+from labcloud.lab.storage import storage_document
 from labcloud.lab.tenants import free_id, free_subnet, numbered, read_tenant, tenant_document
 from labcloud.lab.writing import Texts, Writer
 from labcloud.model import Cluster, ClusterRef, Tenant
+from labcloud.model.storage import Classes
 
 Value = TypeVar("Value")
 
@@ -308,6 +311,26 @@ class Lab(Reading):
                 if content is not None and readers.reader(path):
                     readers.check(path, content.decode(errors="replace"), Path(f"{old[:SHORT]}:{path}"))
             return self._writer.put(contents, Commit(reason), lock)
+
+    def change_storage(self, change: Callable[[Classes, Sequence[Cluster]], Classes], reason: str) -> bool:
+        """Make the storage classes what ``change`` gives for those that there are, as one commit with ``reason``.
+
+        It is called with them and all clusters while nobody else can change either, and refuses by raising. Returns whether that
+        changed anything. Comments in the file are kept.
+        """
+        path = self._folder / STORAGE
+        with self._changing(reason) as commit:
+            text = self._writer.now(STORAGE)
+            there = self.storage()
+            wanted = change(there, self.clusters())
+            if wanted == there:
+                return False
+            if wanted:
+                self._write(path, _rewritten(text, storage_document(wanted)))
+            else:
+                path.unlink()
+            commit(path)
+        return True
 
     # Inside
 

@@ -1,6 +1,6 @@
 """What a lab is made of: names, sizes, clusters, nodes. Pure: no I/O, and no knowledge of engines, files or screens."""
 
-from labcloud.model.cluster import DEFAULT_VOLUME_SIZE, MAX_NODES, AtEnd, Cluster, Lease, NodeGroup, NodeSpec, Wanted
+from labcloud.model.cluster import MAX_NODES, AtEnd, Cluster, Lease, NodeGroup, NodeSpec, Wanted
 from labcloud.model.configuration import (
     NO_CONFIGURATION,
     NOTHING_SHARED,
@@ -29,6 +29,7 @@ from labcloud.model.quota import (
     total,
 )
 from labcloud.model.sizes import format_bytes, format_memory, parse_gigabytes, parse_memory
+from labcloud.model.storage import DEFAULT_VOLUME_SIZE, NodeVolume, StorageClass, Volume
 from labcloud.model.tenant import FIRST_USER_ID, Member, Tenant
 
 __all__ = [
@@ -55,10 +56,13 @@ __all__ = [
     "NodeOverride",
     "NodeRef",
     "NodeSpec",
+    "NodeVolume",
     "Resource",
     "Shared",
     "Status",
+    "StorageClass",
     "Tenant",
+    "Volume",
     "Wanted",
     "cluster_name",
     "committed_memory",

@@ -12,12 +12,13 @@ from types import MappingProxyType
 
 from labcloud.model.configuration import NO_CONFIGURATION, Configuration, NodeOverride
 from labcloud.model.names import ClusterRef, NodeRef
+from labcloud.model.storage import NodeVolume, Volume
 
 MAX_NODES = 5000
 """The most nodes that one cluster may declare."""
 
-DEFAULT_VOLUME_SIZE = 10
-"""GiB of a data volume, where nobody says otherwise."""
+# The version of how nodes are made: one that was made by an older version has drifted.
+_LAYOUT = 2
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -32,7 +33,7 @@ class Wanted(StrEnum):
 
 @dataclass(frozen=True)
 class NodeGroup:
-    """Nodes of one kind: ``count`` of them, each with ``memory`` MiB, ``cpus`` cores, ``volumes`` data volumes of ``volume_size`` GiB.
+    """Nodes of one kind: ``count`` of them, each with ``memory`` MiB, ``cpus`` cores and the data ``volumes``, numbered from 0.
 
     ``used`` is the most that there ever were: the names from ``count`` up to it are retired (see `Cluster.retired`). ``labels`` are what
     bindings choose nodes by.
@@ -42,9 +43,8 @@ class NodeGroup:
     count: int
     memory: int
     cpus: float = 1.0
-    volumes: int = 1
+    volumes: tuple[Volume, ...] = (Volume(),)
     used: int = 0
-    volume_size: int = DEFAULT_VOLUME_SIZE
     labels: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     configuration: Configuration = NO_CONFIGURATION
 
@@ -127,11 +127,16 @@ class NodeSpec:
     profile: str
     memory: int
     cpus: float
-    volumes: int
+    volumes: tuple[NodeVolume, ...]
     publish: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def digest(self) -> str:
-        """A short hash of all above: another digest on a found node means that it has drifted from what is wanted."""
-        facts = [str(self.ref), self.image, self.memory, self.cpus, self.volumes, sorted(self.publish.items())]
+        """A short hash of what a node is made with for good: another digest on a found node means that it has drifted from what is wanted.
+
+        Memory and cores are not in it, for they can change while the node runs; nor is where a class of volumes lies, for a volume
+        stays where it was made.
+        """
+        classes = [each.storage.name for each in self.volumes]
+        facts = [_LAYOUT, str(self.ref), self.image, classes, sorted(self.publish.items())]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

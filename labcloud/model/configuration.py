@@ -12,6 +12,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from labcloud.model.storage import NO_CLASSES, Classes
+
 
 def _nothing() -> Mapping[str, str]:
     return MappingProxyType({})
@@ -107,12 +109,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Shared:
-    """What a lab says beside one cluster's own file: its base, its bindings, the cluster's tenant, and the texts below ``files/``."""
+    """What a lab says beside one cluster's own file: its base, its bindings, the cluster's tenant, its storage
+    classes, and the texts below ``files/``."""
 
     base: Configuration = NO_CONFIGURATION
     bindings: tuple[Binding, ...] = ()
     tenant: Configuration = NO_CONFIGURATION
     sources: Mapping[str, str] = field(default_factory=_nothing)
+    storage: Classes = field(default_factory=lambda: NO_CLASSES)
     log4j: str = ""
 
 

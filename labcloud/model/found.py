@@ -23,7 +23,10 @@ class Status(StrEnum):
 @dataclass(frozen=True)
 class FoundNode:
     """A node as the engine has it. ``created`` is in seconds since 1970, ``published`` maps
-    ports in the node to ``host:port`` addresses on this machine."""
+    ports in the node to ``host:port`` addresses on this machine.
+
+    ``memory`` (MiB) and ``cpus`` are its real limits where one cluster was asked for, else those that it was made with.
+    """
 
     ref: NodeRef
     status: Status
@@ -35,6 +38,11 @@ class FoundNode:
     address: str = ""
     created: float = 0.0
     published: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+    cpus: float = 0.0
+
+    def limited_to(self, memory: int, cpus: float) -> bool:
+        """Whether these are its limits, as far as engines count cores: in billionths."""
+        return self.memory == memory and abs(self.cpus - cpus) < 1e-8
 
 
 @dataclass(frozen=True)

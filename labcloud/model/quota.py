@@ -12,6 +12,7 @@ from typing import Final
 from labcloud.errors import UsageError
 from labcloud.model.cluster import Cluster, Wanted
 from labcloud.model.sizes import format_memory, parse_gigabytes, parse_memory
+from labcloud.model.storage import gibibytes
 
 
 class Resource(StrEnum):
@@ -52,7 +53,7 @@ def demand(cluster: Cluster) -> dict[Resource, float]:
         Resource.NODES: sum(each.count for each in groups),
         Resource.CPUS: round(sum(each.count * each.cpus for each in groups) + cpus, 3),
         Resource.MEMORY: sum(each.count * each.memory for each in groups) + memory,
-        Resource.VOLUMES: sum(each.count * each.volumes * each.volume_size for each in groups),
+        Resource.VOLUMES: sum(each.count * gibibytes(each.volumes) for each in groups),
     }
 
 

@@ -19,6 +19,7 @@ from labcloud.plan.steps import (
     Plan,
     PutConfig,
     RefreshNodes,
+    ResizeNode,
     StopNode,
     UpdateUsers,
 )
@@ -54,12 +55,15 @@ def converge(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
     """The plan after which exactly the declared nodes run. Empty where they do already.
 
     ``wanted`` remembers what was found. Surplus nodes are emptied before they go, so each must run once more if it does not. A
-    name that comes back from retirement waits until HDFS has given up the node that had it. Nodes that run learn of changed members.
+    name that comes back from retirement waits until HDFS has given up the node that had it. Nodes that run learn of changed members;
+    their limits are set before anything else is done, for what comes after may need the memory.
     """
     exists = {node.ref: node for node in found.nodes}
     declared = tuple(wanted.nodes())
     leaving = tuple(sorted(exists.keys() - set(declared)))
     steps = [step for ref in (*declared, *leaving) if (step := _ensure_node(blueprint.specs[ref], exists.get(ref)))]
+    resized = tuple(_resized(blueprint.specs[ref], exists[ref]) for ref in (*declared, *leaving) if ref in exists)
+    limits = tuple(step for step in resized if step)
     network = () if wanted.ref.tenant in found.networks else (EnsureNetwork(wanted.ref.tenant, blueprint.subnet),)
     changed = _changed(blueprint.config, found.configs.get(wanted.ref, {}))
     orphans = tuple(DeleteVolume(ref, number) for ref, number in sorted(found.volumes) if ref not in set(declared))
@@ -72,11 +76,11 @@ def converge(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
         gone = (AwaitGone(wanted.ref, tuple(step.spec.ref for step in made)),) if made and lists else ()
         unread, tell, read = _lists_told(wanted.ref, blueprint, leaving, _users_unread(blueprint) if users else {})
         farewell = ((Decommission(wanted.ref, leaving),), tuple(DeleteNode(ref) for ref in leaving)) if leaving else ()
-        return Plan.of((*network, unread), healed, gone, made, (tell, *users), (read,), *farewell, orphans)
+        return Plan.of(limits, (*network, unread), healed, gone, made, (tell, *users), (read,), *farewell, orphans)
     config = {**blueprint.config, **(_users_unread(blueprint) if users else {})}
     put = (PutConfig(wanted.ref, config),) if changed else ()
     known = (PutConfig(wanted.ref, blueprint.config, made=True),) if users else ()
-    return Plan.of((*network, *put), tuple(steps), users, known, orphans)
+    return Plan.of(limits, (*network, *put), tuple(steps), users, known, orphans)
 
 
 def members(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
@@ -140,6 +144,13 @@ def _ensure_node(spec: NodeSpec, found: FoundNode | None) -> EnsureNode | None:
     if found.digest != spec.digest or found.status is Status.FAILED:
         return EnsureNode(spec, "drifted")
     return None if found.status is Status.RUNNING else EnsureNode(spec, "stopped")
+
+
+def _resized(spec: NodeSpec, found: FoundNode) -> ResizeNode | None:
+    """What gives a node that runs, and goes on running, its limits. Others have them when they are made or started."""
+    if _ensure_node(spec, found) or found.limited_to(spec.memory, spec.cpus):
+        return None
+    return ResizeNode(spec.ref, spec.memory, spec.cpus)
 
 
 def stop(found: Found) -> Plan:

@@ -21,10 +21,7 @@ DOMAIN: Final = "lab.internal"
 
 def sample(profile: Profile) -> Cluster:
     """A cluster of the profile's own defaults."""
-    groups = tuple(
-        NodeGroup(each.name, each.count, each.memory, each.cpus, each.volumes, volume_size=each.volume_size)
-        for each in profile.groups.values()
-    )
+    groups = tuple(NodeGroup(each.name, each.count, each.memory, each.cpus, each.data_volumes) for each in profile.groups.values())
     return Cluster(
         ref=ClusterRef("acme", "lab"), profile=profile.name, provider="docker", id="0123456789abcdef" * 2, image="", groups=groups
     )

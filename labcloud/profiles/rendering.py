@@ -6,12 +6,13 @@ repository and what exists are not known here. What users set is literal text: i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from labcloud.errors import UsageError
 from labcloud.model import NOTHING_SHARED, Cluster, Configuration, Layer, Member, NodeGroup, NodeRef, Shared
+from labcloud.model.storage import Classes, media_tags, storage_class
 from labcloud.profiles import files
 from labcloud.profiles.declaring import declared
 from labcloud.profiles.expressions import ExpressionError, fill
@@ -69,7 +70,7 @@ class Drawing:
         self._layering = Layering(profile, cluster, shared)
         sizes = sizing(profile, cluster)
         self._sizes_of_nodes = {(each.name, each.memory, each.cpus): sizes[each.name] for each in cluster.groups}
-        self._common = _common_names(profile, cluster, domain, sizes)
+        self._common = _common_names(profile, cluster, domain, sizes, shared.storage)
         self._rendered: dict[Any, Mapping[str, str]] = {}
         self._filled: dict[Any, dict[Any, str]] = {}
         self._uniform: dict[str, tuple[Layer, ...]] = {}
@@ -107,7 +108,7 @@ class Drawing:
         return self._sizes_of_nodes[key]
 
     def _group(self, ref: NodeRef, node: NodeGroup, wanted: Configuration) -> Group:
-        here = _group_names(node, self._size(node))
+        here = _group_names(node, self._size(node), self._shared.storage)
         names = self._common | {"here": here, "group": ref.group}
         base = {key: value for key, value in self._shared.base.settings.items() if key.partition(":")[0] in self._profile.settings}
         said = Said(
@@ -150,9 +151,9 @@ def host_name(ref: NodeRef, domain: str) -> str:
     return f"{ref.qualified}.{domain}"
 
 
-def _common_names(profile: Profile, cluster: Cluster, domain: str, sizes: Mapping[str, GroupSizing]) -> dict[str, Any]:
+def _common_names(profile: Profile, cluster: Cluster, domain: str, sizes: Mapping[str, GroupSizing], storage: Classes) -> dict[str, Any]:
     """What expressions of settings, files and services may use; docs/profiles.md lists it."""
-    groups = {group.name: _group_names(group, sizes[group.name]) for group in cluster.groups}
+    groups = {group.name: _group_names(group, sizes[group.name], storage) for group in cluster.groups}
     return {
         **profile.variables,
         **groups,
@@ -167,15 +168,17 @@ def _common_names(profile: Profile, cluster: Cluster, domain: str, sizes: Mappin
     }
 
 
-def _group_names(group: NodeGroup, size: GroupSizing) -> dict[str, Any]:
-    """What expressions may ask of a group, or of one of its nodes."""
-    own = {"name": group.name, "count": group.count, "memory": group.memory, "cpus": group.cpus, "volumes": group.volumes}
-    return {**own, **size.values, "reserved": size.reserved}
+def _group_names(group: NodeGroup, size: GroupSizing, storage: Classes) -> dict[str, Any]:
+    """What expressions may ask of a group, or of one of its nodes: of volumes how many there are, and how HDFS marks the media of each."""
+    media = media_tags([storage_class(storage, each.storage).media for each in group.volumes])
+    own = {"name": group.name, "count": group.count, "memory": group.memory, "cpus": group.cpus}
+    return {**own, "volumes": len(group.volumes), "media": media, **size.values, "reserved": size.reserved}
 
 
-def _each_volume(count: int, pattern: str, separator: str = ",") -> str:
-    """``pattern`` once for each of ``count`` volumes, ``{}`` being the volume's number."""
-    return separator.join(pattern.replace("{}", str(number)) for number in range(count))
+def _each_volume(count: int, pattern: str, separator: str = ",", before: Sequence[str] = ()) -> str:
+    """``pattern`` once for each of ``count`` volumes, ``{}`` being the volume's number, each after what ``before`` has for it."""
+    marks = [*before, *[""] * count]
+    return separator.join(marks[number] + pattern.replace("{}", str(number)) for number in range(count))
 
 
 @dataclass(frozen=True)
@@ -253,7 +256,7 @@ class Group:
                 "LABCLOUD_USER_ID": str(self._cluster.user_id),
                 "LABCLOUD_CLUSTER": self._cluster.ref.name,
                 "LABCLOUD_CLUSTER_ID": self._cluster.id,
-                "LABCLOUD_VOLUMES": " ".join(map(str, range(self._group.volumes))),
+                "LABCLOUD_VOLUMES": " ".join(map(str, range(len(self._group.volumes)))),
             }
         )
 

@@ -21,7 +21,7 @@ def _configuration(subject: Subject) -> Results:
 
 
 def _made(subject: Subject) -> Results:
-    """Nodes that were made for another declaration than today's: another image, other memory, other ports."""
+    """Nodes that were made for another declaration than today's: another image, other volumes, other ports. Memory is `limits`'."""
     specs, nodes = subject.blueprint.specs, subject.nodes()
     return {"node-outdated": [{"node": ref.name} for ref, node in nodes.items() if ref in specs and specs[ref].digest != node.digest]}
 

@@ -156,7 +156,7 @@ def _declared(asked: Asked) -> bool:
 
 
 def _live(machine: Machine, excluded: bool) -> dict[str, Any]:
-    capacity = 10 * 1024 * _MIB * max(machine.spec.volumes, 1)
+    capacity = 10 * 1024 * _MIB * max(len(machine.spec.volumes), 1)
     return {
         "infoAddr": f"{machine.address}:9864", "xferaddr": f"{machine.address}:{_DATA_PORT}", "lastContact": 1, "usedSpace": 0,
         "adminState": "Decommissioned" if excluded else "In Service", "capacity": capacity, "remaining": capacity, "numBlocks": 0,

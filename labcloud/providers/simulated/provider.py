@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -154,8 +155,10 @@ class SimulatedProvider(Provider):
             if machine is None or machine.spec.digest != spec.digest:
                 self._make(lab, spec)
             elif machine.status is Status.RUNNING:
+                _limit(machine, spec.memory, spec.cpus)
                 return
             else:
+                _limit(machine, spec.memory, spec.cpus)
                 machine.status, machine.asked = Status.RUNNING, 0
                 records.start_all(lab, machine)
             there = lab.cluster(spec.ref.cluster)
@@ -178,11 +181,18 @@ class SimulatedProvider(Provider):
             machine.published[port] = self._world.claim_port(wanted, f"create the node {ref}")
         there.nodes[ref] = machine
         records.start_all(lab, machine)
-        for number in range(spec.volumes):
+        for number in range(len(spec.volumes)):
             there.volumes.setdefault((ref, number), {"/": File(mode=0o755, folder=True)})
 
     def _release(self, machine: Machine) -> None:
         self._world.ports.difference_update(machine.published.values())
+
+    def resize_node(self, ref: NodeRef, *, memory: int, cpus: float) -> None:
+        with self._call("resize_node", ref) as lab:
+            machine = lab.cluster(ref.cluster).nodes.get(ref)
+            if machine is None:
+                raise NotFoundError(f"there is no node {ref}")
+            _limit(machine, memory, cpus)
 
     def stop_node(self, ref: NodeRef, *, timeout: float = 30.0) -> None:  # noqa: ARG002  # it stops at once
         with self._call("stop_node", ref) as lab:
@@ -201,7 +211,7 @@ class SimulatedProvider(Provider):
         with self._call("delete_volume", ref) as lab:
             there = lab.cluster(ref.cluster)
             machine = there.nodes.get(ref)
-            if machine and number < machine.spec.volumes:
+            if machine and number < len(machine.spec.volumes):
                 raise ConflictError(f"could not delete volume {number} of {ref}: its node uses it")
             there.volumes.pop((ref, number), None)
             lab.sweep(ref.cluster)
@@ -261,6 +271,12 @@ class SimulatedProvider(Provider):
             if answer is None:
                 raise EngineError(f"nothing listens on port {port} of {ref}")
             return answer
+
+
+def _limit(machine: Machine, memory: int, cpus: float) -> None:
+    if memory < machine.memory_in_use:
+        raise EngineError(f"could not limit the node {machine.spec.ref} to {memory} MiB: its processes have {machine.memory_in_use} of it")
+    machine.spec = replace(machine.spec, memory=memory, cpus=cpus)
 
 
 def _image(name: str) -> str:

@@ -15,7 +15,8 @@ from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, Status
 from labcloud.model.checks import Capacity
 
 CONFIG = PurePosixPath("/etc/labcloud/cluster")
-_FOLDERS = ("/", "/etc", "/home", "/opt", "/root", "/run", "/tmp", "/usr", "/var", "/data", "/datasets")  # noqa: S108  # a node's folders, not ours
+_FOLDERS = ("/", "/etc", "/home", "/opt", "/root", "/run", "/tmp", "/usr", "/var", "/data", "/datasets", "/dev", "/dev/shm")  # noqa: S108  # a node's folders, not ours
+_MEMORY_FILES = "/dev/shm/"  # noqa: S108
 _FIRST_PORT = 30000
 _LAST_PORT = 65535
 
@@ -59,9 +60,16 @@ class Machine:
         running = self.status is Status.RUNNING
         return FoundNode(
             ref=self.spec.ref, status=self.status, profile=self.spec.profile, image=self.spec.image, digest=self.spec.digest,
-            memory=self.spec.memory, engine_id=f"simulated-{self.serial}", address=self.address if running else "",
+            memory=self.spec.memory, cpus=self.spec.cpus, engine_id=f"simulated-{self.serial}", address=self.address if running else "",
             created=float(self.serial), published={port: f"127.0.0.1:{host}" for port, host in self.published.items()} if running else {},
         )  # fmt: skip
+
+    @property
+    def memory_in_use(self) -> int:
+        """MiB that cannot be taken away from it: what lies in its memory file system while it runs."""
+        if self.status is not Status.RUNNING:
+            return 0
+        return sum(len(file.content) for path, file in self.files.items() if path.startswith(_MEMORY_FILES)) >> 20
 
     @property
     def address(self) -> str:
@@ -163,7 +171,7 @@ def locate(lab: LabState, machine: Machine, path: str) -> tuple[Files, str]:
     parts = clean.parts
     if len(parts) > 2 and parts[1] == "data" and parts[2].isdigit():
         volume = lab.cluster(machine.spec.ref.cluster).volumes.get((machine.spec.ref, int(parts[2])))
-        if volume is not None and int(parts[2]) < machine.spec.volumes:
+        if volume is not None and int(parts[2]) < len(machine.spec.volumes):
             return volume, str(PurePosixPath("/", *parts[3:]))
     return machine.files, str(clean)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeGroup, NodeSpec, Status, config_digests
+from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeGroup, NodeSpec, NodeVolume, Status, config_digests
 from labcloud.plan import Blueprint, EnsureNetwork, Plan, PutConfig, converge, members
 
 Find = Callable[[Cluster, Found, Blueprint], Plan]
@@ -20,13 +20,15 @@ MARKS = {"master-0/users.unread": "", "worker-0/users.unread": ""}
 
 
 def blueprint(config: dict[str, str]) -> Blueprint:
-    specs = {ref: NodeSpec(ref, WANTED.image, WANTED.profile, 1024, 1.0, 1) for ref in WANTED.nodes()}
+    specs = {ref: NodeSpec(ref, WANTED.image, WANTED.profile, 1024, 1.0, (NodeVolume(),)) for ref in WANTED.nodes()}
     return Blueprint(specs, config, frozenset({LIST}), frozenset({"worker"}), subnet="10.9.0.0/24")
 
 
 def found(config: dict[str, str], *stopped: str) -> Found:
     nodes = tuple(
-        FoundNode(ref, Status.STOPPED if ref.name in stopped else Status.RUNNING, "p", "image:1", spec.digest, 1024, engine_id="e")
+        FoundNode(
+            ref, Status.STOPPED if ref.name in stopped else Status.RUNNING, "p", "image:1", spec.digest, 1024, engine_id="e", cpus=1.0
+        )
         for ref, spec in blueprint({}).specs.items()
     )
     return Found(nodes, frozenset({"acme"}), frozenset(), {REF: config_digests(config)})

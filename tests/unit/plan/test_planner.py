@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeGroup, NodeRef, NodeSpec, Status, config_digests
+from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeGroup, NodeRef, NodeSpec, NodeVolume, Status, config_digests
 from labcloud.plan import (
     AwaitGone,
     Blueprint,
@@ -23,6 +23,7 @@ from labcloud.plan import (
     Plan,
     PutConfig,
     RefreshNodes,
+    ResizeNode,
     Step,
     StopNode,
     converge,
@@ -63,7 +64,7 @@ def rescaled(wanted: Cluster, workers: int, engine: Engine) -> Cluster:
 
 def blueprint(wanted: Cluster) -> Blueprint:
     refs = (*wanted.nodes(), *wanted.retired())
-    specs = {ref: NodeSpec(ref, wanted.image, wanted.profile, 1024, 1.0, 1) for ref in refs}
+    specs = {ref: NodeSpec(ref, wanted.image, wanted.profile, 1024, 1.0, (NodeVolume(),)) for ref in refs}
     return Blueprint(specs, files(tuple(wanted.retired())), frozenset({LIST}), frozenset({"worker"}))
 
 
@@ -72,8 +73,8 @@ def plan_for(wanted: Cluster, found: Found) -> Plan:
 
 
 def node(ref: NodeRef, status: Status = Status.RUNNING, *, drifted: bool = False) -> FoundNode:
-    spec = NodeSpec(ref, "image:1", "p", 1024, 1.0, 1)
-    return FoundNode(ref, status, "p", spec.image, "0ther" if drifted else spec.digest, spec.memory, engine_id="e")
+    spec = NodeSpec(ref, "image:1", "p", 1024, 1.0, (NodeVolume(),))
+    return FoundNode(ref, status, "p", spec.image, "0ther" if drifted else spec.digest, spec.memory, engine_id="e", cpus=spec.cpus)
 
 
 @dataclass
@@ -312,3 +313,27 @@ def test_a_plan_has_no_empty_stages_and_counts_its_steps() -> None:
     first, second = StopNode(MASTER), StopNode(worker(0))
     plan = Plan.of((), (first, second), ())
     assert (plan.stages, len(plan), list(plan), bool(plan), bool(Plan.of((), ()))) == (((first, second),), 2, [first, second], True, False)
+
+
+# Limits
+
+
+@pytest.mark.parametrize("changed", [{"memory": 512}, {"cpus": 0.5}])
+def test_a_node_that_runs_gets_its_limits_before_anything_else(changed: dict[str, float]) -> None:
+    wanted = cluster(2)
+    nodes = tuple(replace(node(ref), **(changed if ref == worker(1) else {})) for ref in wanted.nodes())
+    found = Found(nodes, frozenset({"acme"}), frozenset(), {REF: config_digests(files(other="old"))})
+    plan = plan_for(wanted, found)
+    assert plan.stages[0] == (ResizeNode(worker(1), 1024, 1.0),)
+    assert str(plan.stages[0][0]) == "limit the node worker-1 to 1g and 1 cores"
+    assert isinstance(plan.stages[1][0], PutConfig)
+
+
+@pytest.mark.parametrize("status", [Status.STOPPED, Status.FAILED])
+@pytest.mark.parametrize("drifted", [False, True])
+def test_a_node_that_is_started_or_made_again_has_its_limits_by_that(status: Status, drifted: bool) -> None:
+    wanted = cluster(1)
+    changed = replace(node(worker(0), status, drifted=drifted), memory=512)
+    found = Found((node(MASTER), changed), frozenset({"acme"}), frozenset(), {REF: config_digests(files())})
+    (only,) = plan_for(wanted, found)
+    assert isinstance(only, EnsureNode)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labcloud.model import Configuration
 from labcloud.profiles import load, names, render
 from labcloud.profiles.catalogue import catalogue
 from labcloud.profiles.effects import Change, Effects, differences, effects, readers, same
@@ -22,13 +23,15 @@ def node(name: str, group: str, **changed: object) -> Files:
     """The files of a node of the profile's sample cluster."""
     profile = load(name)
     tree = render(profile, replace(sample(profile), **changed), DOMAIN)  # type: ignore[arg-type]
-    return {path.removeprefix(f"{group}/"): text for path, text in tree.items() if path.startswith(f"{group}/")}
+    return {path.removeprefix(f"{group}-0/"): text for path, text in tree.items() if path.startswith(f"{group}-0/")}
 
 
 def of(name: str, group: str, settings: dict[str, str]) -> Effects:
     """What setting these on the sample cluster means."""
     profile = load(name)
-    return effects(profile, group, same(profile, group, node(name, group)), node(name, group, settings=settings))
+    return effects(
+        profile, group, same(profile, group, node(name, group)), node(name, group, configuration=Configuration(settings=settings))
+    )
 
 
 def edited(name: str, group: str, path: str, change: Callable[[str], str]) -> Effects:
@@ -136,7 +139,10 @@ POLICY = "<configuration><property><name>security.client.protocol.acl</name><val
 
 def test_the_policy_concerns_whom_it_is_in_force_for() -> None:
     assert not edited("hadoop-2.7", "master", "conf/hadoop-policy.xml", lambda _: POLICY)
-    profile, before = load("hadoop-2.7"), node("hadoop-2.7", "master", settings={"core-site:hadoop.security.authorization": "true"})
+    profile, before = (
+        load("hadoop-2.7"),
+        node("hadoop-2.7", "master", configuration=Configuration(settings={"core-site:hadoop.security.authorization": "true"})),
+    )
     found = effects(profile, "master", same(profile, "master", before), before | {"conf/hadoop-policy.xml": POLICY})
     assert [each.argv for each in found.live] == [("hdfs", "dfsadmin", "-refreshServiceAcl"), ("yarn", "rmadmin", "-refreshServiceAcl")]
     assert list(found.restart) == ["secondarynamenode", "historyserver"]
@@ -176,7 +182,10 @@ def test_a_file_that_nobody_describes_restarts_what_may_read_it() -> None:
 
 
 def test_services_are_compared_with_what_each_was_started_with() -> None:
-    profile, old = load("hadoop-2.7"), node("hadoop-2.7", "worker", settings={"core-site:ipc.client.connect.timeout": "1"})
+    profile, old = (
+        load("hadoop-2.7"),
+        node("hadoop-2.7", "worker", configuration=Configuration(settings={"core-site:ipc.client.connect.timeout": "1"})),
+    )
     new = node("hadoop-2.7", "worker")
     found = effects(profile, "worker", {"datanode": old, "nodemanager": new}, new)
     assert (list(found.restart), found.unchanged) == (["datanode"], ("nodemanager",))
@@ -185,7 +194,10 @@ def test_services_are_compared_with_what_each_was_started_with() -> None:
 
 
 def test_services_may_have_been_started_with_different_things() -> None:
-    profile, new = load("hadoop-2.7"), node("hadoop-2.7", "worker", settings={"hdfs-site:dfs.replication": "3"})
+    profile, new = (
+        load("hadoop-2.7"),
+        node("hadoop-2.7", "worker", configuration=Configuration(settings={"hdfs-site:dfs.replication": "3"})),
+    )
     without = new | {"conf/hdfs-site.xml": "<configuration/>"}
     found = effects(profile, "worker", {"datanode": without, "nodemanager": node("hadoop-2.7", "worker")}, new)
     assert [str(each) for each in found.clients if "dfs.replication" in str(each)] == [
@@ -235,7 +247,10 @@ CHANGES = st.dictionaries(st.sampled_from(KEYS), st.sampled_from(["1", "true", "
 @given(old=CHANGES, new=CHANGES, group=st.sampled_from(["master", "worker"]))
 def test_each_service_has_one_verdict(old: dict[str, str], new: dict[str, str], group: str) -> None:
     profile = load("hadoop-3.4")
-    before, after = node("hadoop-3.4", group, settings=old), node("hadoop-3.4", group, settings=new)
+    before, after = (
+        node("hadoop-3.4", group, configuration=Configuration(settings=old)),
+        node("hadoop-3.4", group, configuration=Configuration(settings=new)),
+    )
     found = effects(profile, group, same(profile, group, before), after)
     told = {each.service for each in found.live}
     assert sorted([*found.unchanged, *told, *found.restart]) == sorted(profile.services_of(group))

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labcloud.errors import UsageError
-from labcloud.model import Configuration, Member, NodeGroup
+from labcloud.model import Configuration, Member, NodeGroup, Shared, StorageClass, Volume
+from labcloud.model.storage import Media
 from labcloud.profiles import load, render
 from labcloud.profiles.formats import unrepresentable
 from labcloud.profiles.golden import DOMAIN, sample
@@ -56,7 +57,7 @@ def test_leaving_nodes_stand_in_the_exclude_files() -> None:
 
 
 def test_volumes_are_all_used() -> None:
-    groups = (CLUSTER.groups[0], NodeGroup("worker", 3, 4096, 2.0, 2))
+    groups = (CLUSTER.groups[0], NodeGroup("worker", 3, 4096, 2.0, (Volume(), Volume())))
     files = render(PROFILE, replace(CLUSTER, groups=groups), DOMAIN)
     assert setting(files, "worker-0/conf/hdfs-site.xml", "dfs.datanode.data.dir") == "file:///data/0/hdfs/data,file:///data/1/hdfs/data"
     assert setting(files, "worker-0/conf/hdfs-site.xml", "dfs.datanode.failed.volumes.tolerated") == "1"
@@ -102,3 +103,13 @@ def test_members_are_on_every_node_and_nothing_is_where_there_are_none() -> None
             ("authorized_keys/alice", "ssh-ed25519 AAAA\nssh-rsa BBBB me\n"),
         )
     }
+
+
+def test_hdfs_learns_what_volumes_are_made_of() -> None:
+    classes = {"fast": StorageClass("fast", path="/mnt/nvme", media=Media.SSD), "bulk": StorageClass("bulk", path="/mnt/bulk")}
+    volumes = (Volume(5, "bulk"), Volume(5, "fast"))
+    cluster = replace(CLUSTER, groups=(CLUSTER.groups[0], NodeGroup("worker", 1, 2048, volumes=volumes)))
+    files = render(PROFILE, cluster, DOMAIN, shared=Shared(storage=classes))
+    folders = setting(files, "worker-0/conf/hdfs-site.xml", "dfs.datanode.data.dir")
+    assert folders == "file:///data/0/hdfs/data,[SSD]file:///data/1/hdfs/data"
+    assert "SSD" not in setting(files, "worker-0/conf/yarn-site.xml", "yarn.nodemanager.local-dirs")

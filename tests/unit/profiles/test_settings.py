@@ -142,7 +142,7 @@ def test_create_refuses_what_does_not_work() -> None:
         declared(request, load("hadoop-2.7"), user_id=1)
     assert caught.value.resolution == "give digits only"
     assert "hdfs-site:dfs.blocksize" in caught.value.details
-    assert declared(request, load("hadoop-2.7"), user_id=1, sized=False).settings == settings
+    assert declared(request, load("hadoop-2.7"), user_id=1, sized=False).configuration.settings == settings
 
 
 def test_the_catalogue_says_what_a_change_takes() -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from labcloud.errors import ConfigError, ConflictError, EngineError, NotFoundError
-from labcloud.model import ClusterRef, NodeRef, NodeSpec, Status
+from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, Status
 from labcloud.providers.base import Command, Provider, Response, Result
 from labcloud.providers.simulated import Faults, Killed, SimulatedProvider, World
 
@@ -29,7 +29,7 @@ def worker(index: int) -> NodeRef:
 
 
 def spec(ref: NodeRef, **changed: Any) -> NodeSpec:
-    return NodeSpec(ref, "labcloud/hadoop-2.7:simulated", "hadoop-2.7", 1024, 1.0, 1, **changed)
+    return NodeSpec(ref, "labcloud/hadoop-2.7:simulated", "hadoop-2.7", 1024, 1.0, (NodeVolume(),), **changed)
 
 
 def build(provider: Provider, workers: int = 2) -> None:
