@@ -64,7 +64,7 @@ def test_what_is_not_said_stays_open() -> None:
         ("name: master", "name: worker", 6, "declared twice"),
         ("- {}\n", "- {}\n  storage: bulk\n", 8, "said twice"),
         ("size: 5g", "size: 5", 8, "is not a size of volumes"),
-        ("hdfs-site:dfs.replication", "dfs.replication", 11, "FILE:PROPERTY"),
+        ("hdfs-site:dfs.replication", "dfs.replication", 11, "write FILE:NAME"),
         ("9870", "0", 12, "whole number from 1"),
     ],
 )
