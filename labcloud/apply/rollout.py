@@ -10,7 +10,6 @@ Workers come first and masters last: what breaks a worker is seen while the othe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -86,7 +85,7 @@ class Rollout:
         order = sorted(survey.consequences(wanted), key=self._rank)
         try:
             for share in pace.shares:
-                batch = order[len(done.nodes) : math.ceil(share * len(order))]
+                batch = order[len(done.nodes) : max(len(done.nodes) + 1, round(share * len(order)))]
                 self._step(survey, wanted, batch, done, Deadline(min(deadline.left, pace.patience * max(1, len(batch)))))
                 self._healthy(pace, done, len(order), Deadline(min(deadline.left, pace.patience)))
                 self._operation.event("step", share=share, nodes=[each.ref.name for each in batch])
