@@ -19,7 +19,7 @@ from typing import Any, Final
 from labcloud.apply.journal import Operation
 from labcloud.apply.survey import Consequence, Survey, by_node
 from labcloud.apply.watch import Deadline, Event, Kind, Watch, wait_until_nothing
-from labcloud.errors import ConfiguringError, LabError, UsageError
+from labcloud.errors import ConfiguringError, EngineError, LabError, UsageError
 from labcloud.model import Cluster, NodeRef
 from labcloud.profiles import Profile, host_name
 from labcloud.profiles.effects import Live
@@ -187,8 +187,12 @@ class Rollout:
         seen: dict[str, Any] = {}
 
         def missing() -> str:
+            try:
+                facts = self._facts(nodes, len(done.nodes))
+            except EngineError as exc:
+                return exc.brief
             seen.clear()
-            seen.update(self._facts(nodes, len(done.nodes)))
+            seen.update(facts)
             return "" if evaluate(pace.check, seen) else f"the check {pace.check!r} to hold"
 
         try:

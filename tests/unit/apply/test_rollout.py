@@ -9,8 +9,9 @@ import pytest
 from labcloud.apply.reverting import Reverting
 from labcloud.apply.rollout import Pace, check_expression
 from labcloud.apply.watch import Kind
-from labcloud.errors import ConfiguringError, UsageError
+from labcloud.errors import ConfiguringError, EngineError, UsageError
 from labcloud.model import NodeRef
+from labcloud.profiles.expressions import ExpressionError
 from labcloud.providers.base import Command, Result
 from labcloud.providers.simulated import Faults, Killed
 from tests.unit.apply.conftest import REF, TERMS, Recorder, Shop, asked
@@ -112,7 +113,7 @@ def test_a_share_of_the_nodes_is_rounded_up(shop: Shop, share: float, nodes: int
     assert first["nodes"] == NODES[:nodes]
 
 
-@pytest.mark.xfail(reason="0.07 * 100 is a little more than 7")
+@pytest.mark.xfail(raises=AssertionError, reason="0.07 * 100 is a little more than 7")
 def test_a_share_that_is_a_whole_number_of_nodes_is_that_number(tmp_path: Any) -> None:
     shop = Shop(tmp_path)
     shop.clusters().create(asked(workers=99), TERMS)
@@ -254,7 +255,7 @@ def test_a_check_that_cannot_be_evaluated_is_refused_before_anything(shop: Shop,
     assert (engine.written, engine.ran) == ([], [])
 
 
-@pytest.mark.xfail(reason="a check is tried with nothing but zeros")
+@pytest.mark.xfail(raises=UsageError, reason="a check is tried with nothing but zeros")
 def test_a_check_may_divide_by_the_number_of_nodes(shop: Shop) -> None:
     apply(shop, Pace((0.5, 1.0), check="done / nodes <= 1", patience=1))
 
@@ -264,7 +265,9 @@ def test_a_check_sees_what_hdfs_and_yarn_say(shop: Shop) -> None:
     apply(shop, Pace(check=check, patience=1))
 
 
-@pytest.mark.xfail(reason="what cannot be evaluated with what is seen ends the command as a bug does, and takes nothing back")
+@pytest.mark.xfail(
+    raises=ExpressionError, reason="what cannot be evaluated with what is seen ends the command as a bug does, and takes nothing back"
+)
 def test_a_check_that_cannot_be_evaluated_with_what_is_seen_does_not_hold(shop: Shop) -> None:
     before = shop.provider().config(REF)
     with pytest.raises(ConfiguringError, match="taken back"):
@@ -272,7 +275,7 @@ def test_a_check_that_cannot_be_evaluated_with_what_is_seen_does_not_hold(shop: 
     assert shop.provider().config(REF) == before
 
 
-@pytest.mark.xfail(reason="a NameNode that does not answer once is a check that does not hold")
+@pytest.mark.xfail(raises=ConfiguringError, reason="a NameNode that does not answer once is a check that does not hold")
 def test_a_check_is_tried_until_the_masters_answer(shop: Shop) -> None:
     faults = Faults()
     faults.fail(EngineError("nothing listens"), name="request", number=1)
