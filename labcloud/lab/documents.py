@@ -32,6 +32,7 @@ from labcloud.model import (
     parse_gigabytes,
     parse_memory,
 )
+from labcloud.model.dataset import MOST_VERSIONS, dataset_name
 
 Value = TypeVar("Value")
 
@@ -61,7 +62,9 @@ def cluster_document(cluster: Cluster) -> dict[str, Any]:
         "profile": cluster.profile, "provider": cluster.provider, "id": cluster.id, "image": cluster.image,
         "user_id": cluster.user_id, "state": str(cluster.state), "groups": groups,
         "settings": dict(sorted(cluster.settings.items())), "publish": dict(sorted(cluster.publish.items())),
-    } | ({"lease": _lease_document(cluster.lease)} if cluster.lease else {})  # fmt: skip
+    } | ({"lease": _lease_document(cluster.lease)} if cluster.lease else {}) | (
+        {"datasets": dict(sorted(cluster.datasets.items()))} if cluster.datasets else {}
+    )  # fmt: skip
 
 
 def _lease_document(lease: Lease) -> dict[str, str]:
@@ -91,6 +94,7 @@ def read_cluster(text: str, ref: ClusterRef, path: Path) -> Cluster:
         user_id=document.scalar(fields.get("user_id"), user_id, FIRST_USER_ID),
         state=document.scalar(fields.get("state"), _state, Wanted.RUNNING),
         lease=_lease(document, fields.get("lease")),
+        datasets=MappingProxyType(document.entries(fields.get("datasets"), dataset_name, lambda text: _whole(text, 1, MOST_VERSIONS))),
     )
 
 
@@ -169,7 +173,7 @@ class Document:
         return dict(node.value)
 
 
-_OPTIONAL: Final = ("user_id", "state", "settings", "publish", "lease")
+_OPTIONAL: Final = ("user_id", "state", "settings", "publish", "lease", "datasets")
 
 
 def _groups(document: Document, node: yaml.Node, ref: ClusterRef) -> tuple[NodeGroup, ...]:

@@ -6,6 +6,7 @@
     HOME/lab/                     a git repository
         tenants/T.yaml            the tenant T
         clusters/T/C.yaml         the cluster T/C
+        datasets/D.yaml           the shared dataset D; its bytes are elsewhere
         prices.yaml               what resources cost, for bills; may be missing
         base/                     configuration that all nodes share; mounted read-only, so readable to all
     HOME/rendered  journal  cache  locks     others' folders
@@ -24,6 +25,7 @@ from typing import Any, TypeVar
 
 from labcloud.errors import ConfigError, ConflictError, UsageError
 from labcloud.lab import files
+from labcloud.lab.datasets import dataset_document, read_dataset
 from labcloud.lab.documents import cluster_document, dump, read_cluster
 from labcloud.lab.edit import update
 from labcloud.lab.history import History
@@ -31,10 +33,11 @@ from labcloud.lab.locks import lab_lock
 from labcloud.lab.prices import read_prices
 from labcloud.lab.tenants import free_id, free_subnet, numbered, read_tenant, tenant_document
 from labcloud.model import Cluster, ClusterRef, Tenant, cluster_name, tenant_name
+from labcloud.model.dataset import NEWEST, Dataset, check_unused, dataset_name
 from labcloud.model.prices import PriceBook
 
 Name = TypeVar("Name")
-Wanted = TypeVar("Wanted", Cluster, Tenant)
+Wanted = TypeVar("Wanted", Cluster, Tenant, Dataset)
 
 _BASHRC = """\
 # Read by every interactive shell on every node of this lab. Edit it here; running nodes see the change at once.
@@ -146,6 +149,21 @@ class Lab:
         found = [self.tenant(_named(tenant_name, path, path.stem)) for path in paths]
         return sorted((tenant for tenant in found if tenant), key=lambda tenant: tenant.name)
 
+    def dataset(self, name: str) -> Dataset | None:
+        path = self._dataset_path(name)
+        text = _text(path)
+        return None if text is None else read_dataset(text, name, path)
+
+    def datasets(self) -> dict[str, Dataset]:
+        """All shared datasets, by name, in order."""
+        paths = [path for path in _listed(self._folder / "datasets") if path.suffix == ".yaml"]
+        found = [self.dataset(_named(dataset_name, path, path.stem)) for path in paths]
+        return {each.name: each for each in sorted(filter(None, found), key=lambda each: each.name)}
+
+    def users_of(self, name: str, number: int = NEWEST) -> list[ClusterRef]:
+        """The clusters that want a version of the dataset ``name``, or any of its versions."""
+        return [each.ref for each in self.clusters() if name in each.datasets and number in (NEWEST, each.datasets[name])]
+
     # Changing it
 
     def ensure_tenant(self, name: str) -> Tenant:
@@ -253,7 +271,43 @@ class Lab:
                 path.parent.rmdir()
         return True
 
+    def save_dataset(self, dataset: Dataset, reason: str) -> bool:
+        """Make the repository want ``dataset``, as one commit with ``reason``. Returns whether that changed anything.
+
+        Raise ConflictError if it takes away a version that a cluster uses, or the access of a tenant whose cluster uses it.
+        """
+        path = self._dataset_path(dataset.name)
+        with self._changing(reason) as commit:
+            text = _text(path)
+            if text is not None and _or_broken(lambda: read_dataset(text, dataset.name, path)) == dataset:
+                return False
+            numbers = {each.number for each in dataset.versions}
+            for cluster in self.clusters():
+                number = cluster.datasets.get(dataset.name)
+                if number is not None and (number not in numbers or not dataset.open_to(cluster.ref.tenant)):
+                    check_unused(dataset.name, number, [cluster.ref])
+            self._write(path, _rewritten(text, dataset_document(dataset)))
+            commit(path)
+        return True
+
+    def remove_dataset(self, name: str, reason: str) -> bool:
+        """Want the dataset ``name`` no longer, as one commit with ``reason``. Returns whether it was wanted.
+
+        Raise ConflictError if a cluster uses it.
+        """
+        path = self._dataset_path(name)
+        with self._changing(reason) as commit:
+            check_unused(name, NEWEST, self.users_of(name))
+            if not path.exists():
+                return False
+            path.unlink()
+            commit(path)
+        return True
+
     # Inside
+
+    def _dataset_path(self, name: str) -> Path:
+        return self._folder / "datasets" / f"{dataset_name(name)}.yaml"
 
     def _cluster_path(self, ref: ClusterRef) -> Path:
         return self._folder / "clusters" / tenant_name(ref.tenant) / f"{cluster_name(ref.name)}.yaml"

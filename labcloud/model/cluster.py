@@ -67,7 +67,8 @@ class Cluster:
     ``id`` is its identity for life (HDFS' cluster id is made of it): 32 hexadecimal digits. ``settings`` overrides the
     profile's Hadoop settings: ``{"hdfs-site:dfs.replication": "2"}``. ``image`` is the image that its nodes are made of,
     pinned when the cluster is created, so that a newer build changes no running cluster. ``publish`` fixes the host ports
-    of user interfaces by service: ``{"namenode": 9870}``. ``state`` says whether it shall run, ``lease`` until when.
+    of user interfaces by service: ``{"namenode": 9870}``. ``state`` says whether it shall run, ``lease`` until when. ``datasets`` are the
+    shared datasets that its nodes see, by name, with the version of each.
     """
 
     ref: ClusterRef
@@ -81,6 +82,7 @@ class Cluster:
     user_id: int = 20000
     state: Wanted = Wanted.RUNNING
     lease: Lease | None = None
+    datasets: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def group(self, name: str) -> NodeGroup:
         return next(group for group in self.groups if group.name == name)

@@ -1,0 +1,76 @@
+"""Where the bytes of datasets lie: the one place that knows folders of the lab's home and of storage classes.
+
+A cluster's view of a dataset is made of hard links, which cannot cross file systems: a storage class serves datasets only if its folder
+and the lab's home are on one.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from labcloud.errors import ConflictError, NotFoundError
+from labcloud.lab.files import disk_errors, make_private
+
+
+@runtime_checkable
+class _HasStorage(Protocol):
+    def storage(self) -> Mapping[str, Any]: ...
+
+
+def class_paths(lab: object) -> dict[str, Path]:
+    """The folders of those storage classes of a lab that lie in one, by name."""
+    classes = lab.storage() if isinstance(lab, _HasStorage) else {}
+    return {name: Path(each.path) for name, each in classes.items() if getattr(each, "path", None)}
+
+
+def views_root(home: Path) -> Path:
+    """The folder with a view for each cluster."""
+    return home / "datasets" / "views"
+
+
+def store_root(home: Path, storage: str, paths: Mapping[str, Path]) -> Path:
+    """The folder of all datasets of a storage class; the lab's own for "". Raise NotFoundError for a class without a folder."""
+    if not storage:
+        return home / "datasets" / "store"
+    if storage not in paths:
+        there = ", ".join(sorted(paths)) or "none"
+        raise NotFoundError(
+            f"there is no storage class {storage!r} that lies in a folder of this machine",
+            resolution=f"those that do: {there}; or leave out --storage",
+        )
+    return paths[storage] / "datasets"
+
+
+def check_placement(home: Path, storage: str, paths: Mapping[str, Path]) -> Path:
+    """`store_root`, made if it is not there. Raise ConflictError if clusters could not be shown what lies in it."""
+    root, views = store_root(home, storage, paths), views_root(home)
+    with disk_errors(f"make {root}"):
+        make_private(root)
+        make_private(views)
+    if not _can_link(root, views):
+        raise ConflictError(
+            f"the storage class {storage!r} cannot hold datasets: {root} and {views} are on different file systems, "
+            "and a hard link does not lead from one to the other",
+            resolution="name a storage class on the lab's own file system, or leave out --storage",
+        )
+    return root
+
+
+def _can_link(source: Path, target: Path) -> bool:
+    """Tried rather than told by device numbers: two mounts of one file system have one number, and refuse links all the same."""
+    name = f".probe-{secrets.token_hex(6)}"
+    try:
+        (source / name).touch(mode=0o600)
+        os.link(source / name, target / name)
+    except OSError:
+        return False
+    finally:
+        for folder in (source, target):
+            with suppress(OSError):
+                (folder / name).unlink()
+    return True
