@@ -14,6 +14,7 @@ from labcloud.apply.requests import CreateRequest, agree, declared
 from labcloud.errors import EngineError, NotFoundError, UsageError
 from labcloud.lab import Lab
 from labcloud.model import FIRST_USER_ID, Cluster, Wanted
+from labcloud.model.dataset import NEWEST
 from labcloud.profiles import Profile
 from labcloud.providers.base import Provider
 
@@ -45,7 +46,7 @@ class Asking:
 
     def cluster(self, request: CreateRequest, profile: Profile, provider: Provider) -> Cluster:
         """The cluster that is asked for; without an image if none is built: preflight says so."""
-        asked = declared(request, profile, user_id=FIRST_USER_ID)
+        asked = self._numbered(declared(request, profile, user_id=FIRST_USER_ID))
         there = self._lab.cluster(request.ref)
         if there is not None and there.state is not Wanted.DELETED:
             return agree(request, asked, there)
@@ -53,3 +54,13 @@ class Asking:
             return replace(asked, image=provider.image(profile.image_name))
         except NotFoundError:
             return asked
+
+    def _numbered(self, asked: Cluster) -> Cluster:
+        """``asked`` with numbers for the newest versions of datasets; one that there is not stays for preflight to refuse."""
+        if NEWEST not in asked.datasets.values():
+            return asked
+        known = self._lab.datasets()
+        numbers = {
+            name: known[name].newest.number if number == NEWEST and name in known else number for name, number in asked.datasets.items()
+        }
+        return replace(asked, datasets=numbers)

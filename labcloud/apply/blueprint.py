@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from labcloud.model import Cluster, NodeRef, NodeSpec, Tenant
+from labcloud.model.dataset import StoredDataset
 from labcloud.plan import Blueprint
 from labcloud.profiles import Profile, render
 
 
-def draw(cluster: Cluster, profile: Profile, domain: str, tenant: Tenant | None) -> Blueprint:
-    """The blueprint of ``cluster``, for the people and in the network of ``tenant`` (None: not declared yet).
+def draw(
+    cluster: Cluster, profile: Profile, domain: str, tenant: Tenant | None, *, datasets: Mapping[str, StoredDataset] | None = None
+) -> Blueprint:
+    """The blueprint of ``cluster``, for the people and in the network of ``tenant`` (None: not declared yet), with its ``datasets``.
 
     Raise UsageError for a wrong setting.
     """
@@ -24,6 +28,7 @@ def draw(cluster: Cluster, profile: Profile, domain: str, tenant: Tenant | None)
         lists=frozenset(path for path in config if path.rpartition("/")[2] in profile.exclude_files),
         scalable=frozenset(name for name, group in profile.groups.items() if group.scalable),
         subnet=tenant.subnet if tenant else "",
+        datasets=datasets or {},
     )
 
 

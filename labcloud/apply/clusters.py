@@ -25,6 +25,7 @@ from labcloud.apply.ready import Readiness
 from labcloud.apply.requests import CreateRequest, provider_of, workers
 from labcloud.apply.runner import Runner
 from labcloud.apply.watch import Deadline, Event, Kind, Watch
+from labcloud.datasets.placement import stored_datasets
 from labcloud.errors import ConfiguringError, ConflictError, NotFoundError, UsageError
 from labcloud.lab import Lab
 from labcloud.lab.locks import cluster_lock
@@ -66,6 +67,11 @@ class Clusters:
         self._watch = watch
         self._admission = Admission(lab, fresh=fresh)
         self._asking = Asking(lab)
+
+    @property
+    def watch(self) -> Watch:
+        """Who is told of what they do."""
+        return self._watch
 
     # Making and changing
 
@@ -260,7 +266,8 @@ class Clusters:
         return converge(wanted, found, self._draw(wanted, profile, provider))
 
     def _draw(self, wanted: Cluster, profile: Profile, provider: Provider) -> Blueprint:
-        return draw(wanted, profile, provider.domain(wanted.ref.tenant), self._admission.tenant(wanted.ref.tenant))
+        tenant = self._admission.tenant(wanted.ref.tenant)
+        return draw(wanted, profile, provider.domain(tenant.name), tenant, datasets=stored_datasets(self._lab, wanted.datasets))
 
     def _readiness(self, wanted: Cluster, profile: Profile, provider: Provider) -> Readiness:
         return Readiness(provider, wanted, profile, [each.name for each in self._admission.tenant(wanted.ref.tenant).members])
@@ -324,4 +331,4 @@ def _with_count(cluster: Cluster, group: str, count: int) -> Cluster:
 
 
 def _exists(found: Found, ref: ClusterRef) -> bool:
-    return bool(found.nodes or found.volumes or ref in found.configs)
+    return bool(found.nodes or found.volumes or ref in found.configs or ref in found.datasets)

@@ -9,6 +9,7 @@ from typing import Final
 
 from labcloud.errors import ConflictError, UsageError
 from labcloud.model import Cluster, ClusterRef, Lease, NodeGroup, Wanted, format_memory
+from labcloud.model.dataset import NEWEST
 from labcloud.profiles import Profile, sizing
 from labcloud.profiles.rendering import user_settings
 
@@ -19,7 +20,8 @@ _DEFAULT_PROVIDER: Final = "docker"
 
 @dataclass(frozen=True)
 class CreateRequest:
-    """The options of ``create``. None stands for the profile's default; ``memory`` is MiB a node, ``volume_size`` GiB a volume."""
+    """The options of ``create``. None stands for the profile's default; ``memory`` is MiB a node, ``volume_size`` GiB a volume,
+    ``datasets`` are numbers of versions by name, `NEWEST` for the newest."""
 
     ref: ClusterRef
     profile: str
@@ -31,6 +33,7 @@ class CreateRequest:
     lease: Lease | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     publish: Mapping[str, int] = field(default_factory=dict)
+    datasets: Mapping[str, int] = field(default_factory=dict)
 
 
 def provider_of(request: CreateRequest) -> str:
@@ -55,6 +58,7 @@ def declared(request: CreateRequest, profile: Profile, *, user_id: int, sized: b
         publish=dict(request.publish),
         user_id=user_id,
         lease=request.lease,
+        datasets=dict(request.datasets),
     )
     if sized:
         sizing(profile, asked)
@@ -112,6 +116,10 @@ def _differences(request: CreateRequest, asked: Cluster, there: Cluster) -> list
         old, new = getattr(there, name), getattr(asked, name)
         if getattr(request, name) and old != new:
             found.append(f"{name} is {_said(old)}, not {_said(new)}")
+    if any(number not in (NEWEST, there.datasets.get(name, NEWEST - 1)) for name, number in request.datasets.items()) or (
+        request.datasets.keys() - there.datasets.keys()
+    ):
+        found.append(f"datasets is {_said(there.datasets)}, not {_said(asked.datasets)}")
     for new in asked.groups:
         old = there.group(new.name)
         facts = (

@@ -40,6 +40,7 @@ _COMMANDS: Final = {
     "tenant": ("tenant", "Tenants: create, list, show, set, delete, usage.", "Lab"),
     "profile": ("profile", "Versions that can be asked for: list, show, check, render.", "Lab"),
     "image": ("image", "Base images: build, list, verify, prune, lock.", "Lab"),
+    "dataset": ("dataset", "Shared datasets: add, list, show, verify, remove, share, attach, detach, load.", "Lab"),
     "operation": ("operation", "What happened: list, show.", "Lab"),
 }
 

@@ -18,6 +18,7 @@ from labcloud.model import ClusterRef
 
 if TYPE_CHECKING:
     from labcloud.apply.clusters import Clusters
+    from labcloud.apply.datasets import Datasets
     from labcloud.apply.journal import Journal
     from labcloud.apply.look import Look
     from labcloud.apply.tenants import Tenants
@@ -61,6 +62,11 @@ class Session:
         from labcloud.apply.tenants import Tenants
 
         return Tenants(self.lab, self.journal(), self.provider, watch, self.clusters(watch))
+
+    def datasets(self, watch: Watch) -> Datasets:
+        from labcloud.apply.datasets import Datasets
+
+        return Datasets(self.lab, self.journal(), self.provider, watch)
 
     def look(self) -> Look:
         from labcloud.apply.look import Look

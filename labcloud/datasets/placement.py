@@ -13,8 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from labcloud.datasets.store import Store
 from labcloud.errors import ConflictError, NotFoundError
+from labcloud.lab import Lab
 from labcloud.lab.files import disk_errors, make_private
+from labcloud.model.dataset import StoredDataset, known_dataset
 
 
 @runtime_checkable
@@ -44,6 +47,18 @@ def store_root(home: Path, storage: str, paths: Mapping[str, Path]) -> Path:
             resolution=f"those that do: {there}; or leave out --storage",
         )
     return paths[storage] / "datasets"
+
+
+def store_of(lab: Lab, storage: str) -> Store:
+    """The store of a storage class. Raise NotFoundError for a class without a folder."""
+    return Store(store_root(lab.home, storage, class_paths(lab)))
+
+
+def stored_datasets(lab: Lab, wanted: Mapping[str, int]) -> dict[str, StoredDataset]:
+    """Where each of ``wanted`` (numbers by name) is. Raise NotFoundError for one that the lab does not declare."""
+    datasets = lab.datasets() if wanted else {}
+    known = ((known_dataset(name, datasets), number) for name, number in wanted.items())
+    return {each.name: store_of(lab, each.storage).stored(each.name, each.version(number)) for each, number in known}
 
 
 def check_placement(home: Path, storage: str, paths: Mapping[str, Path]) -> Path:

@@ -12,7 +12,6 @@ A version comes by one rename and goes by one. What a killed run left in ``.stag
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import secrets
@@ -70,6 +69,19 @@ class Store:
             with suppress(EngineError):
                 found |= {each.sha256: path.parent / CONTENT / each.path for each in read_manifest(path).files}
         return found
+
+    def highest(self, name: str) -> int:
+        """The highest number of a version that is there, 0 for none."""
+        return max((int(path.name) for path in (self.root / name).glob("*") if path.name.isdigit()), default=0)
+
+    def occupied(self, name: str) -> int:
+        """The bytes that all versions of a dataset take together: what they share is counted once."""
+        sizes = {}
+        for folder, _, files in os.walk(self.root / name):
+            for file in files:
+                facts = Path(folder, file).lstat()
+                sizes[facts.st_ino] = facts.st_size
+        return sum(sizes.values())
 
     # Coming
 
@@ -149,6 +161,8 @@ def sync_file_system(folder: Path) -> None:
 
     One call for all files: an fsync for each of 100,000 small ones would take minutes, and Python has no other name for syncfs(2).
     """
+    import ctypes  # takes longer to import than most commands need it
+
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if ctypes.CDLL(None, use_errno=True).syncfs(fd):

@@ -156,5 +156,6 @@ def ask_again(cluster: Cluster, publish: Mapping[str, int] | None = None, **opti
     said |= {name: next(iter(values)) for name, values in alike if len(values) == 1}
     pairs = [("publish", f"{service}={port}") for service, port in (publish or cluster.publish).items()]
     pairs += [("set", f"{key}={value}") for key, value in cluster.settings.items()]
+    pairs += [("dataset", f"{name}@{number}" if number else name) for name, number in cluster.datasets.items()]
     words = [word for name, value in (*(said | options).items(), *pairs) for word in (f"--{name.replace('_', '-')}", str(value))]
     return shlex.join(["labcloud", "create", cluster.profile, "--tenant", cluster.ref.tenant, *words])
