@@ -99,13 +99,19 @@ class Content:
         if path.is_dir() and not path.is_symlink():
             raise UsageError(f"{entry.path} is both a file and a folder", resolution="correct the archive")
         self._make(os.path.dirname(entry.path))  # noqa: PTH120 - paths inside are texts
-        path.unlink(missing_ok=True)
+        self._forget(path, self._entries.get(entry.path))
         there = self._stored.get(entry.sha256)
         if not (there and entry.size and _linked(there, path, entry.size)):
             self._fresh.rename(path)
             self._stored[entry.sha256] = path
         self._entries[entry.path] = entry
         self._links.pop(entry.path, None)
+
+    def _forget(self, path: Path, before: Entry | None) -> None:
+        """Take away what had the name before, so that nothing is linked to it for a content that it has no more."""
+        path.unlink(missing_ok=True)
+        if before and self._stored.get(before.sha256) == path:
+            del self._stored[before.sha256]
 
     def _make(self, folder: str) -> None:
         try:
@@ -124,10 +130,8 @@ class Content:
                 raise UsageError(
                     f"{path} is a link that leads to no file inside: {self._links[path]}", resolution="put a file in its place"
                 )
-            entry = self._entries[target]
             with (self._folder / target).open("rb") as source:
-                copy = self._copied(path, source)
-            self._place(Entry(path, copy.size, entry.sha256))
+                self._place(self._copied(path, source))
 
 
 def check_room(folder: Path, need: int) -> None:

@@ -106,7 +106,9 @@ class Importing:
         file = self._download(source, staging)
         name = inside(PurePosixPath(unquote(parts.path)).name, source.public) or "data"
         if source.extract:
-            return self._archive(Source(name, extract=True), file, staging)
+            manifest = self._archive(Source(name, extract=True), file, staging)
+            file.unlink()
+            return manifest
         content = self._content(staging, file.stat().st_size)
         content.take(file, name)
         return content.finish()

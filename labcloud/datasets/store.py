@@ -103,6 +103,9 @@ class Store:
     def publish(self, staged: Path, manifest: Manifest, name: str, number: int) -> None:
         """Make the version of ``staged``, a folder with `CONTENT` in it. It reaches the disk before this returns."""
         with disk_errors(f"store version {number} of {name}"):
+            for left in staged.iterdir():
+                if left.name != CONTENT:
+                    left.unlink()
             (staged / _MANIFEST).write_text(manifest.text, encoding="ascii")
             (staged / _MANIFEST).chmod(0o444)
             (staged / _IMPORTING).touch(mode=0o600)
