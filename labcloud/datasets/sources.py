@@ -23,6 +23,7 @@ from typing import IO, Final
 from labcloud.errors import EngineError, UsageError
 
 _NAMED: Final = 5
+_CHUNK: Final = 1 << 20
 _KINDS: Final = {stat.S_IFSOCK: "a socket", stat.S_IFIFO: "a pipe", stat.S_IFBLK: "a device", stat.S_IFCHR: "a device"}
 
 
@@ -98,7 +99,7 @@ def archive_items(path: Path) -> Iterator[Iterable[Item]]:
         else:
             with tarfile.open(path, "r:*") as packed:
                 yield _tar_items(packed, path)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as exc:
+    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as exc:
         raise _broken(path, exc) from exc
     except EngineError as exc:  # a sum of gzip's that is wrong comes as an error of the disk
         if isinstance(exc.__cause__, gzip.BadGzipFile):
@@ -125,6 +126,9 @@ def _tar_items(archive: tarfile.TarFile, path: Path) -> Iterator[Item]:
             _refuse(path.name, [f"{name} is {'a pipe' if member.isfifo() else 'a device'}"])
         elif name:
             yield Item(name)
+    if archive.fileobj:  # the sum of what is packed stands behind the last member, where nobody looked yet
+        while archive.fileobj.read(_CHUNK):
+            pass
 
 
 def _opened(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
