@@ -124,7 +124,7 @@ def check_use(tenant: str, wanted: Mapping[str, int], datasets: Mapping[str, Dat
         dataset = known_dataset(name, datasets)
         if not dataset.open_to(tenant):
             raise ConflictError(
-                f"the dataset {name} is not shared with {tenant}", resolution=f"share it: labcloud dataset share {name} --for {tenant}"
+                f"the dataset {name} is not shared with {tenant}", resolution=f"labcloud dataset share {name} --for {tenant}"
             )
         dataset.version(number)
 

@@ -131,4 +131,4 @@ def test_preflight_says_what_is_not_for_a_tenant(labcloud: Labcloud, added: str)
     done = labcloud("preflight", "hadoop-2.7", "--tenant", "acme", "--provider", "simulated", "--dataset", added, "-o", "json")
     (answer,) = [each for each in json.loads(done.out)["checks"] if each["id"] == "datasets.present"]
     assert (done.code, answer["status"]) == (11, "fail")
-    assert answer["fix"] == "share it: labcloud dataset share numbers --for acme"
+    assert answer["fix"] == "labcloud dataset share numbers --for acme"

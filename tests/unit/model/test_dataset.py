@@ -51,7 +51,7 @@ def test_who_may_have_it() -> None:
     check_use("blue", {"taxi": 1}, {"taxi": replace(TAXI, tenants=None)})
     with pytest.raises(ConflictError, match="not shared with blue") as caught:
         check_use("blue", {"taxi": 1}, datasets)
-    assert caught.value.resolution == "share it: labcloud dataset share taxi --for blue"
+    assert caught.value.resolution == "labcloud dataset share taxi --for blue"
     with pytest.raises(NotFoundError) as unknown:
         check_use("acme", {"taxo": 1}, datasets)
     assert "did you mean taxi?" in unknown.value.resolution
