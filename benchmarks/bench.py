@@ -25,7 +25,7 @@ from pathlib import Path
 from floor import Apart, Floor, Written, docker, removed, together
 
 from labcloud.lab import Lab
-from labcloud.model import Cluster, ClusterRef, NodeGroup
+from labcloud.model import Cluster, ClusterRef, NodeGroup, NodeVolume
 from labcloud.providers.docker import containers
 from labcloud.providers.docker.engine import Engine
 
@@ -145,7 +145,7 @@ class Bench:
                     (mounts.cluster / group.name).mkdir(parents=True, exist_ok=True)
                 with engine.api("create containers") as api:
                     for node in cluster.nodes():
-                        spec = containers.NodeSpec(node, cluster.image, cluster.profile, 2048, 1.0, 1)
+                        spec = containers.NodeSpec(node, cluster.image, cluster.profile, 2048, 1.0, (NodeVolume(),))
                         api.create_container_from_config(containers.create_body(lab.id, spec, mounts), node.qualified)
                         names.append(node.qualified)
             engine_answer = min(_timed(lambda: docker("ps", "--all", "--filter", f"label={containers.LAB}={lab.id}")) for _ in range(5))

@@ -23,7 +23,7 @@ from labcloud.apply.requests import CreateRequest, declared
 from labcloud.apply.watch import Deadline, Watch
 from labcloud.errors import EngineError
 from labcloud.model import Cluster, ClusterRef, NodeRef
-from labcloud.profiles import Profile, load, render
+from labcloud.profiles import Profile, by_group, load, render
 from labcloud.providers.base import Response
 from labcloud.providers.docker.provider import DockerProvider
 
@@ -53,7 +53,7 @@ class Floor:
         asked = declared(CreateRequest(ClusterRef(tenant, "floor"), profile), self.profile, user_id=20000)
         self.cluster: Cluster = replace(asked, image=f"labcloud/{profile}:latest")
         self.config = home / tenant
-        for path, text in render(self.profile, self.cluster, self.network).items():
+        for path, text in by_group(render(self.profile, self.cluster, self.network)).items():
             target = self.config / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text)

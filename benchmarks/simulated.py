@@ -8,9 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-from labcloud.apply.clusters import Clusters, Terms
+from labcloud.apply.clusters import Clusters
 from labcloud.apply.journal import Journal
 from labcloud.apply.requests import CreateRequest
+from labcloud.apply.verbs import Terms
 from labcloud.apply.watch import Watch
 from labcloud.lab import Lab
 from labcloud.model import ClusterRef

@@ -63,7 +63,9 @@ class Admission:
 
     def machine(self, provider: Provider, ignored: Mapping[str, str]) -> Report:
         """What the checks of the machine alone say."""
-        subject = Subject(self._lab.home, provider.name, provider.capacity, declared=tuple(self._lab.clusters()))
+        subject = Subject(
+            self._lab.home, provider.name, provider.capacity, declared=tuple(self._lab.clusters()), storage=self._lab.storage()
+        )
         return self.checklist(provider).run(subject, ignored)
 
     def ask(self, question: Question, ignored: Mapping[str, str]) -> Report:
@@ -117,6 +119,7 @@ class Admission:
             image=ImageNeed(profile.image_name, profile.java, profile.stack, profile.supported_java),
             minimum_memory={group.name: minimum_memory(profile, group.name, counts) for group in cluster.groups},
             built=lambda name: _built(question.provider, name),
+            storage=self._lab.storage(),
         )
 
 

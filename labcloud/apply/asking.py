@@ -15,6 +15,7 @@ from labcloud.errors import EngineError, NotFoundError, UsageError
 from labcloud.lab import Lab
 from labcloud.model import FIRST_USER_ID, Cluster, Wanted
 from labcloud.model.dataset import NEWEST
+from labcloud.model.storage import NO_CLASSES, storage_class
 from labcloud.profiles import Profile
 from labcloud.providers.base import Provider
 
@@ -41,12 +42,16 @@ class Asking:
         """The cluster that is asked for, where the engine may be silent and the nodes too small: it is for the checklist to say so."""
         try:
             return self.cluster(request, profile, provider)
-        except (EngineError, UsageError):
+        except (EngineError, NotFoundError, UsageError):
             return declared(request, profile, user_id=FIRST_USER_ID, sized=False)
 
     def cluster(self, request: CreateRequest, profile: Profile, provider: Provider) -> Cluster:
-        """The cluster that is asked for; without an image if none is built: preflight says so."""
+        """The cluster that is asked for; without an image if none is built: preflight says so.
+
+        Raise NotFoundError for a storage class that the lab has not.
+        """
         asked = self._numbered(declared(request, profile, user_id=FIRST_USER_ID))
+        self._check_storage(asked)
         there = self._lab.cluster(request.ref)
         if there is not None and there.state is not Wanted.DELETED:
             return agree(request, asked, there)
@@ -64,3 +69,9 @@ class Asking:
             name: known[name].newest.number if number == NEWEST and name in known else number for name, number in asked.datasets.items()
         }
         return replace(asked, datasets=numbers)
+
+    def _check_storage(self, asked: Cluster) -> None:
+        names = {volume.storage for group in asked.groups for volume in group.volumes} - {""}
+        classes = self._lab.storage() if names else NO_CLASSES
+        for name in sorted(names):
+            storage_class(classes, name)

@@ -4,43 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Final
 
-from labcloud.model import Cluster, NodeRef, NodeSpec, Tenant
+from labcloud.model import Cluster, NodeRef, NodeSpec, NodeVolume, Shared, Tenant
 from labcloud.model.dataset import StoredDataset
+from labcloud.model.storage import Classes, storage_class
 from labcloud.plan import Blueprint
-from labcloud.profiles import Profile, render
+from labcloud.profiles import Profile, host_name, render
+
+_NO_DATASETS: Final[Mapping[str, StoredDataset]] = MappingProxyType({})
 
 
 def draw(
-    cluster: Cluster, profile: Profile, domain: str, tenant: Tenant | None, *, datasets: Mapping[str, StoredDataset] | None = None
-) -> Blueprint:
+    cluster: Cluster, profile: Profile, domain: str, tenant: Tenant | None, shared: Shared, *,
+    datasets: Mapping[str, StoredDataset] = _NO_DATASETS,
+) -> Blueprint:  # fmt: skip
     """The blueprint of ``cluster``, for the people and in the network of ``tenant`` (None: not declared yet), with its ``datasets``.
 
-    Raise UsageError for a wrong setting.
+    ``shared`` is what the lab says beside the cluster's own file. Raise UsageError for a wrong setting.
     """
     retired = tuple(cluster.retired())
-    config = render(
-        profile, cluster, domain, excluded=tuple(f"{ref.qualified}.{domain}" for ref in retired), members=tenant.members if tenant else ()
-    )
+    excluded = tuple(host_name(ref, domain) for ref in retired)
+    config = render(profile, cluster, domain, shared=shared, excluded=excluded, members=tenant.members if tenant else ())
     return Blueprint(
-        specs={ref: _spec(cluster, profile, ref) for ref in (*cluster.nodes(), *retired)},
+        specs={ref: _spec(cluster, profile, ref, shared.storage) for ref in (*cluster.nodes(), *retired)},
         config=config,
         lists=frozenset(path for path in config if path.rpartition("/")[2] in profile.exclude_files),
         scalable=frozenset(name for name, group in profile.groups.items() if group.scalable),
         subnet=tenant.subnet if tenant else "",
-        datasets=datasets or {},
+        datasets=datasets,
     )
 
 
-def _spec(cluster: Cluster, profile: Profile, ref: NodeRef) -> NodeSpec:
-    group = cluster.group(ref.group)
+def _spec(cluster: Cluster, profile: Profile, ref: NodeRef, storage: Classes) -> NodeSpec:
+    group = cluster.size(ref)
     return NodeSpec(
         ref=ref,
         image=cluster.image,
         profile=cluster.profile,
         memory=group.memory,
         cpus=group.cpus,
-        volumes=group.volumes,
+        volumes=tuple(NodeVolume(each.size, storage_class(storage, each.storage)) for each in group.volumes),
         publish=MappingProxyType(_published(cluster, profile, ref)),
     )
 

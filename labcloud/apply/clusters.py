@@ -9,63 +9,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from labcloud.apply.admission import MEMORY_CHECK, Admission, Question, note_gone
+from labcloud.apply.admission import Question, note_gone
 from labcloud.apply.asking import Asking
-from labcloud.apply.blueprint import draw
-from labcloud.apply.decommission import Decommissioner
 from labcloud.apply.journal import Journal, Operation
-from labcloud.apply.ready import Readiness
 from labcloud.apply.requests import CreateRequest, provider_of, workers
+from labcloud.apply.reverting import CONFIGURED
 from labcloud.apply.runner import Runner
+from labcloud.apply.verbs import Terms, Verbs
 from labcloud.apply.watch import Deadline, Event, Kind, Watch
-from labcloud.datasets.placement import stored_datasets
-from labcloud.errors import ConfiguringError, ConflictError, NotFoundError, UsageError
+from labcloud.errors import ConfiguringError, ConflictError, UsageError
 from labcloud.lab import Lab
-from labcloud.lab.locks import cluster_lock
 from labcloud.model import Cluster, ClusterRef, Found, NodeRef, Status, Wanted
-from labcloud.model.checks import Capacity
 from labcloud.model.leases import check_lease
-from labcloud.plan import Blueprint, Plan, converge, members, remembering, remove, stop
+from labcloud.plan import Plan, converge, members, remembering, remove, stop
 from labcloud.profiles import Profile, load
-from labcloud.providers.base import Command, Provider, Result
+from labcloud.providers.base import Command, Provider
 
 if TYPE_CHECKING:
     from labcloud.preflight import Report
 
-DEFAULT_TIMEOUT: Final = 300.0
 _DEFAULT_PROVIDER: Final = "docker"
 _DEFAULT_REPLICATION: Final = ("hdfs", "getconf", "-confKey", "dfs.replication")
-_RESTART_LIMIT: Final = "30000"  # milliseconds, as s6-svc takes them
 
 
-@dataclass(frozen=True)
-class Terms:
-    """How a verb is done: ``timeout`` seconds for all waits together, whether to wait until the cluster is ready, and which preflight
-    checks are passed over for which reasons. ``still`` is called when nobody else can change the cluster any more, and refuses by
-    raising."""
-
-    timeout: float = DEFAULT_TIMEOUT
-    wait: bool = True
-    ignored: Mapping[str, str] = field(default_factory=dict)
-    still: Callable[[], None] = lambda: None
-
-
-class Clusters:
-    """All verbs, for one lab. ``provider`` opens an engine by its name; ``fresh`` lets preflight measure everything anew."""
+class Clusters(Verbs):
+    """The verbs that make clusters, change their nodes and end them."""
 
     def __init__(self, lab: Lab, journal: Journal, provider: Callable[[str], Provider], watch: Watch, *, fresh: bool = False) -> None:
-        self._lab = lab
-        self._journal = journal
-        self._provider = provider
-        self._watch = watch
-        self._admission = Admission(lab, fresh=fresh)
+        super().__init__(lab, journal, provider, watch, fresh=fresh)
         self._asking = Asking(lab)
 
     @property
@@ -114,10 +90,6 @@ class Clusters:
         profile, provider = load(request.profile), self._provider(provider_of(request))
         wanted = self._asking.roughly(request, profile, provider)
         return self._admission.ask(Question(wanted, profile, provider, self._asking.new(alongside, profile)), ignored)
-
-    def _room(self, provider: Provider, terms: Terms) -> Capacity | None:
-        """What the reservation must fit into; nothing if the operator knows better than the check."""
-        return None if MEMORY_CHECK in terms.ignored else provider.capacity()
 
     def _runs(self, wanted: Cluster, provider: Provider) -> bool:
         """Whether every declared node runs: then nothing grows."""
@@ -198,19 +170,6 @@ class Clusters:
                 readiness.wait_after_restart(own, self._watch, deadline)
             return done
 
-    def _restart_services(self, provider: Provider, node: NodeRef, names: list[str]) -> None:
-        def restart(name: str) -> Result:
-            return provider.execute(node, Command(("s6-svc", "-wr", "-T", _RESTART_LIMIT, "-r", f"/run/service/{name}")))
-
-        with ThreadPoolExecutor(len(names)) as pool:
-            failed = [(name, result) for name, result in zip(names, pool.map(restart, names), strict=True) if result.exit_code]
-        if failed:
-            raise ConfiguringError(
-                f"could not restart {', '.join(name for name, _ in failed)} on {node}",
-                details="\n".join(result.stderr.decode(errors="replace") for _, result in failed),
-                resolution=f"look at 'labcloud logs {node.cluster} --node {node.name}'",
-            )
-
     # Deleting
 
     def delete(self, ref: ClusterRef, terms: Terms) -> Plan:
@@ -232,45 +191,15 @@ class Clusters:
         wanted = self._lab.cluster(ref)
         if wanted is not None and self._lab.remove(ref, f"delete {ref}"):
             note_gone(operation, wanted)
+        # Of two clusters that go at once each may have taken the other for one that stays: whoever is forgotten last takes the network.
+        if not last and not self._lab.refs(ref.tenant):
+            Runner(provider, self._watch, operation).run(remove(ref, provider.find(cluster=ref), last_of_tenant=True))
         return plan
 
     # What they share
 
-    @contextmanager
-    def _changing(
-        self, ref: ClusterRef, verb: str, terms: Terms, spec: Mapping[str, object] | None = None
-    ) -> Iterator[tuple[Operation, Deadline]]:
-        deadline = Deadline(terms.timeout)
-
-        def waiting(text: str) -> None:
-            self._watch.tell(Event(str(ref), Kind.WAITING, text))
-
-        with cluster_lock(self._lab.home, ref, verb=verb, timeout=terms.timeout, waiting=waiting, pause=self._watch.pause):
-            terms.still()
-            with self._journal.operation(verb, str(ref), spec) as operation:
-                yield operation, deadline
-
-    def _known(self, ref: ClusterRef) -> tuple[Cluster, Profile, Provider]:
-        wanted = self._lab.cluster(ref)
-        if wanted is None:
-            raise self._unknown(ref)
-        if wanted.state is Wanted.DELETED:
-            raise ConflictError(f"the deletion of {ref} was begun and not finished", resolution=f"finish it: labcloud delete {ref}")
-        return wanted, load(wanted.profile), self._provider(wanted.provider)
-
-    def _unknown(self, ref: ClusterRef) -> NotFoundError:
-        others = ", ".join(str(each.ref) for each in self._lab.clusters(ref.tenant)) or "none"
-        return NotFoundError(f"there is no cluster {ref}", resolution=f"clusters of {ref.tenant}: {others}; 'labcloud list' shows all")
-
     def _plan(self, wanted: Cluster, profile: Profile, provider: Provider, found: Found) -> Plan:
         return converge(wanted, found, self._draw(wanted, profile, provider))
-
-    def _draw(self, wanted: Cluster, profile: Profile, provider: Provider) -> Blueprint:
-        tenant = self._admission.tenant(wanted.ref.tenant)
-        return draw(wanted, profile, provider.domain(tenant.name), tenant, datasets=stored_datasets(self._lab, wanted.datasets))
-
-    def _readiness(self, wanted: Cluster, profile: Profile, provider: Provider) -> Readiness:
-        return Readiness(provider, wanted, profile, [each.name for each in self._admission.tenant(wanted.ref.tenant).members])
 
     def _converge(
         self, wanted: Cluster, profile: Profile, provider: Provider, operation: Operation, terms: Terms, deadline: Deadline
@@ -280,12 +209,11 @@ class Clusters:
         self._lab.save(wanted, f"{operation.verb} {wanted.ref}: nodes beyond what is declared")
         plan = self._plan(wanted, profile, provider, found)
         operation.event("planned", steps=[str(step) for step in plan])
-        decommissioner = Decommissioner(provider, wanted, profile, watch=self._watch, deadline=deadline)
-        subnet = self._admission.tenant(wanted.ref.tenant).subnet
-        Runner(provider, self._watch, operation, decommissioner, subnet=subnet).run(plan)
+        self._runner(provider, wanted, profile, operation, deadline).run(plan)
         if terms.wait:
             self._readiness(wanted, profile, provider).wait(self._watch, deadline)
             operation.event("ready")
+        operation.event(CONFIGURED, revision=self._lab.revision())
         return plan
 
     def _check_replication(self, provider: Provider, wanted: Cluster, group: str, count: int) -> None:

@@ -253,7 +253,12 @@ class Datasets:
         saved = self._lab.save(wanted, reason, admit=admitted if datasets.keys() - cluster.datasets.keys() else None)
         provider, tenant = self._provider(wanted.provider), self._lab.tenant(wanted.ref.tenant)
         blueprint = draw(
-            wanted, load(wanted.profile), provider.domain(wanted.ref.tenant), tenant, datasets=stored_datasets(self._lab, datasets)
+            wanted,
+            load(wanted.profile),
+            provider.domain(wanted.ref.tenant),
+            tenant,
+            self._lab.shared(wanted.ref.tenant),
+            datasets=stored_datasets(self._lab, datasets),
         )
         plan = plan_datasets(wanted, provider.find(cluster=wanted.ref), blueprint)
         Runner(provider, self._watch, operation).run(plan)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from labcloud.errors import EngineError, LabError, NotFoundError
+from labcloud.lab.processes import lives, ticks
 
 _BEGIN: Final = "begin"
 _END: Final = "end"
@@ -275,22 +276,8 @@ def _ended(record: Record, line: Mapping[str, Any] | None) -> Record:
 
 def _process() -> dict[str, Any]:
     """Who writes: the process, told from a later one of the same number by when it began (clock ticks since the machine started)."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "ticks": _ticks(os.getpid())}
+    return {"host": socket.gethostname(), "pid": os.getpid(), "ticks": ticks(os.getpid())}
 
 
 def _lives(by: Mapping[str, Any]) -> bool:
-    """Whether the process still runs. Another machine's cannot be seen from here and counts as running."""
-    if by.get("host") != socket.gethostname():
-        return True
-    ticks = _ticks(int(by.get("pid", 0)))
-    return ticks >= 0 and ticks == by.get("ticks")
-
-
-def _ticks(pid: int) -> int:
-    """When a process began; -1 if there is none (or it has ended, and nobody has asked how)."""
-    try:
-        # The command's name, in parentheses, may hold spaces; the state is the first field behind it, the start the 20th.
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return -1
-    return -1 if fields[0] in "ZX" else int(fields[19])
+    return lives(by.get("host", ""), int(by.get("pid", 0)), by.get("ticks", -1))

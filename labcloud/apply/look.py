@@ -144,9 +144,15 @@ def _summary(ref: ClusterRef, wanted: Cluster | None, nodes: list[FoundNode]) ->
         status=_listed_status(wanted, running, declared, len(nodes)),
         running=running,
         declared=declared,
-        memory=sum(node.memory for node in nodes),
+        memory=sum(_memory(node, wanted) for node in nodes),
         lease=_ends(wanted),
     )
+
+
+def _memory(node: FoundNode, wanted: Cluster | None) -> int:
+    """The limit that a node has by now: a look at the whole lab tells with which it was made, and it may have been resized since."""
+    declared = [group.memory for group in wanted.groups if group.name == node.ref.group] if wanted else []
+    return declared[0] if declared else node.memory
 
 
 def _ends(wanted: Cluster | None) -> Ends | None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Final
 
 from labcloud.errors import ConflictError, UsageError
-from labcloud.model import Cluster, ClusterRef, Lease, NodeGroup, Wanted, format_memory
+from labcloud.model import Cluster, ClusterRef, Configuration, Lease, NodeGroup, Wanted, format_memory
 from labcloud.model.dataset import NEWEST
+from labcloud.model.shape import GroupShape
+from labcloud.model.storage import format_volumes
 from labcloud.profiles import Profile, sizing
 from labcloud.profiles.rendering import user_settings
+from labcloud.profiles.settings import Level, check_settings
 
 _LEAST_CPUS: Final = 0.1
 _MOST_CPUS: Final = 512.0
@@ -21,7 +25,10 @@ _DEFAULT_PROVIDER: Final = "docker"
 @dataclass(frozen=True)
 class CreateRequest:
     """The options of ``create``. None stands for the profile's default; ``memory`` is MiB a node, ``volume_size`` GiB a volume,
-    ``datasets`` are numbers of versions by name, `NEWEST` for the newest."""
+    ``datasets`` are numbers of versions by name, `NEWEST` for the newest.
+
+    What ``groups`` say of some of them goes before what is said of all.
+    """
 
     ref: ClusterRef
     profile: str
@@ -33,6 +40,7 @@ class CreateRequest:
     lease: Lease | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     publish: Mapping[str, int] = field(default_factory=dict)
+    groups: Mapping[str, GroupShape] = field(default_factory=dict)
     datasets: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -43,9 +51,10 @@ def provider_of(request: CreateRequest) -> str:
 def declared(request: CreateRequest, profile: Profile, *, user_id: int, sized: bool = True) -> Cluster:
     """The cluster that ``request`` describes, without an image. Raise UsageError for what cannot be.
 
-    Nodes that are too small are let pass where ``sized`` is false.
+    Nodes that are too small, and settings with values of the wrong kind, are let pass where ``sized`` is false.
     """
     _check_published(request, profile)
+    _check_groups(request, profile)
     groups = tuple(_group(name, request, profile) for name in profile.groups)
     asked = Cluster(
         ref=request.ref,
@@ -54,7 +63,7 @@ def declared(request: CreateRequest, profile: Profile, *, user_id: int, sized: b
         id=secrets.token_hex(16),
         image="",
         groups=groups,
-        settings=dict(request.settings),
+        configuration=Configuration(settings=dict(request.settings)),
         publish=dict(request.publish),
         user_id=user_id,
         lease=request.lease,
@@ -62,21 +71,48 @@ def declared(request: CreateRequest, profile: Profile, *, user_id: int, sized: b
     )
     if sized:
         sizing(profile, asked)
-    user_settings(profile, asked.settings)
+    user_settings(profile, asked.configuration.settings)
+    if sized and asked.configuration.settings:
+        _check_settings(profile, asked.configuration.settings)
     return asked
 
 
+def _check_settings(profile: Profile, settings: Mapping[str, str]) -> None:
+    wrong = [each for each in check_settings(profile, settings) if each.level is Level.ERROR]
+    if wrong:
+        first, *others = wrong
+        raise UsageError(f"the setting {first.key}: {first.text}", details="\n".join(map(str, others)), resolution=first.resolution)
+
+
 def _group(name: str, request: CreateRequest, profile: Profile) -> NodeGroup:
-    default = profile.groups[name]
-    count = default.count
-    if default.scalable and request.workers is not None:
-        count = workers(request.workers, name, profile)
-    cpus = default.cpus if request.cpus is None else request.cpus
+    default, shape = profile.groups[name], _shape(name, request)
+    count = workers(shape.count, name, profile) if default.scalable and shape.count is not None else default.count
+    cpus = default.cpus if shape.cpus is None else shape.cpus
     if not _LEAST_CPUS <= cpus <= _MOST_CPUS:
         raise UsageError(f"a node cannot have {cpus:g} cores", resolution=f"give it {_LEAST_CPUS:g} to {_MOST_CPUS:g}")
-    memory = default.memory if request.memory is None else request.memory
-    volume_size = default.volume_size if request.volume_size is None else request.volume_size
-    return NodeGroup(name, count, memory, cpus, default.volumes, volume_size=volume_size)
+    memory = default.memory if shape.memory is None else shape.memory
+    return NodeGroup(name, count, memory, cpus, shape.data_volumes(default.data_volumes))
+
+
+def _shape(name: str, request: CreateRequest) -> GroupShape:
+    """All that ``request`` says of a group."""
+    everywhere = GroupShape(request.workers, request.memory, request.cpus, volume_size=request.volume_size)
+    return request.groups.get(name, GroupShape()).over(everywhere)
+
+
+def _check_groups(request: CreateRequest, profile: Profile) -> None:
+    for name, shape in request.groups.items():
+        if name not in profile.groups:
+            near = get_close_matches(name, profile.groups, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise UsageError(f"{profile.name} has no node group {name!r}", resolution=f"{hint}its groups are {', '.join(profile.groups)}")
+        default = profile.groups[name]
+        if not default.scalable and shape.count not in (None, default.count):
+            scalable = ", ".join(each.name for each in profile.groups.values() if each.scalable)
+            raise UsageError(
+                f"{profile.name} always has {default.count} {name}, not {shape.count}",
+                resolution=f"groups whose number may be chosen: {scalable or 'none'}",
+            )
 
 
 def workers(count: int, group: str, profile: Profile) -> int:
@@ -111,22 +147,25 @@ def agree(request: CreateRequest, asked: Cluster, there: Cluster) -> Cluster:
 
 
 def _differences(request: CreateRequest, asked: Cluster, there: Cluster) -> list[str]:
-    found = []
-    for name in ("profile", "provider", "settings", "publish"):
-        old, new = getattr(there, name), getattr(asked, name)
-        if getattr(request, name) and old != new:
-            found.append(f"{name} is {_said(old)}, not {_said(new)}")
+    whole = (
+        ("profile", request.profile, there.profile, asked.profile),
+        ("provider", request.provider, there.provider, asked.provider),
+        ("settings", request.settings, there.configuration.settings, asked.configuration.settings),
+        ("publish", request.publish, there.publish, asked.publish),
+    )
+    found = [f"{name} is {_said(before)}, not {_said(after)}" for name, said, before, after in whole if said and before != after]
     if any(number not in (NEWEST, there.datasets.get(name, NEWEST - 1)) for name, number in request.datasets.items()) or (
         request.datasets.keys() - there.datasets.keys()
     ):
         found.append(f"datasets is {_said(there.datasets)}, not {_said(asked.datasets)}")
     for new in asked.groups:
-        old = there.group(new.name)
+        old, shape = there.group(new.name), _shape(new.name, request)
+        same = shape.data_volumes(old.volumes) == old.volumes
         facts = (
-            ("nodes", request.workers, old.count, new.count),
-            ("memory", request.memory, format_memory(old.memory), format_memory(new.memory)),
-            ("cpus", request.cpus, f"{old.cpus:g}", f"{new.cpus:g}"),
-            ("volume size", request.volume_size, f"{old.volume_size}g", f"{new.volume_size}g"),
+            ("nodes", shape.count, old.count, new.count),
+            ("memory", shape.memory, format_memory(old.memory), format_memory(new.memory)),
+            ("cpus", shape.cpus, f"{old.cpus:g}", f"{new.cpus:g}"),
+            ("volumes", None if same else new, format_volumes(old.volumes), format_volumes(shape.data_volumes(old.volumes))),
         )
         found += [
             f"{new.name} {what} is {before}, not {after}" for what, said, before, after in facts if said is not None and before != after

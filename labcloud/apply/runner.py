@@ -27,6 +27,7 @@ from labcloud.plan import (
     PutConfig,
     PutDatasets,
     RefreshNodes,
+    ResizeNode,
     Step,
     StopNode,
     UpdateUsers,
@@ -136,6 +137,10 @@ class Runner:
             # The deletion of the tenant's last other cluster may just have taken the network away.
             self._provider.ensure_network(step.spec.ref.cluster.tenant, self._subnet)
             self._provider.ensure_node(step.spec)
+
+    @_do.register
+    def _(self, step: ResizeNode) -> None:
+        self._provider.resize_node(step.ref, memory=step.memory, cpus=step.cpus)
 
     @_do.register
     def _(self, step: UpdateUsers) -> None:

@@ -28,6 +28,7 @@ class Change:
     subnet: str | None = None
     defaults: Mapping[str, str | None] = field(default_factory=dict)
     notify: str | None = None
+    review: bool | None = None
 
     @property
     def people(self) -> bool:
@@ -38,6 +39,7 @@ class Change:
         said = {
             "quotas": {str(key): value for key, value in self.quotas.items()}, "limits": dict(self.limits), "members": list(self.members),
             "leavers": list(self.leavers), "subnet": self.subnet, "defaults": dict(self.defaults), "notify": bool(self.notify),
+            "review": {True: "required", False: "none", None: ""}[self.review],
         }  # fmt: skip
         return {key: value for key, value in said.items() if value}
 
@@ -67,6 +69,7 @@ class TenantView:
     subnet: str
     defaults: Mapping[str, str]
     notify: str
+    review: bool
     clusters: tuple[str, ...]
 
 
@@ -84,6 +87,7 @@ def view(tenant: Tenant, clusters: Sequence[Cluster]) -> TenantView:
         subnet=tenant.subnet,
         defaults=tenant.defaults,
         notify=tenant.notify,
+        review=tenant.review,
         clusters=tuple(each.ref.name for each in clusters),
     )
 
@@ -108,6 +112,7 @@ def changed(tenant: Tenant, change: Change) -> Tenant:
         subnet=tenant.subnet if change.subnet is None else change.subnet,
         defaults=_merged(tenant.defaults, change.defaults),
         notify=tenant.notify if change.notify is None else change.notify,
+        review=tenant.review if change.review is None else change.review,
     )
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from labcloud.apply.clusters import Clusters, Terms
+from labcloud.apply.clusters import Clusters
 from labcloud.apply.journal import Journal, Operation
 from labcloud.apply.tenancy import Change, TenantView, changed, overdrawn, view
+from labcloud.apply.verbs import Terms
 from labcloud.apply.watch import Event, Kind, Watch
 from labcloud.errors import ConflictError, LabError, NotFoundError, PartlyDoneError
 from labcloud.lab import Lab

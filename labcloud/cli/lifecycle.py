@@ -13,14 +13,15 @@ import click
 from labcloud.cli.main import say_error
 from labcloud.cli.output import emit, note, output_option, title
 from labcloud.cli.progress import progress
-from labcloud.cli.request import ignore_option, reasons, request_options, requests
+from labcloud.cli.request import ignore_option, reasons, request_options, requests, tell_of_settings
 from labcloud.cli.session import Seconds, Session, cluster_argument, session, tenant_option
 from labcloud.errors import LabError, PartlyDoneError, UsageError
 from labcloud.model import ClusterRef
 
 if TYPE_CHECKING:
-    from labcloud.apply.clusters import Clusters, Terms
+    from labcloud.apply.clusters import Clusters
     from labcloud.apply.requests import CreateRequest
+    from labcloud.apply.verbs import Terms
     from labcloud.apply.watch import Watch
     from labcloud.plan import Plan
 
@@ -43,7 +44,7 @@ class Outcome:
 
 
 @click.command("create")
-@click.argument("profile")
+@click.argument("profile", required=False)
 @click.option("--tenant", "tenants", metavar="T", multiple=True, required=True, help="Whose it is; several tenants get one each.")
 @request_options
 @click.option("--load", is_flag=True, help="Put the datasets into HDFS as well.")
@@ -53,7 +54,7 @@ class Outcome:
 @timeout_option
 @output_option
 def create_command(
-    profile: str,
+    profile: str | None,
     tenants: tuple[str, ...],
     load: bool,
     dry_run: bool,
@@ -63,16 +64,17 @@ def create_command(
     output: str,
     **options: Any,
 ) -> None:
-    """Make a cluster of PROFILE for a tenant, and wait until it is ready.
+    """Make a cluster of PROFILE, or as a FILE says, for a tenant, and wait until it is ready.
 
     Everything that could go wrong is asked first (see preflight). Running the same command again changes nothing, or finishes
     what was broken off.
     """
-    from labcloud.apply.clusters import Terms
+    from labcloud.apply.verbs import Terms
 
     asked = requests(profile, tenants, options)
     if load and (no_wait or not asked[0].datasets):
         raise UsageError("--load needs a dataset, and a cluster that is ready", resolution="add --dataset NAME, and leave out --no-wait")
+    tell_of_settings(asked)
     if dry_run:
         _dry_run(asked, output)
     else:
@@ -164,7 +166,7 @@ def _say_what_exists(opened: Session, refs: Sequence[ClusterRef]) -> None:
 @output_option
 def start_command(tenant: str | None, cluster: ClusterRef, ignored: tuple[str, ...], timeout: float, no_wait: bool, output: str) -> None:
     """Make every node of CLUSTER run and wait until it is ready: starts a stopped one, heals a broken one."""
-    from labcloud.apply.clusters import Terms
+    from labcloud.apply.verbs import Terms
 
     terms = Terms(timeout, wait=not no_wait, ignored=reasons(ignored))
     _verb(cluster, output, lambda clusters: clusters.start(cluster, terms), "runs")
@@ -177,7 +179,7 @@ def start_command(tenant: str | None, cluster: ClusterRef, ignored: tuple[str, .
 @output_option
 def stop_command(tenant: str | None, cluster: ClusterRef, timeout: float, output: str) -> None:
     """Stop the nodes of CLUSTER. All data stays; `start` brings it back."""
-    from labcloud.apply.clusters import Terms
+    from labcloud.apply.verbs import Terms
 
     _verb(cluster, output, lambda clusters: clusters.stop(cluster, Terms(timeout)), "is stopped")
 
@@ -197,7 +199,7 @@ def scale_command(
 
     New nodes join live. Nodes that leave are decommissioned first: HDFS copies their blocks elsewhere, then YARN lets go of them.
     """
-    from labcloud.apply.clusters import Terms
+    from labcloud.apply.verbs import Terms
 
     terms = Terms(timeout, wait=not no_wait, ignored=reasons(ignored))
     _verb(cluster, output, lambda clusters: clusters.scale(cluster, workers, terms), f"has {workers} workers")
@@ -221,7 +223,7 @@ def restart_command(
     output: str,
 ) -> None:
     """Restart the services of CLUSTER; nodes keep running."""
-    from labcloud.apply.clusters import Terms
+    from labcloud.apply.verbs import Terms
 
     terms = Terms(timeout, wait=not no_wait)
     with session() as opened:
@@ -240,7 +242,7 @@ def delete_command(tenant: str | None, clusters: tuple[str, ...], yes: bool, tim
 
     On a terminal it asks first.
     """
-    from labcloud.apply.clusters import Terms
+    from labcloud.apply.verbs import Terms
 
     refs = [ClusterRef.parse(text, tenant) for text in dict.fromkeys(clusters)]
     if not yes and sys.stdin.isatty():

@@ -29,6 +29,7 @@ _COMMANDS: Final = {
     "stop": ("lifecycle", "Stop a cluster's nodes; all data stays.", "Clusters"),
     "restart": ("lifecycle", "Restart services, all at once or rolling.", "Clusters"),
     "scale": ("lifecycle", "Change the number of workers without losing a block.", "Clusters"),
+    "resize": ("config_apply", "Give nodes another size while they work.", "Clusters"),
     "delete": ("lifecycle", "Delete clusters with all their data.", "Clusters"),
     "lease": ("lease", "For how long clusters are wanted: list, set, extend, remove, run.", "Clusters"),
     "exec": ("work", "Run a command on one node or many.", "Work"),
@@ -37,14 +38,16 @@ _COMMANDS: Final = {
     "logs": ("work", "What services wrote to their logs.", "Work"),
     "diagnose": ("diagnose", "Why something does not work, and what mends it.", "Work"),
     "ui": ("inspect", "Addresses of the user interfaces.", "Work"),
+    "config": ("config", "What is configured: log, rollback, edit, review and approve changes, lock.", "Configuration"),
     "tenant": ("tenant", "Tenants: create, list, show, set, delete, usage.", "Lab"),
     "profile": ("profile", "Versions that can be asked for: list, show, check, render.", "Lab"),
+    "storage": ("storage", "Storage classes, where data volumes lie: list, show, set, remove.", "Lab"),
     "image": ("image", "Base images: build, list, verify, prune, lock.", "Lab"),
     "dataset": ("dataset", "Shared datasets: add, list, show, verify, remove, share, attach, detach, load.", "Lab"),
     "operation": ("operation", "What happened: list, show.", "Lab"),
 }
 
-# A command lives for seconds, and what it makes at first are modules and classes, which stay: collecting among them is a tenth of its start.
+# A command lives for seconds, and what it makes first are modules, which stay: collecting among them is a tenth of its start.
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 
 

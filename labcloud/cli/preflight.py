@@ -33,7 +33,7 @@ def preflight_command(
 
     It takes the options of create, which runs the same checks first. Nothing is made. Exit code 11 if a check fails.
     """
-    if not (host or listed) and (profile is None or not tenants):
+    if not (host or listed) and ((profile is None and options["file"] is None) or not tenants):
         raise UsageError("preflight needs a PROFILE and a --tenant", resolution="or check the machine alone: labcloud preflight --host")
     with session() as opened:
         if listed:
@@ -42,7 +42,7 @@ def preflight_command(
         if host:
             reports = {"": _machine(opened, options["provider"] or "docker", reasons(ignored))}
         else:
-            reports = _clusters(opened, profile or "", tenants, options, reasons(ignored))
+            reports = _clusters(opened, profile, tenants, options, reasons(ignored))
     results = [_public(name, report) for name, report in reports.items()]
     emit(results[0] if len(results) == 1 else results, output, lambda: _print(reports))
     bad = [name or "the machine" for name, report in reports.items() if not report.ok]
@@ -61,7 +61,7 @@ def _machine(opened: Session, provider: str, ignored: Mapping[str, str]) -> Repo
 
 
 def _clusters(
-    opened: Session, profile: str, tenants: Sequence[str], options: dict[str, Any], ignored: Mapping[str, str]
+    opened: Session, profile: str | None, tenants: Sequence[str], options: dict[str, Any], ignored: Mapping[str, str]
 ) -> dict[str, Report]:
     from labcloud.apply.watch import Watch
 

@@ -1,14 +1,17 @@
-"""profile list, show, check, render: the versions that can be asked for."""
+"""profile list, show, check, settings, render: the versions that can be asked for."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import click
 
 from labcloud.cli.output import emit, note, output_option, print_table, title
-from labcloud.errors import ConfigError, UsageError
+from labcloud.errors import ConfigError, NotFoundError, UsageError
 from labcloud.model import format_memory, parse_memory
+
+_WIDTH: Final = 48  # of a default
 
 
 @click.group("profile")
@@ -120,6 +123,43 @@ def check_profiles(names: tuple[str, ...]) -> None:
     note(f"{', '.join(chosen)}: all well")
 
 
+@profile_command.command("settings")
+@click.argument("name")
+@click.argument("pattern", required=False, default="")
+@output_option
+def list_settings(name: str, pattern: str, output: str) -> None:
+    """The settings that a profile knows: all, or those whose name has PATTERN in it, or matches it where it has a *.
+
+    A change is taken up by the next client, live (by a command to a running service), or when the services that read it start again.
+    """
+    from labcloud.profiles import load
+    from labcloud.profiles.catalogue import catalogue
+
+    found = catalogue(load(name), pattern)
+    if not found:
+        raise NotFoundError(
+            f"{name} knows no setting with {pattern!r} in its name" if pattern else f"nobody has written down which settings {name} knows",
+            resolution=f"see all: labcloud profile settings {name}" if pattern else "see 'Settings' in docs/profiles.md",
+        )
+
+    def table() -> None:
+        print_table(
+            ("SETTING", "DEFAULT", "KIND", "CHANGE", "SERVICES"),
+            [
+                (
+                    f"{each.file}:{each.name}",
+                    each.default if len(each.default) <= _WIDTH else f"{each.default[: _WIDTH - 1]}…",
+                    each.kind,
+                    str(each.change),
+                    ", ".join(f"{service} (live)" if service in each.live else service for service in each.services),
+                )
+                for each in found
+            ],
+        )
+
+    emit(found, output, table)
+
+
 @profile_command.command("render")
 @click.argument("name")
 @click.option("--workers", type=int, metavar="N")
@@ -127,11 +167,11 @@ def check_profiles(names: tuple[str, ...]) -> None:
 @click.option("--set", "settings", multiple=True, metavar="FILE:KEY=VALUE")
 @click.option("--to", type=click.Path(path_type=Path, file_okay=False), help="Write the files below this folder instead of printing them.")
 def render_profile(name: str, workers: int | None, memory: str | None, settings: tuple[str, ...], to: Path | None) -> None:
-    """The files that a cluster of this profile gets."""
+    """The files that a cluster of this profile gets: those of the first node of each group."""
     from labcloud.apply.requests import CreateRequest, declared
     from labcloud.cli.request import pairs
     from labcloud.model import ClusterRef
-    from labcloud.profiles import load, render
+    from labcloud.profiles import by_group, load, render
 
     profile = load(name)
     request = CreateRequest(
@@ -141,7 +181,7 @@ def render_profile(name: str, workers: int | None, memory: str | None, settings:
         memory=parse_memory(memory) if memory else None,
         settings=pairs(settings, "FILE:KEY=VALUE"),
     )
-    files = render(profile, declared(request, profile, user_id=20000), "lab")
+    files = by_group(render(profile, declared(request, profile, user_id=20000), "lab"))
     if to is None:
         for path, text in files.items():
             click.echo(click.style(f"==> {path}", bold=True))

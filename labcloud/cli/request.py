@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from labcloud.cli.output import note
 from labcloud.errors import UsageError
 from labcloud.model import ClusterRef, cluster_name, parse_gigabytes, parse_memory, tenant_name
+from labcloud.model.shape import GroupShape, parse_shapes
 
 if TYPE_CHECKING:
     from labcloud.apply.requests import CreateRequest
+    from labcloud.lab.drafts import Draft
     from labcloud.model import Lease
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -24,6 +29,14 @@ _OPTIONS = (
     click.option("--memory", metavar="M", help="Memory of each node, as in 2g.  [default: the tenant's, or the profile's]"),
     click.option("--cpus", type=float, metavar="N", help="Cores of each node.  [default: the tenant's, or the profile's]"),
     click.option("--volume-size", metavar="G", help="Size of each data volume, as in 20g.  [default: the tenant's, or the profile's]"),
+    click.option(
+        "--group",
+        "groups",
+        multiple=True,
+        metavar="NAME:KEY=VALUE,...",
+        help="What one group has of its own: count, memory, cpus, volumes (2, or 2x20g@fast+1x100g@bulk), volume-size, storage.",
+    ),
+    click.option("--file", "file", metavar="FILE", help="What is wanted, as YAML with the keys of a cluster's file; options go before it."),
     click.option("--lease", metavar="D", help="For how long it is wanted, as in 8h or 2d.  [default: the tenant's, or for ever]"),
     click.option(
         "--then", type=click.Choice(["stop", "delete"]), default="stop", show_default=True, help="What becomes of it after its lease."
@@ -46,12 +59,18 @@ ignore_option = click.option(
 )
 
 
-def requests(profile: str, tenants: Sequence[str], options: dict[str, Any]) -> list[CreateRequest]:
-    """What is asked for, for each tenant. Raise UsageError for what cannot be."""
+def requests(profile: str | None, tenants: Sequence[str], options: dict[str, Any]) -> list[CreateRequest]:
+    """What is asked for, for each tenant. Raise UsageError for what cannot be, ConfigError for what is wrong in a file."""
     from labcloud.apply.requests import CreateRequest
 
+    draft = _draft(options["file"])
+    profile = draft.profile if profile is None and draft else profile
+    if profile is None:
+        raise UsageError(
+            "nothing says which profile is wanted", resolution="name a PROFILE, or let --file say it; see 'labcloud profile list'"
+        )
     memory, volume_size = options["memory"], options["volume_size"]
-    return [
+    asked = [
         CreateRequest(
             ref=ClusterRef(tenant_name(tenant), _name(options["name"], profile)),
             profile=profile,
@@ -64,9 +83,39 @@ def requests(profile: str, tenants: Sequence[str], options: dict[str, Any]) -> l
             settings=pairs(options["settings"], "FILE:KEY=VALUE"),
             datasets=_datasets(options["datasets"]),
             publish={service: _port(port) for service, port in pairs(options["publish"], "SERVICE=PORT").items()},
+            groups=parse_shapes(options["groups"]),
         )
         for tenant in dict.fromkeys(tenants)
     ]
+    return [_drafted(each, draft) for each in asked] if draft else asked
+
+
+def _draft(file: str | None) -> Draft | None:
+    if file is None:
+        return None
+    from datetime import UTC, datetime
+
+    from labcloud.lab.drafts import load_draft
+
+    return load_draft(Path(file), datetime.now(UTC))
+
+
+def _drafted(request: CreateRequest, draft: Draft) -> CreateRequest:
+    """``request``, and what the file says of all that it does not; an option for all groups goes before the file, too."""
+    options = GroupShape(request.workers, request.memory, request.cpus, volume_size=request.volume_size)
+    groups = {
+        name: replace(options.over(shape), count=None if request.workers is not None else shape.count)
+        for name, shape in draft.groups.items()
+    }
+    return replace(
+        request,
+        provider=request.provider or draft.provider,
+        groups={name: request.groups.get(name, GroupShape()).over(groups.get(name, GroupShape())) for name in {**groups, **request.groups}},
+        settings={**draft.settings, **request.settings},
+        publish={**draft.publish, **request.publish},
+        datasets={**draft.datasets, **request.datasets},
+        lease=request.lease or draft.lease,
+    )
 
 
 def reasons(ignored: Sequence[str]) -> dict[str, str]:
@@ -76,6 +125,19 @@ def reasons(ignored: Sequence[str]) -> dict[str, str]:
         if not reason.strip():
             raise UsageError(f"--ignore {id} gives no reason", resolution=f"say why, as in --ignore {id}='a small test machine'")
     return found
+
+
+def tell_of_settings(asked: Sequence[CreateRequest]) -> None:
+    """Say on standard error which settings will have no effect, or lose their name. What is wrong is refused elsewhere."""
+    if not any(each.settings for each in asked):
+        return
+    from labcloud.profiles import load
+    from labcloud.profiles.settings import Level, check_settings
+
+    settings = {key: value for each in asked for key, value in each.settings.items()}
+    for found in check_settings(load(asked[0].profile), settings):
+        if found.level is Level.WARNING:
+            note(f"note: {found}")
 
 
 def pairs(texts: Sequence[str], form: str) -> dict[str, str]:

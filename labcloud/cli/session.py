@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from labcloud.cli.output import note
 from labcloud.errors import UsageError
 from labcloud.lab import Lab, home
 from labcloud.model import ClusterRef
 
 if TYPE_CHECKING:
     from labcloud.apply.clusters import Clusters
+    from labcloud.apply.configuring import Configuring
     from labcloud.apply.datasets import Datasets
+    from labcloud.apply.drifting import Drifting
     from labcloud.apply.journal import Journal
     from labcloud.apply.look import Look
     from labcloud.apply.tenants import Tenants
@@ -58,6 +61,17 @@ class Session:
 
         return Clusters(self.lab, self.journal(), self.provider, watch, fresh=fresh)
 
+    def configuring(self, watch: Watch, *, fresh: bool = False) -> Configuring:
+        """The verbs that apply configurations."""
+        from labcloud.apply.configuring import Configuring
+
+        return Configuring(self.lab, self.journal(), self.provider, watch, fresh=fresh)
+
+    def drifting(self, watch: Watch) -> Drifting:
+        from labcloud.apply.drifting import Drifting
+
+        return Drifting(self.lab, self.journal(), self.provider, watch)
+
     def tenants(self, watch: Watch) -> Tenants:
         from labcloud.apply.tenants import Tenants
 
@@ -74,6 +88,10 @@ class Session:
         return Look(self.lab, self.provider)
 
     def close(self) -> None:
+        for found in self.lab.broken:
+            broken = self.lab.fault(found.path)  # it may have been corrected just now
+            if broken:
+                note(f"note: {broken}; to take that back: labcloud config rollback --file {broken.path}")
         for provider in self._providers.values():
             provider.close()
 

@@ -41,6 +41,9 @@ _OPTIONS: Final = (
     click.option("--subnet", metavar="NETWORK", help="Where its network shall be, as in 10.200.0.0/22.  [default: a free one]"),
     click.option("--default", "defaults", multiple=True, metavar="OPTION=VALUE", help="For an option of create that is not given."),
     click.option("--notify", metavar="URL", help="Who is told when a lease ends."),
+    click.option(
+        "--review", type=click.Choice(["required", "none"]), help="Whether changes by `config` wait until somebody else approves them."
+    ),
 )
 timeout_option = click.option(
     "--timeout", type=Seconds(1, 86400), default=120.0, show_default=True, metavar="S", help="Limit of all waits together."
@@ -83,7 +86,7 @@ def create_tenant(name: str, timeout: float, output: str, **options: Any) -> Non
     \b
     labcloud tenant create acme --quota memory=16g --quota clusters=4 --member alice=@alice.pub --default lease=8h
     """
-    from labcloud.apply.clusters import Terms
+    from labcloud.apply.verbs import Terms
 
     change = _change(tenant_name(name), options)
     with progress() as watch, session() as opened:
@@ -106,7 +109,7 @@ def set_tenant(name: str, timeout: float, output: str, **options: Any) -> None:
 
     Running clusters have changed members at once. A quota under what is used takes nothing away: it blocks growth only.
     """
-    from labcloud.apply.clusters import Terms
+    from labcloud.apply.verbs import Terms
 
     change = _change(tenant_name(name), options)
     if not change.noted() and change.notify is None and change.subnet is None:
@@ -163,7 +166,7 @@ def delete_tenant(name: str, provider: str | None, yes: bool, timeout: float, ou
 
     On a terminal it asks first.
     """
-    from labcloud.apply.clusters import Terms
+    from labcloud.apply.verbs import Terms
 
     tenant_name(name)
     if not yes and sys.stdin.isatty():
@@ -192,6 +195,7 @@ def _change(tenant: str, options: Mapping[str, Any]) -> Change:
         subnet="" if subnet == _NONE else subnet if subnet is None else str(private_subnet(subnet)),
         defaults={key: None if value == _NONE else check_default(key, value) for key, value in defaults.items()},
         notify="" if notify == _NONE else notify if notify is None else check_url(notify),
+        review=None if options["review"] is None else options["review"] == "required",
     )
 
 
@@ -251,6 +255,7 @@ def _print(shown: TenantView) -> None:
         print_table(("MEMBER", "USER ID", "KEYS"), people, right=(1,))
     facts = {
         "clusters": ", ".join(shown.clusters), "subnet": shown.subnet, "notify": shown.notify, "former members": ", ".join(shown.former),
+        "review": "required" if shown.review else "",
         "defaults": ", ".join(f"{key}={value}" for key, value in shown.defaults.items()),
     }  # fmt: skip
     if any(facts.values()):

@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
 from labcloud.datasets.store import Store
 from labcloud.errors import ConflictError, NotFoundError
@@ -20,15 +19,9 @@ from labcloud.lab.files import disk_errors, make_private
 from labcloud.model.dataset import StoredDataset, known_dataset
 
 
-@runtime_checkable
-class _HasStorage(Protocol):
-    def storage(self) -> Mapping[str, Any]: ...
-
-
-def class_paths(lab: object) -> dict[str, Path]:
+def class_paths(lab: Lab) -> dict[str, Path]:
     """The folders of those storage classes of a lab that lie in one, by name."""
-    classes = lab.storage() if isinstance(lab, _HasStorage) else {}
-    return {name: Path(each.path) for name, each in classes.items() if getattr(each, "path", None)}
+    return {name: Path(each.path) for name, each in lab.storage().items() if each.path}
 
 
 def views_root(home: Path) -> Path:

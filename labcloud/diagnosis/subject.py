@@ -105,12 +105,13 @@ class Subject:
 
     @property
     def blueprint(self) -> Blueprint:
-        """The cluster as the engine should have it."""
+        """The cluster as the engine should have it, but for its datasets: those that are gone are no reason to know nothing."""
         return self.once("blueprint", self._draw)
 
     def _draw(self) -> Blueprint:
         tenant = self.cluster.ref.tenant
-        return draw(self.cluster, self.profile, self.provider.domain(tenant), self._lights.lab.tenant(tenant))
+        lab = self._lights.lab
+        return draw(self.cluster, self.profile, self.provider.domain(tenant), lab.tenant(tenant), lab.shared(tenant))
 
     # What exists
 

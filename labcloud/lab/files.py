@@ -36,15 +36,15 @@ def make_private(folder: Path) -> Path:
     return folder
 
 
-def replace(path: Path, text: str, *, mode: int = 0o600, scratch: Path) -> None:
+def replace(path: Path, text: str | bytes, *, mode: int = 0o600, scratch: Path) -> None:
     """Make ``path`` say ``text``, at once: written to ``scratch`` (on the same file system) and renamed.
 
     Both reach the disk before this returns: what a command has acknowledged survives a power cut.
     """
     fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    with os.fdopen(fd, "w", encoding="utf-8") as file:
+    with os.fdopen(fd, "wb") as file:
         os.fchmod(fd, mode)
-        file.write(text)
+        file.write(text.encode() if isinstance(text, str) else text)
         file.flush()
         os.fsync(fd)
     scratch.replace(path)

@@ -7,7 +7,11 @@
         tenants/T.yaml            the tenant T
         clusters/T/C.yaml         the cluster T/C
         datasets/D.yaml           the shared dataset D; its bytes are elsewhere
+        storage.yaml              where data volumes lie, by storage class; may be missing
         prices.yaml               what resources cost, for bills; may be missing
+        bindings/NAME.yaml        configuration of the nodes for which an expression holds
+        files/                    texts that nodes get as files
+        review.yaml               what must be reviewed before it is changed; may be missing
         base/                     configuration that all nodes share; mounted read-only, so readable to all
     HOME/rendered  journal  cache  locks     others' folders
 """
@@ -17,27 +21,32 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from labcloud.errors import ConfigError, ConflictError, UsageError
-from labcloud.lab import files
+from labcloud.errors import ConfigError, ConflictError, LabError
+from labcloud.lab import files, readers
 from labcloud.lab.datasets import dataset_document, read_dataset
 from labcloud.lab.documents import cluster_document, dump, read_cluster
 from labcloud.lab.edit import update
-from labcloud.lab.history import History
-from labcloud.lab.locks import lab_lock
-from labcloud.lab.prices import read_prices
+from labcloud.lab.history import SHORT, Change, Commit, History
+from labcloud.lab.lastgood import Broken, LastGood
+from labcloud.lab.past import older, previous, restored
+from labcloud.lab.places import STORAGE, cluster_path, dataset_path, inputs, prefix, tenant_path
+from labcloud.lab.proposals import Proposals
+from labcloud.lab.reading import Reading
+from labcloud.lab.sources import Overlay, Revision, WorkTree
+from labcloud.lab.storage import storage_document
 from labcloud.lab.tenants import free_id, free_subnet, numbered, read_tenant, tenant_document
-from labcloud.model import Cluster, ClusterRef, Tenant, cluster_name, tenant_name
-from labcloud.model.dataset import NEWEST, Dataset, check_unused, dataset_name
-from labcloud.model.prices import PriceBook
+from labcloud.lab.writing import Texts, Writer
+from labcloud.model import Cluster, ClusterRef, Tenant
+from labcloud.model.dataset import NEWEST, Dataset, check_covers, check_unused
+from labcloud.model.storage import Classes, storage_class
 
-Name = TypeVar("Name")
-Wanted = TypeVar("Wanted", Cluster, Tenant, Dataset)
+Value = TypeVar("Value")
 
 _BASHRC = """\
 # Read by every interactive shell on every node of this lab. Edit it here; running nodes see the change at once.
@@ -65,16 +74,21 @@ def home() -> Path:
     return (Path(data) if data.startswith("/") else Path.home() / ".local" / "share") / "labcloud"
 
 
-class Lab:
+class Lab(Reading):
     """What is wanted in the lab at ``home``. Reading takes no lock and writes nothing; the first change makes the repository.
 
-    All methods raise ConfigError (with file and line) for a file that is wrong, EngineError for what the disk or git refuses.
+    A file that is wrong is read as its newest revision that is not, and noted in `broken`; it cannot be changed until it is corrected.
+    All methods raise ConfigError (with file and line) for a file that never was right, EngineError for what the disk or git refuses.
     """
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self._folder = home / "lab"
         self._history = History(self._folder)
+        source = WorkTree(self._folder)
+        super().__init__(source)
+        self._last_good = LastGood(self._history, source)
+        self._writer = Writer(home, self._history, self._last_good, self._begin)
 
     @property
     def id(self) -> str:
@@ -96,26 +110,12 @@ class Lab:
         """The folder of the shared base configuration. It exists after the first change."""
         return self._folder / "base"
 
-    # What is wanted
+    # What is wanted, now and before: reading is `Reading`'s
 
-    def cluster(self, ref: ClusterRef) -> Cluster | None:
-        path = self._cluster_path(ref)
-        text = _text(path)
-        return None if text is None else read_cluster(text, ref, path)
-
-    def refs(self, tenant: str | None = None) -> list[ClusterRef]:
-        """The names of all wanted clusters, or one tenant's, in order."""
-        names = [tenant] if tenant else [_named(tenant_name, path, path.name) for path in _listed(self._folder / "clusters")]
-        return sorted(
-            ClusterRef(owner, _named(cluster_name, path, path.stem))
-            for owner in names
-            for path in _listed(self._folder / "clusters" / owner)
-            if path.suffix == ".yaml"
-        )
-
-    def clusters(self, tenant: str | None = None) -> list[Cluster]:
-        """All wanted clusters, or one tenant's, by name."""
-        return [cluster for ref in self.refs(tenant) if (cluster := self.cluster(ref))]
+    @property
+    def broken(self) -> list[Broken]:
+        """The files that were found broken so far: what they last said well was taken for what is wanted."""
+        return self._last_good.broken
 
     def changed(self, ref: ClusterRef) -> datetime | None:
         """When what is wanted of a cluster was last written; None if it is not wanted."""
@@ -128,41 +128,55 @@ class Lab:
         """When a cluster was last not wanted any more; None if no commit says so."""
         return self._history.removed(self._cluster_path(ref))
 
-    def prices(self) -> PriceBook | None:
-        """What resources cost, if the lab says so."""
-        path = self._folder / "prices.yaml"
-        text = _text(path)
-        return None if text is None else read_prices(text, path)
+    def revision(self) -> str:
+        """The revision that is committed now, in full; empty before the first change."""
+        return self._history.head()
 
-    def tenant(self, name: str, *, profiles: Collection[str] | None = None) -> Tenant | None:
-        """The tenant ``name``. With the names of all ``profiles`` it is checked whole: its limits, and against the other tenants."""
-        path = self._tenant_path(name)
-        text = _text(path)
-        if text is None:
-            return None
-        others = [each for each in self.tenants() if each.name != name] if profiles is not None else []
-        return read_tenant(text, name, path, profiles=profiles, others=others)
+    def at(self, revision: str) -> Reading:
+        """The lab as it was at a revision, to be read like this one. Raise NotFoundError if there is no such revision."""
+        return Reading(Revision(self._history, self._history.resolve(revision)))
 
-    def tenants(self) -> list[Tenant]:
-        """All tenants, by name."""
-        paths = [path for path in _listed(self._folder / "tenants") if path.suffix == ".yaml"]
-        found = [self.tenant(_named(tenant_name, path, path.stem)) for path in paths]
-        return sorted((tenant for tenant in found if tenant), key=lambda tenant: tenant.name)
+    def log(self, paths: Iterable[str] = (), limit: int | None = None) -> list[Change]:
+        """The commits that changed one of ``paths`` (files or folders; all where none is named), newest first; at most ``limit``."""
+        return self._history.log([path.rstrip("/") for path in paths], limit)
 
-    def dataset(self, name: str) -> Dataset | None:
-        path = self._dataset_path(name)
-        text = _text(path)
-        return None if text is None else read_dataset(text, name, path)
+    def inputs(self, ref: ClusterRef) -> tuple[str, ...]:
+        """What says how a cluster is configured: files, and folders with all that is in them."""
+        return inputs(ref)
 
-    def datasets(self) -> dict[str, Dataset]:
-        """All shared datasets, by name, in order."""
-        paths = [path for path in _listed(self._folder / "datasets") if path.suffix == ".yaml"]
-        found = [self.dataset(_named(dataset_name, path, path.stem)) for path in paths]
-        return {each.name: each for each in sorted(filter(None, found), key=lambda each: each.name)}
+    def diff(self, old: str, new: str, paths: Sequence[str] = (), *, colour: bool = False) -> str:
+        """The difference of two revisions in ``paths``, as unified text. Raise NotFoundError if there is no such revision."""
+        return self._history.diff(self._history.resolve(old), self._history.resolve(new), paths, colour=colour)
 
-    def users_of(self, name: str, number: int = NEWEST) -> list[ClusterRef]:
-        """The clusters that want a version of the dataset ``name``, or any of its versions."""
-        return [each.ref for each in self.clusters() if name in each.datasets and number in (NEWEST, each.datasets[name])]
+    def resolve(self, revision: str) -> str:
+        """The full name of the commit that ``revision`` names: a hash, a beginning of one, ``HEAD~2``, a tag. Raise NotFoundError."""
+        return self._history.resolve(revision)
+
+    def older(self, path: str, revision: str) -> str | None:
+        """What a file should say to have its configuration of a revision again (`labcloud.lab.past.older`); None if it was not there."""
+        return older(self._history, self, path, self._history.resolve(revision))
+
+    def previous(self, path: str) -> str:
+        """The newest revision at which the configuration in a file was another, and read well. Raise NotFoundError if there is none."""
+        return previous(self._history, self, path)
+
+    def fault(self, path: str) -> Broken | None:
+        """What is wrong in a file, and which revision of it is in force; None for one that reads well, or never did."""
+        with suppress(LabError):
+            self._value(path, lambda text, where: readers.check(path, text, where))
+        return next((each for each in self.broken if each.path == path), None)
+
+    def proposals(self) -> Proposals:
+        """What is proposed and not decided."""
+        return Proposals(self._history, self._writer)
+
+    def _value(self, path: str, read: Callable[[str, Path], Value]) -> Value | None:
+        try:
+            value = super()._value(path, read)
+        except ConfigError as exc:
+            return self._last_good.value(path, read, exc)
+        self._last_good.sound(path)
+        return value
 
     # Changing it
 
@@ -202,8 +216,8 @@ class Lab:
         path = self._tenant_path(tenant.name)
         with self._changing(reason) as commit:
             saved = self._numbered(tenant)
-            text = _text(path)
-            if text is not None and _or_broken(lambda: read_tenant(text, tenant.name, path)) == saved:
+            text = self._writer.now(tenant_path(tenant.name))
+            if text is not None and read_tenant(text, tenant.name, path) == saved:
                 return False
             self._write(path, _rewritten(text, tenant_document(saved)))
             commit(path)
@@ -222,7 +236,7 @@ class Lab:
                     f"the tenant {name} has {len(clusters)} clusters: {', '.join(each.ref.name for each in clusters)}",
                     resolution=f"delete them first: labcloud delete {' '.join(str(each.ref) for each in clusters)}",
                 )
-            if not path.exists():
+            if self._writer.now(tenant_path(name)) is None:
                 return False
             path.unlink()
             commit(path)
@@ -246,14 +260,14 @@ class Lab:
         """
         path = self._cluster_path(cluster.ref)
         document = cluster_document(cluster)
-        if self._wants(path, cluster):
+        if self._wants(cluster):
             return False
         with self._changing(reason) as commit:
-            if self._wants(path, cluster):
+            if self._wants(cluster):
                 return False
             if admit is not None:
                 admit(self.clusters())
-            self._write(path, _rewritten(_text(path), document))
+            self._write(path, _rewritten(self._writer.now(cluster_path(cluster.ref)), document))
             commit(path)
         return True
 
@@ -263,7 +277,7 @@ class Lab:
         if not path.exists():
             return False
         with self._changing(reason) as commit:
-            if not path.exists():
+            if self._writer.now(cluster_path(ref)) is None:
                 return False
             path.unlink()
             commit(path)
@@ -274,18 +288,17 @@ class Lab:
     def save_dataset(self, dataset: Dataset, reason: str) -> bool:
         """Make the repository want ``dataset``, as one commit with ``reason``. Returns whether that changed anything.
 
-        Raise ConflictError if it takes away a version that a cluster uses, or the access of a tenant whose cluster uses it.
+        Raise NotFoundError for a new one of a storage class that the lab has not, ConflictError if it takes away a version that a
+        cluster uses, or the access of a tenant whose cluster uses it. Comments in the file are kept.
         """
         path = self._dataset_path(dataset.name)
         with self._changing(reason) as commit:
-            text = _text(path)
-            if text is not None and _or_broken(lambda: read_dataset(text, dataset.name, path)) == dataset:
+            text = self._writer.now(dataset_path(dataset.name))
+            if text is not None and read_dataset(text, dataset.name, path) == dataset:
                 return False
-            numbers = {each.number for each in dataset.versions}
-            for cluster in self.clusters():
-                number = cluster.datasets.get(dataset.name)
-                if number is not None and (number not in numbers or not dataset.open_to(cluster.ref.tenant)):
-                    check_unused(dataset.name, number, [cluster.ref])
+            if text is None and dataset.storage:
+                storage_class(self.storage(), dataset.storage)
+            check_covers(dataset, self.clusters())
             self._write(path, _rewritten(text, dataset_document(dataset)))
             commit(path)
         return True
@@ -298,36 +311,82 @@ class Lab:
         path = self._dataset_path(name)
         with self._changing(reason) as commit:
             check_unused(name, NEWEST, self.users_of(name))
-            if not path.exists():
+            if self._writer.now(dataset_path(name)) is None:
                 return False
             path.unlink()
+            commit(path)
+        return True
+
+    def change(
+        self, texts: Texts, reason: str | Commit, *, base: str | Texts | None = None, check: Callable[[Reading], None] = lambda _: None
+    ) -> str:
+        """Make several files say, or not be (None), what ``texts`` has, as one commit. Returns the revision that is committed then.
+
+        ``base`` is the revision, or the texts, from which they were made: what others changed meanwhile is merged. ``check`` sees the
+        lab as it would be, while nobody else can change it, and refuses by raising. Raise ConflictError, and change nothing, if
+        somebody changed the same lines; ConfigError for a text that cannot stand there.
+        """
+        commit = reason if isinstance(reason, Commit) else Commit(reason)
+        with self._writer.hold(commit.title, seen=base if isinstance(base, Mapping) else {}) as lock:
+            wanted = self._writer.prepared(texts, base)
+            check(Reading(Overlay(self._source, wanted)))
+            return self._writer.put(wanted, commit, lock)
+
+    def restore(self, paths: Iterable[str], revision: str, reason: str) -> str:
+        """Make ``paths`` (files or folders) what they were at a revision, as one commit. Returns the revision that is committed then.
+
+        What was not there is removed. A broken text is kept in the history. Raise NotFoundError if there is no such revision,
+        ConfigError for a text that cannot be read any more.
+        """
+        wanted = [prefix(path) for path in paths]
+        old = self._history.resolve(revision)
+        with self._writer.hold(reason, given_up=wanted) as lock:
+            contents = restored(self._history, old, wanted)
+            for path, content in contents.items():
+                if content is not None and readers.reader(path):
+                    readers.check(path, content.decode(errors="replace"), Path(f"{old[:SHORT]}:{path}"))
+            return self._writer.put(contents, Commit(reason), lock)
+
+    def change_storage(self, change: Callable[[Classes, Sequence[Cluster]], Classes], reason: str) -> bool:
+        """Make the storage classes what ``change`` gives for those that there are, as one commit with ``reason``.
+
+        It is called with them and all clusters while nobody else can change either, and refuses by raising. Returns whether that
+        changed anything. Comments in the file are kept.
+        """
+        path = self._folder / STORAGE
+        with self._changing(reason) as commit:
+            text = self._writer.now(STORAGE)
+            there = self.storage()
+            wanted = change(there, self.clusters())
+            if wanted == there:
+                return False
+            if wanted:
+                self._write(path, _rewritten(text, storage_document(wanted)))
+            else:
+                path.unlink()
             commit(path)
         return True
 
     # Inside
 
     def _dataset_path(self, name: str) -> Path:
-        return self._folder / "datasets" / f"{dataset_name(name)}.yaml"
+        return self._folder / dataset_path(name)
 
     def _cluster_path(self, ref: ClusterRef) -> Path:
-        return self._folder / "clusters" / tenant_name(ref.tenant) / f"{cluster_name(ref.name)}.yaml"
+        return self._folder / cluster_path(ref)
 
     def _tenant_path(self, name: str) -> Path:
-        return self._folder / "tenants" / f"{tenant_name(name)}.yaml"
+        return self._folder / tenant_path(name)
 
-    def _wants(self, path: Path, cluster: Cluster) -> bool:
-        """Whether the file says just that already."""
-        text = _text(path)
-        return text is not None and _or_broken(lambda: read_cluster(text, cluster.ref, path)) == cluster
+    def _wants(self, cluster: Cluster) -> bool:
+        """Whether its file says just that already. Raise ConfigError for one that is broken: nobody's edit is lost."""
+        text = self._writer.now(cluster_path(cluster.ref))
+        return text is not None and read_cluster(text, cluster.ref, self._cluster_path(cluster.ref)) == cluster
 
     @contextmanager
     def _changing(self, reason: str) -> Iterator[Callable[[Path], None]]:
         """Hold the lab for one change; what a broken-off run left is committed first. Gives what commits a path."""
-        with lab_lock(self.home) as lock, files.disk_errors(f"change the lab repository {self._folder}"):
-            if self._history.begun:
-                self._history.heal(reason, lock)
-            else:
-                self._begin(lock)
+        with self._writer.hold(reason) as lock:
             yield lambda path: self._history.commit(path, reason, lock)
 
     def _begin(self, lock: int) -> None:
@@ -341,46 +400,8 @@ class Lab:
         self._history.finish("begin the lab repository", lock)
 
     def _write(self, path: Path, text: str) -> None:
-        files.make_private(path.parent)
-        files.replace(path, text, scratch=self._history.scratch)
+        self._writer.write(path, text)
 
 
 def _rewritten(text: str | None, document: dict[str, Any]) -> str:
     return dump(document) if text is None else update(text, document)
-
-
-def _or_broken(read: Callable[[], Wanted]) -> Wanted | None:
-    """What ``read`` returns; None for a file that is broken, which is written anew."""
-    try:
-        return read()
-    except ConfigError:
-        return None
-
-
-def _text(path: Path) -> str | None:
-    """What the file says; None if there is none."""
-    with files.disk_errors(f"read {path}"):
-        try:
-            return path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
-        except UnicodeDecodeError as exc:
-            line = exc.object[: exc.start].count(b"\n") + 1
-            raise ConfigError(
-                f"{path}:{line}: this is not UTF-8 text", resolution="correct the file, then run the same command again"
-            ) from exc
-
-
-def _listed(folder: Path) -> list[Path]:
-    with files.disk_errors(f"read {folder}"):
-        try:
-            return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-
-
-def _named(check: Callable[[str], Name], path: Path, text: str) -> Name:
-    try:
-        return check(text)
-    except UsageError as exc:
-        raise ConfigError(f"{path}:1: {exc.brief}", resolution=exc.resolution or "rename or remove the file") from exc

@@ -12,6 +12,7 @@ from typing import Any, Final
 import yaml
 
 from labcloud.errors import UsageError
+from labcloud.lab.configurations import KEYS, configuration_document, read_configuration
 from labcloud.lab.documents import Document, user_id, word
 from labcloud.model import (
     FIRST_USER_ID,
@@ -27,7 +28,7 @@ from labcloud.model import (
 )
 from labcloud.model.defaults import check_default, check_url
 
-_OPTIONAL: Final = ("quotas", "limits", "members", "former", "subnet", "defaults", "notify")
+_OPTIONAL: Final = ("quotas", "limits", "members", "former", "subnet", "defaults", "notify", "review", *KEYS)
 
 
 def tenant_document(tenant: Tenant) -> dict[str, Any]:
@@ -41,6 +42,8 @@ def tenant_document(tenant: Tenant) -> dict[str, Any]:
         "subnet": tenant.subnet,
         "defaults": dict(sorted(tenant.defaults.items())),
         "notify": tenant.notify,
+        **configuration_document(tenant.configuration),
+        "review": "required" if tenant.review else "",
     }
     return {key: value for key, value in document.items() if value or key == "user_id"}
 
@@ -76,6 +79,8 @@ def read_tenant(text: str, name: str, path: Path, *, profiles: Collection[str] |
         defaults=_defaults(document, fields.get("defaults")),
         notify=document.scalar(fields.get("notify"), check_url, ""),
         former=MappingProxyType(document.entries(fields.get("former"), lambda key: member_name(key, name), own_id)),
+        configuration=read_configuration(document, fields),
+        review=document.scalar(fields.get("review"), review_wanted, False),
     )
     if len(tenant.user_ids) != 1 + len(tenant.members) + len(tenant.former):
         raise document.wrong(0, "two people of this tenant have the same user id")
@@ -87,6 +92,13 @@ def known_profile(name: str, profiles: Collection[str] | None) -> str:
     if profiles is not None and name not in profiles:
         raise UsageError(f"a limit names the profile {name!r}, which there is not", resolution=f"known are {', '.join(sorted(profiles))}")
     return name
+
+
+def review_wanted(text: str) -> bool:
+    """Whether ``text`` asks for reviews. Raise UsageError unless it is ``required`` or ``none``."""
+    if text not in ("required", "none"):
+        raise UsageError(f"{text!r} says nothing about reviews", resolution="write 'required' or 'none'")
+    return text == "required"
 
 
 def free_subnet(text: str, others: Iterable[Tenant]) -> str:

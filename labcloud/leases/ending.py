@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from labcloud.apply.clusters import Clusters, Terms
+from labcloud.apply.clusters import Clusters
 from labcloud.apply.journal import Journal
+from labcloud.apply.verbs import Terms
 from labcloud.apply.watch import Watch
 from labcloud.errors import DeadlineError, LabError
 from labcloud.lab import Lab

@@ -1,6 +1,18 @@
 """What a lab is made of: names, sizes, clusters, nodes. Pure: no I/O, and no knowledge of engines, files or screens."""
 
-from labcloud.model.cluster import DEFAULT_VOLUME_SIZE, MAX_NODES, AtEnd, Cluster, Lease, NodeGroup, NodeSpec, Wanted
+from labcloud.model.cluster import MAX_NODES, AtEnd, Cluster, Lease, NodeGroup, NodeSpec, Wanted
+from labcloud.model.configuration import (
+    NO_CONFIGURATION,
+    NOTHING_SHARED,
+    Binding,
+    Configuration,
+    Layer,
+    Level,
+    NodeFile,
+    NodeFolder,
+    NodeOverride,
+    Shared,
+)
 from labcloud.model.durations import format_duration, parse_duration
 from labcloud.model.found import Found, FoundNode, Status, config_digests
 from labcloud.model.names import ClusterRef, NodeRef, cluster_name, tenant_name
@@ -17,26 +29,40 @@ from labcloud.model.quota import (
     total,
 )
 from labcloud.model.sizes import format_bytes, format_memory, parse_gigabytes, parse_memory
+from labcloud.model.storage import DEFAULT_VOLUME_SIZE, NodeVolume, StorageClass, Volume
 from labcloud.model.tenant import FIRST_USER_ID, Member, Tenant
 
 __all__ = [
     "DEFAULT_VOLUME_SIZE",
     "FIRST_USER_ID",
     "MAX_NODES",
+    "NOTHING_SHARED",
+    "NO_CONFIGURATION",
     "Amounts",
     "AtEnd",
+    "Binding",
     "Cluster",
     "ClusterRef",
+    "Configuration",
     "Found",
     "FoundNode",
+    "Layer",
     "Lease",
+    "Level",
     "Member",
+    "NodeFile",
+    "NodeFolder",
     "NodeGroup",
+    "NodeOverride",
     "NodeRef",
     "NodeSpec",
+    "NodeVolume",
     "Resource",
+    "Shared",
     "Status",
+    "StorageClass",
     "Tenant",
+    "Volume",
     "Wanted",
     "cluster_name",
     "committed_memory",

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from labcloud.model.cluster import Cluster
-from labcloud.model.sizes import format_memory
+from labcloud.model.cluster import Cluster, NodeGroup
+from labcloud.model.sizes import format_memory, parse_gigabytes
+from labcloud.model.storage import NO_CLASSES, Classes, format_volumes
 from labcloud.model.tenant import Tenant
 
 
@@ -81,7 +82,7 @@ class Subject:
     ``home`` is the lab's folder. ``cluster`` is what is wanted and ``there`` what was declared before, if anything was; None for both
     asks for the machine alone. ``declared`` are all clusters of the lab as they are declared, ``there`` included; ``alongside`` those
     that the same command asks for besides. ``capacity`` asks the engine, and raises EngineError if it does not answer.
-    ``built`` gives the reference of the newest image of a name, empty if there is none.
+    ``built`` gives the reference of the newest image of a name, empty if there is none. ``storage`` are the lab's storage classes.
     """
 
     home: Path
@@ -95,6 +96,7 @@ class Subject:
     image: ImageNeed | None = None
     minimum_memory: Mapping[str, int] = field(default_factory=dict)
     built: Callable[[str], str] = none_built
+    storage: Classes = field(default_factory=lambda: NO_CLASSES)
 
     @property
     def wanted(self) -> tuple[Cluster, ...]:
@@ -143,19 +145,33 @@ def skipped(reason: str, **evidence: Any) -> Finding:
 def ask_again(cluster: Cluster, publish: Mapping[str, int] | None = None, **options: object) -> str:
     """The command that asks for the same cluster with other ``options`` of create (``volume_size="20g"``), or ports: a fix.
 
-    What every node has alike is said, lest the tenant's or the profile's default take its place.
+    What every node has alike is said once, and what groups have of their own for each of them, lest the tenant's or the profile's
+    default take its place. A ``volume_size`` is the most that a volume shall have: smaller ones stay as they are.
     """
-    alike = (
-        ("memory", {format_memory(each.memory) for each in cluster.groups}),
-        ("cpus", {f"{each.cpus:g}" for each in cluster.groups}),
-        ("volume_size", {f"{each.volume_size}g" for each in cluster.groups}),
-    )
+    most = options.pop("volume_size", None)
+    own = {each.name: _described(each, parse_gigabytes(str(most)) if most else None) for each in cluster.groups}
     said: dict[str, object] = {"name": cluster.ref.name}
     if len(cluster.groups) > 1:
         said["workers"] = cluster.groups[-1].count
-    said |= {name: next(iter(values)) for name, values in alike if len(values) == 1}
-    pairs = [("publish", f"{service}={port}") for service, port in (publish or cluster.publish).items()]
-    pairs += [("set", f"{key}={value}") for key, value in cluster.settings.items()]
+    for name in ("memory", "cpus", "volume_size"):
+        values = {facts.get(name) for facts in own.values()}
+        if len(values) == 1 and None not in values:
+            said[name] = next(iter(values))
+        if name in said or name in options:
+            own = {group: {key: value for key, value in facts.items() if key != name} for group, facts in own.items()}
+    groups = {name: ",".join(f"{key.replace('_', '-')}={value}" for key, value in facts.items()) for name, facts in own.items()}
+    pairs = [("group", f"{name}:{facts}") for name, facts in groups.items() if facts]
+    pairs += [("publish", f"{service}={port}") for service, port in (publish or cluster.publish).items()]
+    pairs += [("set", f"{key}={value}") for key, value in cluster.configuration.settings.items()]
     pairs += [("dataset", f"{name}@{number}" if number else name) for name, number in cluster.datasets.items()]
     words = [word for name, value in (*(said | options).items(), *pairs) for word in (f"--{name.replace('_', '-')}", str(value))]
     return shlex.join(["labcloud", "create", cluster.profile, "--tenant", cluster.ref.tenant, *words])
+
+
+def _described(group: NodeGroup, most: int | None) -> dict[str, str]:
+    """What a group is like, as create takes it; of one volume of the default class the size is all that there is to say."""
+    limits = {"memory": format_memory(group.memory), "cpus": f"{group.cpus:g}"}
+    volumes = [replace(each, size=min(each.size, most or each.size)) for each in group.volumes]
+    if len(volumes) == 1 and not volumes[0].storage:
+        return limits | {"volume_size": f"{volumes[0].size}g"}
+    return limits | {"volumes": format_volumes(volumes)}

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
+from labcloud.model.configuration import NO_CONFIGURATION, Configuration, NodeOverride
 from labcloud.model.names import ClusterRef, NodeRef
+from labcloud.model.storage import NodeVolume, Volume
 
 MAX_NODES = 5000
 """The most nodes that one cluster may declare."""
 
-DEFAULT_VOLUME_SIZE = 10
-"""GiB of a data volume, where nobody says otherwise."""
+# The version of how nodes are made: one that was made by an older version has drifted.
+_LAYOUT = 2
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -31,18 +33,20 @@ class Wanted(StrEnum):
 
 @dataclass(frozen=True)
 class NodeGroup:
-    """Nodes of one kind: ``count`` of them, each with ``memory`` MiB, ``cpus`` cores, ``volumes`` data volumes of ``volume_size`` GiB.
+    """Nodes of one kind: ``count`` of them, each with ``memory`` MiB, ``cpus`` cores and the data ``volumes``, numbered from 0.
 
-    ``used`` is the most that there ever were: the names from ``count`` up to it are retired (see `Cluster.retired`).
+    ``used`` is the most that there ever were: the names from ``count`` up to it are retired (see `Cluster.retired`). ``labels`` are what
+    bindings choose nodes by.
     """
 
     name: str
     count: int
     memory: int
     cpus: float = 1.0
-    volumes: int = 1
+    volumes: tuple[Volume, ...] = (Volume(),)
     used: int = 0
-    volume_size: int = DEFAULT_VOLUME_SIZE
+    labels: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    configuration: Configuration = NO_CONFIGURATION
 
 
 class AtEnd(StrEnum):
@@ -64,11 +68,12 @@ class Lease:
 class Cluster:
     """A cluster as it is wanted.
 
-    ``id`` is its identity for life (HDFS' cluster id is made of it): 32 hexadecimal digits. ``settings`` overrides the
-    profile's Hadoop settings: ``{"hdfs-site:dfs.replication": "2"}``. ``image`` is the image that its nodes are made of,
-    pinned when the cluster is created, so that a newer build changes no running cluster. ``publish`` fixes the host ports
-    of user interfaces by service: ``{"namenode": 9870}``. ``state`` says whether it shall run, ``lease`` until when. ``datasets`` are the
-    shared datasets that its nodes see, by name, with the version of each.
+    ``id`` is its identity for life (HDFS' cluster id is made of it): 32 hexadecimal digits. ``configuration`` overrides the
+    profile's, each group's that, and each of ``own`` (by name of a node: ``worker-0``) its group's. ``image`` is the image that its
+    nodes are made of, pinned when the cluster is created, so that a newer build changes no running cluster. ``publish`` fixes the
+    host ports of user interfaces by service: ``{"namenode": 9870}``. ``state`` says whether it shall run, ``lease`` until when.
+    ``labels`` are what bindings choose nodes by. ``datasets`` are the shared datasets that its nodes see, by name, with
+    the version of each.
     """
 
     ref: ClusterRef
@@ -77,11 +82,13 @@ class Cluster:
     id: str
     image: str
     groups: tuple[NodeGroup, ...]
-    settings: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    configuration: Configuration = NO_CONFIGURATION
     publish: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     user_id: int = 20000
     state: Wanted = Wanted.RUNNING
     lease: Lease | None = None
+    labels: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    own: Mapping[str, NodeOverride] = field(default_factory=lambda: MappingProxyType({}))
     datasets: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def group(self, name: str) -> NodeGroup:
@@ -95,6 +102,13 @@ class Cluster:
         """
         for each in self.groups:
             yield from (NodeRef(self.ref, each.name, index) for index in range(each.count, each.used))
+
+    def size(self, ref: NodeRef) -> NodeGroup:
+        """The group of a node, with the memory and cores that the node has of its own."""
+        group, own = self.group(ref.group), self.own.get(ref.name)
+        if own is None or (own.memory is None and own.cpus is None):
+            return group
+        return replace(group, memory=own.memory or group.memory, cpus=own.cpus or group.cpus)
 
     def nodes(self, group: str | None = None) -> Iterator[NodeRef]:
         """Every declared node, group by group, in order."""
@@ -115,11 +129,16 @@ class NodeSpec:
     profile: str
     memory: int
     cpus: float
-    volumes: int
+    volumes: tuple[NodeVolume, ...]
     publish: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def digest(self) -> str:
-        """A short hash of all above: another digest on a found node means that it has drifted from what is wanted."""
-        facts = [str(self.ref), self.image, self.memory, self.cpus, self.volumes, sorted(self.publish.items())]
+        """A short hash of what a node is made with for good: another digest on a found node means that it has drifted from what is wanted.
+
+        Memory and cores are not in it, for they can change while the node runs; nor is where a class of volumes lies, for a volume
+        stays where it was made.
+        """
+        classes = [each.storage.name for each in self.volumes]
+        facts = [_LAYOUT, str(self.ref), self.image, classes, sorted(self.publish.items())]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from labcloud.errors import ConflictError, NotFoundError, UsageError
+from labcloud.model.cluster import Cluster
 from labcloud.model.names import ClusterRef
 
 NEWEST: Final = 0
@@ -127,6 +128,15 @@ def check_use(tenant: str, wanted: Mapping[str, int], datasets: Mapping[str, Dat
                 f"the dataset {name} is not shared with {tenant}", resolution=f"labcloud dataset share {name} --for {tenant}"
             )
         dataset.version(number)
+
+
+def check_covers(dataset: Dataset, clusters: Iterable[Cluster]) -> None:
+    """Raise ConflictError if one of ``clusters`` uses a version that ``dataset`` has not, or could not have it any more."""
+    numbers = {each.number for each in dataset.versions}
+    for cluster in clusters:
+        number = cluster.datasets.get(dataset.name)
+        if number is not None and (number not in numbers or not dataset.open_to(cluster.ref.tenant)):
+            check_unused(dataset.name, number, [cluster.ref])
 
 
 def check_unused(name: str, number: int, users: Collection[ClusterRef]) -> None:

@@ -23,7 +23,10 @@ class Status(StrEnum):
 @dataclass(frozen=True)
 class FoundNode:
     """A node as the engine has it. ``created`` is in seconds since 1970, ``published`` maps
-    ports in the node to ``host:port`` addresses on this machine."""
+    ports in the node to ``host:port`` addresses on this machine.
+
+    ``memory`` (MiB) and ``cpus`` are its real limits where one cluster was asked for, else those that it was made with.
+    """
 
     ref: NodeRef
     status: Status
@@ -35,6 +38,11 @@ class FoundNode:
     address: str = ""
     created: float = 0.0
     published: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+    cpus: float = 0.0
+
+    def limited_to(self, memory: int, cpus: float) -> bool:
+        """Whether these are its limits, as far as engines count cores: in billionths."""
+        return self.memory == memory and abs(self.cpus - cpus) < 1e-8
 
 
 @dataclass(frozen=True)
@@ -54,5 +62,9 @@ class Found:
 
 
 def config_digests(files: Mapping[str, str]) -> dict[str, str]:
-    """A short hash of each file of a configuration tree ``{"GROUP/relative/path": text}``."""
-    return {path: hashlib.sha256(text.encode()).hexdigest()[:16] for path, text in files.items()}
+    """A short hash of each file of a configuration tree ``{"NODE/relative/path": text}``. Most nodes share most of their files' texts."""
+    known: dict[str, str] = {}
+    for text in files.values():
+        if text not in known:
+            known[text] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return {path: known[text] for path, text in files.items()}

@@ -12,6 +12,7 @@ from typing import Final
 from labcloud.errors import UsageError
 from labcloud.model.cluster import Cluster, Wanted
 from labcloud.model.sizes import format_memory, parse_gigabytes, parse_memory
+from labcloud.model.storage import gibibytes
 
 
 class Resource(StrEnum):
@@ -46,13 +47,21 @@ def demand(cluster: Cluster) -> dict[Resource, float]:
     (Nova counts shut-off servers for the same reason).
     """
     groups = cluster.groups
+    cpus, memory = _extra(cluster)
     return {
         Resource.CLUSTERS: 1,
         Resource.NODES: sum(each.count for each in groups),
-        Resource.CPUS: round(sum(each.count * each.cpus for each in groups), 3),
-        Resource.MEMORY: sum(each.count * each.memory for each in groups),
-        Resource.VOLUMES: sum(each.count * each.volumes * each.volume_size for each in groups),
+        Resource.CPUS: round(sum(each.count * each.cpus for each in groups) + cpus, 3),
+        Resource.MEMORY: sum(each.count * each.memory for each in groups) + memory,
+        Resource.VOLUMES: sum(each.count * gibibytes(each.volumes) for each in groups),
     }
+
+
+def _extra(cluster: Cluster) -> tuple[float, int]:
+    """Cores and MiB that single nodes have beyond (or below) what their groups say."""
+    nodes = [ref for ref in cluster.nodes() if ref.name in cluster.own] if cluster.own else []
+    pairs = [(cluster.size(ref), cluster.group(ref.group)) for ref in nodes]
+    return sum(own.cpus - group.cpus for own, group in pairs), sum(own.memory - group.memory for own, group in pairs)
 
 
 def total(clusters: Iterable[Cluster]) -> dict[Resource, float]:
@@ -67,7 +76,7 @@ def total(clusters: Iterable[Cluster]) -> dict[Resource, float]:
 def committed_memory(clusters: Iterable[Cluster]) -> int:
     """MiB that the nodes of those clusters that shall run may take of their engine's machines."""
     running = (each for each in clusters if each.state is Wanted.RUNNING)
-    return sum(group.count * group.memory for each in running for group in each.groups)
+    return sum(int(demand(each)[Resource.MEMORY]) for each in running)
 
 
 def parse_resource(text: str) -> Resource:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from labcloud.model.configuration import NO_CONFIGURATION, Configuration
+
 FIRST_USER_ID: Final = 20000
 """Tenants' OS users are numbered from here: above what distributions and directories give to people and services."""
 
@@ -28,7 +30,8 @@ class Tenant:
     are the most clusters of a profile: ``{"hadoop-3.4": 2}``. ``subnet`` fixes the tenant's network (``10.200.0.0/22``); the engine
     chooses one otherwise. ``defaults`` stand for options of ``create`` that are not given, by their names: ``{"memory": "2g",
     "lease": "8h"}``. ``notify`` is the URL that is told of ends of leases. ``former`` are the user ids of members that left, by name: their
-    files may still lie on nodes, so nobody else gets their ids, and who comes back gets the old one.
+    files may still lie on nodes, so nobody else gets their ids, and who comes back gets the old one. ``review``: its configuration, and
+    that of its clusters, is changed only after somebody else has approved the change. ``configuration`` is for all its clusters.
     """
 
     name: str
@@ -40,6 +43,8 @@ class Tenant:
     defaults: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     notify: str = ""
     former: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    configuration: Configuration = NO_CONFIGURATION
+    review: bool = False
 
     @property
     def user_ids(self) -> frozenset[int]:

@@ -22,13 +22,14 @@ from labcloud.plan.steps import (
     PutConfig,
     PutDatasets,
     RefreshNodes,
+    ResizeNode,
     StopNode,
     UpdateUsers,
 )
 
 _UNREAD: Final = ".unread"
 _USERS: Final = "users"
-_PEOPLE: Final = frozenset({_USERS, _USERS + _UNREAD, "authorized_keys"})  # in a group's folder
+_PEOPLE: Final = frozenset({_USERS, _USERS + _UNREAD, "authorized_keys"})  # in a node's folder
 
 
 @dataclass(frozen=True)
@@ -58,18 +59,21 @@ def converge(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
     """The plan after which exactly the declared nodes run. Empty where they do already.
 
     ``wanted`` remembers what was found. Surplus nodes are emptied before they go, so each must run once more if it does not. A
-    name that comes back from retirement waits until HDFS has given up the node that had it. Nodes that run learn of changed members.
+    name that comes back from retirement waits until HDFS has given up the node that had it. Nodes that run learn of changed members;
+    their limits are set before anything else is done, for what comes after may need the memory.
     """
     exists = {node.ref: node for node in found.nodes}
     declared = tuple(wanted.nodes())
     leaving = tuple(sorted(exists.keys() - set(declared)))
     steps = [step for ref in (*declared, *leaving) if (step := _ensure_node(blueprint.specs[ref], exists.get(ref)))]
+    resized = tuple(_resized(blueprint.specs[ref], exists[ref]) for ref in (*declared, *leaving) if ref in exists)
+    limits = tuple(step for step in resized if step)
     network = () if wanted.ref.tenant in found.networks else (EnsureNetwork(wanted.ref.tenant, blueprint.subnet),)
     shown = _put_datasets(wanted.ref, found, blueprint)
     changed = _changed(blueprint.config, found.configs.get(wanted.ref, {}))
     orphans = tuple(DeleteVolume(ref, number) for ref, number in sorted(found.volumes) if ref not in set(declared))
     # A daemon reads the lists when it starts; one that runs has to be told.
-    lists = {path.removesuffix(_UNREAD) for path in changed} & blueprint.lists
+    lists = _changed_lists(blueprint, found, changed)
     users = _users(found, changed)
     if leaving or (lists and any(node.status is Status.RUNNING for node in found.nodes)):
         made = tuple(step for step in steps if step.spec.ref not in exists and step.spec.ref.group in blueprint.scalable)
@@ -77,11 +81,11 @@ def converge(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
         gone = (AwaitGone(wanted.ref, tuple(step.spec.ref for step in made)),) if made and lists else ()
         unread, tell, read = _lists_told(wanted.ref, blueprint, leaving, _users_unread(blueprint) if users else {})
         farewell = ((Decommission(wanted.ref, leaving),), tuple(DeleteNode(ref) for ref in leaving)) if leaving else ()
-        return Plan.of((*network, *shown, unread), healed, gone, made, (tell, *users), (read,), *farewell, orphans)
+        return Plan.of(limits, (*network, *shown, unread), healed, gone, made, (tell, *users), (read,), *farewell, orphans)
     config = {**blueprint.config, **(_users_unread(blueprint) if users else {})}
     put = (PutConfig(wanted.ref, config),) if changed else ()
     known = (PutConfig(wanted.ref, blueprint.config, made=True),) if users else ()
-    return Plan.of((*network, *shown, *put), tuple(steps), users, known, orphans)
+    return Plan.of(limits, (*network, *shown, *put), tuple(steps), users, known, orphans)
 
 
 def datasets(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
@@ -102,11 +106,17 @@ def members(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
     changed = _changed(blueprint.config, found.configs.get(wanted.ref, {}))
     if not found.nodes or not any(_of_people(path) for path in changed):
         return Plan()
-    lists = {path.removesuffix(_UNREAD) for path in changed} & blueprint.lists
+    lists = _changed_lists(blueprint, found, changed)
     config = {**blueprint.config, **{f"{path}{_UNREAD}": "" for path in lists}}
     users = _users(found, changed)
     put = PutConfig(wanted.ref, {**config, **(_users_unread(blueprint) if users else {})})
     return Plan.of((put,), users, (PutConfig(wanted.ref, config, made=True),) if users else ())
+
+
+def _changed_lists(blueprint: Blueprint, found: Found, changed: Iterable[str]) -> set[str]:
+    """The lists that changed on nodes that exist: one that is made reads them when it starts."""
+    exist = {node.ref.name for node in found.nodes}
+    return {path.removesuffix(_UNREAD) for path in changed if path.partition("/")[0] in exist} & blueprint.lists
 
 
 def _of_people(path: str) -> bool:
@@ -121,8 +131,8 @@ def _users(found: Found, changed: Iterable[str]) -> tuple[UpdateUsers, ...]:
 
 
 def _users_unread(blueprint: Blueprint) -> dict[str, str]:
-    """A file beside each group's members until its nodes have made them, for the same reason as with lists."""
-    return {f"{group}/{_USERS}{_UNREAD}": "" for group in {path.partition("/")[0] for path in blueprint.config}}
+    """A file beside each node's members until it has made them, for the same reason as with lists."""
+    return {f"{node}/{_USERS}{_UNREAD}": "" for node in {path.partition("/")[0] for path in blueprint.config}}
 
 
 def _lists_told(
@@ -149,6 +159,13 @@ def _ensure_node(spec: NodeSpec, found: FoundNode | None) -> EnsureNode | None:
     if found.digest != spec.digest or found.status is Status.FAILED:
         return EnsureNode(spec, "drifted")
     return None if found.status is Status.RUNNING else EnsureNode(spec, "stopped")
+
+
+def _resized(spec: NodeSpec, found: FoundNode) -> ResizeNode | None:
+    """What gives a node that runs, and goes on running, its limits. Others have them when they are made or started."""
+    if _ensure_node(spec, found) or found.limited_to(spec.memory, spec.cpus):
+        return None
+    return ResizeNode(spec.ref, spec.memory, spec.cpus)
 
 
 def stop(found: Found) -> Plan:

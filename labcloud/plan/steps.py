@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from labcloud.model import ClusterRef, NodeRef, NodeSpec
+from labcloud.model import ClusterRef, NodeRef, NodeSpec, format_memory
 from labcloud.model.dataset import StoredDataset
 
 
@@ -65,6 +65,18 @@ class EnsureNode(Step):
     def __str__(self) -> str:
         verb = {"missing": "make", "stopped": "start", "drifted": "make again"}[self.reason]
         return f"{verb} the node {self.spec.ref.name}"
+
+
+@dataclass(frozen=True)
+class ResizeNode(Step):
+    """Give a running node other limits: ``memory`` MiB and ``cpus`` cores. It keeps running."""
+
+    ref: NodeRef
+    memory: int
+    cpus: float
+
+    def __str__(self) -> str:
+        return f"limit the node {self.ref.name} to {format_memory(self.memory)} and {self.cpus:g} cores"
 
 
 @dataclass(frozen=True)

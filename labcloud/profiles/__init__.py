@@ -8,7 +8,7 @@ docs/profiles.md is the schema.
 from labcloud.profiles.checking import check
 from labcloud.profiles.loading import Problem, load, names
 from labcloud.profiles.model import Artifact, Command, Folder, GroupDefaults, Probe, Profile, Service, UserInterface
-from labcloud.profiles.rendering import host_name, render
+from labcloud.profiles.rendering import by_group, host_name, render
 from labcloud.profiles.sizing import GroupSizing, ServiceMemory, check_memory, minimum_memory, sizing
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Service",
     "ServiceMemory",
     "UserInterface",
+    "by_group",
     "check",
     "check_memory",
     "host_name",

@@ -46,11 +46,13 @@ def _formula_error(formula: Formula) -> str:
 
 
 def _trial(profile: Profile) -> list[Problem]:
-    """Render a cluster of the profile's defaults."""
+    """Read what is known of the profile's settings, and render a cluster of its defaults."""
     from labcloud.profiles.golden import DOMAIN, sample
+    from labcloud.profiles.knowledge import knowledge
     from labcloud.profiles.rendering import render
 
     try:
+        knowledge(profile)
         render(profile, sample(profile), DOMAIN)
     except LabError as exc:
         return [_from_error(exc, profile.folders[0])]

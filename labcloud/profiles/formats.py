@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 # What XML 1.0 cannot hold in any form: https://www.w3.org/TR/xml/#charsets
@@ -23,12 +24,15 @@ def unrepresentable(text: str) -> str:
 
 def hadoop_xml(settings: Mapping[str, str]) -> str:
     """Return a Hadoop configuration file. Raise ValueError for a character that XML cannot hold."""
-    lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<configuration>"]
-    for name, value in settings.items():
-        if unrepresentable(name + value):
-            raise ValueError(f"{unrepresentable(name + value)!r} in {name!r} cannot be written in XML")
-        lines.append(f"  <property><name>{name.translate(_ESCAPES)}</name><value>{value.translate(_ESCAPES)}</value></property>")
-    return "\n".join([*lines, "</configuration>", ""])
+    lines = [_property(name, value) for name, value in settings.items()]
+    return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', "<configuration>", *lines, "</configuration>", ""])
+
+
+@lru_cache(maxsize=8192)  # thousands of nodes have most of their settings in common
+def _property(name: str, value: str) -> str:
+    if unrepresentable(name + value):
+        raise ValueError(f"{unrepresentable(name + value)!r} in {name!r} cannot be written in XML")
+    return f"  <property><name>{name.translate(_ESCAPES)}</name><value>{value.translate(_ESCAPES)}</value></property>"
 
 
 def shell_assignments(variables: Mapping[str, str]) -> str:

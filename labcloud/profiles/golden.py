@@ -14,25 +14,23 @@ from typing import Final
 from labcloud.model import Cluster, ClusterRef, NodeGroup
 from labcloud.profiles.loading import load, names
 from labcloud.profiles.model import Profile
-from labcloud.profiles.rendering import render
+from labcloud.profiles.rendering import by_group, render
 
 DOMAIN: Final = "lab.internal"
 
 
 def sample(profile: Profile) -> Cluster:
     """A cluster of the profile's own defaults."""
-    groups = tuple(
-        NodeGroup(each.name, each.count, each.memory, each.cpus, each.volumes, volume_size=each.volume_size)
-        for each in profile.groups.values()
-    )
+    groups = tuple(NodeGroup(each.name, each.count, each.memory, each.cpus, each.data_volumes) for each in profile.groups.values())
     return Cluster(
         ref=ClusterRef("acme", "lab"), profile=profile.name, provider="docker", id="0123456789abcdef" * 2, image="", groups=groups
     )
 
 
 def rendered(name: str) -> dict[str, str]:
+    """The files of the first node of each group, below the group's name: its others have the same."""
     profile = load(name)
-    return render(profile, sample(profile), DOMAIN)
+    return by_group(render(profile, sample(profile), DOMAIN))
 
 
 def write(name: str) -> Path:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from labcloud.model import Volume
+
 Formula = int | float | str
 """A number, or an expression that gives one."""
 
@@ -67,6 +69,11 @@ class GroupDefaults:
     workload: Formula
     inputs: Mapping[str, Formula]
     values: Mapping[str, Formula]
+
+    @property
+    def data_volumes(self) -> tuple[Volume, ...]:
+        """The volumes of each of its nodes, as a cluster declares them."""
+        return (Volume(self.volume_size),) * self.volumes
 
 
 @dataclass(frozen=True)

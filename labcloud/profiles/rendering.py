@@ -1,47 +1,121 @@
-"""A cluster's configuration as text, for every node group: the rendered half of docs/node.md.
+"""A cluster's configuration as text, for every node: the rendered half of docs/node.md.
 
-Pure: a profile, a cluster, the tenant's domain and the nodes that are leaving go in, texts come out. Engines, the lab
+Pure: a profile, a cluster, what its lab shares, the tenant's domain and the nodes that are leaving go in, texts come out. Engines, the lab
 repository and what exists are not known here. What users set is literal text: it is never evaluated, only escaped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from labcloud.errors import UsageError
-from labcloud.model import Cluster, Member, NodeGroup, NodeRef
+from labcloud.model import NOTHING_SHARED, Cluster, Configuration, Layer, Member, NodeGroup, NodeRef, Shared
+from labcloud.model.storage import Classes, media_tags, storage_class
 from labcloud.profiles import files
+from labcloud.profiles.declaring import declared
 from labcloud.profiles.expressions import ExpressionError, fill
 from labcloud.profiles.formats import hadoop_xml, shell_assignments, unrepresentable
+from labcloud.profiles.layering import Layering, merged
 from labcloud.profiles.model import Profile, Service
-from labcloud.profiles.sizing import GroupSizing, sizing
+from labcloud.profiles.sizing import GroupSizing, size_group, sizing
 
 Settings = Mapping[str, Mapping[str, str]]
+_LOG4J: Final = "log4j.properties"
 _DEEPEST: Final = 8  # of setting() within setting()
 
 
 def render(
-    profile: Profile, cluster: Cluster, domain: str, excluded: Collection[str] = (), members: Iterable[Member] = ()
+    profile: Profile,
+    cluster: Cluster,
+    domain: str,
+    *,
+    shared: Shared = NOTHING_SHARED,
+    excluded: Collection[str] = (),
+    members: Iterable[Member] = (),
 ) -> dict[str, str]:
-    """Return ``{"GROUP/relative/path": text}`` for all groups.
+    """Return ``{"NODE/relative/path": text}`` for all nodes, retired ones included.
 
-    ``domain`` is the tenant's (`Provider.domain`); ``excluded`` are host names of nodes that are leaving; ``members`` are the
-    tenant's people. Raise UsageError for settings, groups or memory that cannot be, ConfigError for an expression in the profile that
-    cannot be evaluated.
+    ``domain`` is the tenant's (`Provider.domain`); ``shared`` is what the lab says besides; ``excluded`` are host names of nodes that are
+    leaving; ``members`` are the tenant's people. Raise UsageError for settings, groups or memory that cannot be, ConfigError for an
+    expression or a template that cannot be evaluated.
     """
-    overrides = user_settings(profile, cluster.settings)
-    sizes = sizing(profile, cluster)
-    common = _common_names(profile, cluster, domain, sizes)
+    drawing = Drawing(profile, cluster, domain, shared)
     people = dict(_people(members))
     tree: dict[str, str] = {}
-    for group in cluster.groups:
-        tree |= {f"{group.name}/{path}": text for path, text in people.items()}
-        names = common | {"here": common[group.name], "group": group.name}
-        for path, text in Group(profile, cluster, group, names, overrides).files(sizes[group.name], excluded):
-            tree[f"{group.name}/{path}"] = text
+    for ref in (*cluster.nodes(), *cluster.retired()):
+        name = ref.name
+        for path, text in drawing.files(ref, excluded).items():
+            tree[f"{name}/{path}"] = text
+        for path, text in people.items():
+            tree[f"{name}/{path}"] = text
     return tree
+
+
+def by_group(tree: Mapping[str, str]) -> dict[str, str]:
+    """What the first node of each group has of a rendered ``tree``: ``{"GROUP/relative/path": text}``."""
+    parts = ((path.partition("/"), text) for path, text in tree.items())
+    return {f"{node.removesuffix('-0')}/{path}": text for (node, _, path), text in parts if node.endswith("-0")}
+
+
+class Drawing:
+    """The configuration of one cluster's nodes. What is the same for many nodes is rendered once."""
+
+    def __init__(self, profile: Profile, cluster: Cluster, domain: str, shared: Shared) -> None:
+        self._profile = profile
+        self._cluster = cluster
+        self._shared = shared
+        self._domain = domain
+        self._layering = Layering(profile, cluster, shared)
+        sizes = sizing(profile, cluster)
+        self._sizes_of_nodes = {(each.name, each.memory, each.cpus): sizes[each.name] for each in cluster.groups}
+        self._common = _common_names(profile, cluster, domain, sizes, shared.storage)
+        self._rendered: dict[Any, Mapping[str, str]] = {}
+        self._filled: dict[Any, dict[Any, str]] = {}
+        self._uniform: dict[str, tuple[Layer, ...]] = {}
+
+    def files(self, ref: NodeRef, excluded: Collection[str]) -> Mapping[str, str]:
+        """Path and text of every file of a node."""
+        layers = self._layers(ref)
+        node = self._cluster.size(ref)
+        # Layers are the same objects wherever they say the same.
+        key = (ref.group, node.memory, node.cpus, tuple(id(each.configuration) for each in layers))
+        wanted = merged(layers)
+        if key not in self._rendered:
+            self._rendered[key] = dict(self._group(ref, node, wanted).files(self._size(node), excluded))
+        if not (wanted.files or wanted.directories or wanted.packages):
+            return self._rendered[key]
+        facts = {**self._common, **self._layering.facts(ref), "host_name": host_name(ref, self._domain), "memory": node.memory}
+        return {**self._rendered[key], **dict(declared(wanted, self._shared.sources, facts))}
+
+    def settings(self, ref: NodeRef) -> dict[str, dict[str, str]]:
+        """A node's Hadoop settings by file, as they are rendered."""
+        group = self._group(ref, self._cluster.size(ref), merged(self._layering.of(ref)))
+        return {file: group.settings(file) for file in self._profile.settings}
+
+    def _layers(self, ref: NodeRef) -> tuple[Layer, ...]:
+        if self._shared.bindings or self._cluster.own:
+            return self._layering.of(ref)
+        if ref.group not in self._uniform:
+            self._uniform[ref.group] = self._layering.of(ref)
+        return self._uniform[ref.group]
+
+    def _size(self, node: NodeGroup) -> GroupSizing:
+        key = (node.name, node.memory, node.cpus)
+        if key not in self._sizes_of_nodes:
+            self._sizes_of_nodes[key] = size_group(self._profile, node, {group.name: group.count for group in self._cluster.groups})
+        return self._sizes_of_nodes[key]
+
+    def _group(self, ref: NodeRef, node: NodeGroup, wanted: Configuration) -> Group:
+        here = _group_names(node, self._size(node), self._shared.storage)
+        names = self._common | {"here": here, "group": ref.group}
+        base = {key: value for key, value in self._shared.base.settings.items() if key.partition(":")[0] in self._profile.settings}
+        said = Said(
+            user_settings(self._profile, base), user_settings(self._profile, wanted.settings), wanted.environment, self._shared.log4j
+        )
+        filled = self._filled.setdefault((node.name, node.memory, node.cpus), {})
+        return Group(self._profile, self._cluster, node, names=names, said=said, filled=filled)
 
 
 def _people(members: Iterable[Member]) -> Iterable[tuple[str, str]]:
@@ -77,9 +151,9 @@ def host_name(ref: NodeRef, domain: str) -> str:
     return f"{ref.qualified}.{domain}"
 
 
-def _common_names(profile: Profile, cluster: Cluster, domain: str, sizes: Mapping[str, GroupSizing]) -> dict[str, Any]:
+def _common_names(profile: Profile, cluster: Cluster, domain: str, sizes: Mapping[str, GroupSizing], storage: Classes) -> dict[str, Any]:
     """What expressions of settings, files and services may use; docs/profiles.md lists it."""
-    groups = {group.name: {**asdict(group), **sizes[group.name].values, "reserved": sizes[group.name].reserved} for group in cluster.groups}
+    groups = {group.name: _group_names(group, sizes[group.name], storage) for group in cluster.groups}
     return {
         **profile.variables,
         **groups,
@@ -94,19 +168,40 @@ def _common_names(profile: Profile, cluster: Cluster, domain: str, sizes: Mappin
     }
 
 
-def _each_volume(count: int, pattern: str, separator: str = ",") -> str:
-    """``pattern`` once for each of ``count`` volumes, ``{}`` being the volume's number."""
-    return separator.join(pattern.replace("{}", str(number)) for number in range(count))
+def _group_names(group: NodeGroup, size: GroupSizing, storage: Classes) -> dict[str, Any]:
+    """What expressions may ask of a group, or of one of its nodes: of volumes how many there are, and how HDFS marks the media of each."""
+    media = media_tags([storage_class(storage, each.storage).media for each in group.volumes])
+    own = {"name": group.name, "count": group.count, "memory": group.memory, "cpus": group.cpus}
+    return {**own, "volumes": len(group.volumes), "media": media, **size.values, "reserved": size.reserved}
+
+
+def _each_volume(count: int, pattern: str, separator: str = ",", before: Sequence[str] = ()) -> str:
+    """``pattern`` once for each of ``count`` volumes, ``{}`` being the volume's number, each after what ``before`` has for it."""
+    marks = [*before, *[""] * count]
+    return separator.join(marks[number] + pattern.replace("{}", str(number)) for number in range(count))
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is said beside the profile: settings below it and above it, by file; variables; lines for log4j.properties."""
+
+    below: Settings
+    above: Settings
+    environment: Mapping[str, str]
+    log4j: str = ""
 
 
 class Group:
-    """The configuration of one group's nodes."""
+    """The configuration of nodes that have all in common. ``filled`` keeps texts for others of their size."""
 
-    def __init__(self, profile: Profile, cluster: Cluster, group: NodeGroup, names: Mapping[str, Any], overrides: Settings) -> None:
+    def __init__(
+        self, profile: Profile, cluster: Cluster, group: NodeGroup, *, names: Mapping[str, Any], said: Said, filled: dict[Any, str]
+    ) -> None:
         self._profile = profile
         self._cluster = cluster
         self._group = group
-        self._overrides = overrides
+        self._filled = filled
+        self._said = said
         self._depth = 0
         self._names = {**names, "setting": self._setting}
 
@@ -115,14 +210,19 @@ class Group:
         yield "node.env", shell_assignments(self._environment())
         for name, service in self._profile.services_of(self._group.name).items():
             yield f"services/{name}", shell_assignments(self._service(service, size))
-        for file, settings in self._profile.settings.items():
-            own = self._overrides.get(file, {})
-            values = {name: self.value(file, name) for name in settings if name not in own}
-            yield f"conf/{file}.xml", hadoop_xml(dict(sorted({**values, **own}.items())))
+        for file in self._profile.settings:
+            yield f"conf/{file}.xml", hadoop_xml(self.settings(file))
         for file, text in self._profile.files.items():
-            yield f"conf/{file}", self._fill(text, "files", file)
+            more = self._said.log4j if file == _LOG4J else ""
+            yield f"conf/{file}", self._fill(text, "files", file) + more
         for file in self._profile.exclude_files:
             yield f"conf/{file}", "".join(f"{host}\n" for host in sorted(excluded))
+
+    def settings(self, file: str) -> dict[str, str]:
+        """All settings of a file, in the order of their names."""
+        own = self._said.above.get(file, {})
+        values = {name: self.value(file, name) for name in self._profile.settings[file] if name not in own}
+        return dict(sorted({**self._said.below.get(file, {}), **values, **own}.items()))
 
     def value(self, file: str, name: str) -> str:
         """The profile's own value of a setting."""
@@ -131,10 +231,12 @@ class Group:
     def _setting(self, key: str) -> str:
         """What ``setting('FILE:NAME')`` gives: the user's value, or the profile's."""
         file, _, name = key.partition(":")
-        own = self._overrides.get(file, {})
+        own = self._said.above.get(file, {})
         if name in own:
             return own[name]
         if name not in self._profile.settings.get(file, {}):
+            if name in self._said.below.get(file, {}):
+                return self._said.below[file][name]
             raise ExpressionError(f"there is no setting {key!r}")
         if self._depth >= _DEEPEST:
             raise ExpressionError(f"the setting {key!r} leads back to itself")
@@ -146,13 +248,17 @@ class Group:
 
     def _environment(self) -> dict[str, str]:
         own = {name: self._fill(text, "environment", name) for name, text in self._profile.environment.items()}
-        return own | {
-            "LABCLOUD_TENANT": self._cluster.ref.tenant,
-            "LABCLOUD_USER_ID": str(self._cluster.user_id),
-            "LABCLOUD_CLUSTER": self._cluster.ref.name,
-            "LABCLOUD_CLUSTER_ID": self._cluster.id,
-            "LABCLOUD_VOLUMES": " ".join(map(str, range(self._group.volumes))),
-        }
+        return (
+            own
+            | dict(self._said.environment)
+            | {
+                "LABCLOUD_TENANT": self._cluster.ref.tenant,
+                "LABCLOUD_USER_ID": str(self._cluster.user_id),
+                "LABCLOUD_CLUSTER": self._cluster.ref.name,
+                "LABCLOUD_CLUSTER_ID": self._cluster.id,
+                "LABCLOUD_VOLUMES": " ".join(map(str, range(len(self._group.volumes)))),
+            }
+        )
 
     def _service(self, service: Service, size: GroupSizing) -> dict[str, str]:
         memory = size.services[service.name]
@@ -178,7 +284,14 @@ class Group:
         return f"{host}:{self._profile.services[service].ports[port]}{slash}{question}" if port else host
 
     def _fill(self, text: str, *place: str, **more: Any) -> str:
+        # What asks for no other setting gives the same for all nodes of one size, whatever is said of them.
+        key = None if "setting(" in text else (text, *more.values())
+        if key in self._filled:
+            return self._filled[key]
         try:
-            return fill(text, {**self._names, **more} if more else self._names)
+            filled = fill(text, {**self._names, **more} if more else self._names)
         except ExpressionError as exc:
             raise files.error(self._profile.folders, place, str(exc)) from exc
+        if key is not None:
+            self._filled[key] = filled
+        return filled

@@ -88,7 +88,7 @@ def minimum_memory(profile: Profile, group: str, counts: Mapping[str, int] | Non
     numbers = counts or {name: each.count for name, each in profile.groups.items()}
     memory = 0
     for _ in range(_ROUNDS):
-        node = NodeGroup(group, numbers.get(group, 1), memory, defaults.cpus, defaults.volumes)
+        node = NodeGroup(group, numbers.get(group, 1), memory, defaults.cpus, defaults.data_volumes)
         sized = _share_out(profile, node, numbers, minimum=0)
         needed = -(-(sized.reserved + sized.workload) // _STEP) * _STEP
         if needed <= memory:
@@ -116,7 +116,7 @@ def _share_out(profile: Profile, group: NodeGroup, counts: Mapping[str, int], *,
     defaults = profile.groups[group.name]
     names: dict[str, Any] = {
         **profile.variables, "counts": counts, "count": group.count,
-        "memory": group.memory, "cpus": group.cpus, "volumes": group.volumes,
+        "memory": group.memory, "cpus": group.cpus, "volumes": len(group.volumes),
     }  # fmt: skip
     place: tuple[str, ...] = ()
     values: dict[str, int | float] = {}

@@ -87,7 +87,11 @@ class Provider(ABC):
 
     @abstractmethod
     def find(self, tenant: str | None = None, cluster: ClusterRef | None = None) -> Found:
-        """Everything of this lab that exists, or of one tenant, or of one cluster (its tenant's network included)."""
+        """Everything of this lab that exists, or of one tenant, or of one cluster (its tenant's network included).
+
+        Nodes of one cluster come with their real limits (a question more for each of them); those of a tenant, or of all, with the
+        limits that they were made with.
+        """
 
     @abstractmethod
     def inspect(self, ref: NodeRef) -> Inspection:
@@ -120,11 +124,15 @@ class Provider(ABC):
 
     @abstractmethod
     def ensure_config(self, cluster: ClusterRef, files: Mapping[str, str]) -> bool:
-        """Make the cluster's configuration tree exactly ``files``: ``{"GROUP/relative/path": text}``.
+        """Make the cluster's configuration tree exactly ``files``: ``{"NODE/relative/path": text}``.
 
-        Each node sees its group's part at ``/etc/labcloud/cluster``, read-only. Files change in place for running
+        Each node sees its own part at ``/etc/labcloud/cluster``, read-only. Files change in place for running
         nodes. Returns whether anything changed.
         """
+
+    @abstractmethod
+    def config(self, cluster: ClusterRef) -> dict[str, str]:
+        """The cluster's configuration tree as its nodes see it now; empty where there is none."""
 
     @abstractmethod
     def delete_config(self, cluster: ClusterRef) -> None: ...
@@ -142,7 +150,17 @@ class Provider(ABC):
 
     @abstractmethod
     def ensure_node(self, spec: NodeSpec) -> None:
-        """A running node as ``spec`` says, with its data volumes. A node with another digest is made again; volumes stay."""
+        """A running node as ``spec`` says, with its data volumes. A node with another digest is made again; volumes stay.
+
+        A volume that exists stays where it is, whatever its storage class says now.
+        """
+
+    @abstractmethod
+    def resize_node(self, ref: NodeRef, *, memory: int, cpus: float) -> None:
+        """Give the node the limits of ``memory`` MiB and ``cpus`` cores, at once; what runs on it goes on.
+
+        Raise NotFoundError if there is none, EngineError if its processes have more memory than that now: its limits stay then.
+        """
 
     @abstractmethod
     def stop_node(self, ref: NodeRef, *, timeout: float = 30.0) -> None:
@@ -153,7 +171,8 @@ class Provider(ABC):
         """The node, at once; its volumes stay."""
 
     @abstractmethod
-    def delete_volume(self, ref: NodeRef, number: int) -> None: ...
+    def delete_volume(self, ref: NodeRef, number: int) -> None:
+        """The volume with its data, wherever it lies. Raise a LabError if a node uses it."""
 
     # Talking to nodes
 

@@ -7,6 +7,10 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
+
+# What becomes a file with a mode of its own on the node (docs/node.md): until then only root reads it.
+_PRIVATE: Final = "declared"
 
 
 def read_tree(root: Path) -> dict[str, str]:
@@ -29,11 +33,13 @@ def write_tree(root: Path, files: Mapping[str, str]) -> bool:
     changed = [name for name, text in files.items() if present.get(name) != text]
     for name in changed:
         path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        private = path.parent.name == _PRIVATE
+        path.parent.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        path.parent.mkdir(exist_ok=True, mode=0o700 if private else 0o755)
         # A leading dot: read_tree passes over what a killed run left behind.
         temporary = path.with_name(f".{path.name}.new")
         temporary.write_text(files[name])
-        temporary.chmod(0o644)
+        temporary.chmod(0o600 if private else 0o644)
         os.replace(temporary, path)  # noqa: PTH105 - the one name for it that says atomic
     return bool(changed) or present.keys() != files.keys()
 

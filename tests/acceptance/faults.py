@@ -125,20 +125,20 @@ def free_port(cluster: Cluster) -> None:
 
 
 def heap_too_small(cluster: Cluster) -> None:
-    text = rendered(cluster, "worker/services/datanode").read_text()
+    text = rendered(cluster, "worker-0/services/datanode").read_text()
     heap = next(word.strip("'") for word in text.split() if word.strip("'").startswith("-Xmx"))
     first = next(word.strip("'") for word in text.split() if word.strip("'").startswith("-Xms"))
-    rewrite(cluster, "worker/services/datanode", f"{first} {heap}", "-Xms4m -Xmx4m")
+    rewrite(cluster, "worker-0/services/datanode", f"{first} {heap}", "-Xms4m -Xmx4m")
     service(cluster, "worker-0", "datanode", "-r")
 
 
 def broken_configuration(cluster: Cluster) -> None:
-    rewrite(cluster, "worker/conf/hdfs-site.xml", "</configuration>", "<property>")
+    rewrite(cluster, "worker-0/conf/hdfs-site.xml", "</configuration>", "<property>")
     service(cluster, "worker-0", "datanode", "-r")
 
 
 def broken_number(cluster: Cluster) -> None:
-    rewrite(cluster, "worker/conf/yarn-site.xml", ">0.0.0.0:8042<", ">0.0.0.0:eight<")
+    rewrite(cluster, "worker-0/conf/yarn-site.xml", ">0.0.0.0:8042<", ">0.0.0.0:eight<")
     service(cluster, "worker-0", "nodemanager", "-r")
 
 
@@ -242,7 +242,7 @@ def namenode_disk_free(cluster: Cluster) -> None:
 
 def excluded_datanode(cluster: Cluster) -> None:
     name = bash(cluster, "worker-1", "hostname -f")
-    file = rendered(cluster, "master/conf/dfs.exclude")
+    file = rendered(cluster, "master-0/conf/dfs.exclude")
     file.write_text(file.read_text() + name + "\n")
     cluster.exec("hdfs", "dfsadmin", "-refreshNodes", user="hdfs")
 

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from labcloud.lab import Lab
-from labcloud.model import ClusterRef, NodeRef, NodeSpec
+from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume
 from labcloud.providers.base import Command, Provider, Result
 
 IMAGE = os.environ.get("LABCLOUD_CONTRACT_IMAGE", "hadoop-2.7")
-CONFIG = {"worker/greeting": "hello\n", "worker/conf/site.xml": "<configuration/>\n"}
+NODES = tuple(f"worker-{index}" for index in range(4))
+CONFIG = {f"{node}/{path}": text for node in NODES for path, text in {"greeting": "hello\n", "conf/site.xml": "<configuration/>\n"}.items()}
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Bench:
         return NodeRef(cluster or self.cluster, "worker", index)
 
     def spec(self, ref: NodeRef | None = None, **changed: Any) -> NodeSpec:
-        return replace(NodeSpec(ref or self.node(), self.image, IMAGE, 256, 0.5, 1), **changed)
+        return replace(NodeSpec(ref or self.node(), self.image, IMAGE, 256, 0.5, (NodeVolume(),)), **changed)
 
     def make(self, ref: NodeRef | None = None, **changed: Any) -> NodeSpec:
         """A node that runs, with all that it needs."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from labcloud.errors import EngineError, LabError, NotFoundError
-from labcloud.model import ClusterRef, NodeRef, Status
+from labcloud.model import ClusterRef, NodeRef, NodeVolume, Status, StorageClass
 from labcloud.model.dataset import StoredDataset
 from labcloud.providers.base import Command, config_digests
 from tests.contract.conftest import CONFIG, IMAGE, Bench
@@ -110,7 +110,7 @@ def test_what_is_gone_is_deleted(bench: Bench) -> None:
 
 
 def test_delete_leaves_nothing(bench: Bench) -> None:
-    spec = bench.make(volumes=2)
+    spec = bench.make(volumes=(NodeVolume(), NodeVolume()))
     bench.provider.delete_node(spec.ref)
     assert bench.provider.find(cluster=bench.cluster).volumes == {(spec.ref, 0), (spec.ref, 1)}
     for number in range(2):
@@ -146,7 +146,7 @@ def test_a_drifted_node_is_made_again_and_its_volume_stays(bench: Bench) -> None
     bench.run("tee", "/data/0/kept", stdin=b"data")
     bench.run("tee", "/tmp/lost", stdin=b"data")
     before = bench.provider.find(cluster=bench.cluster).nodes[0]
-    grown = replace(spec, memory=spec.memory + 64)
+    grown = replace(spec, volumes=(*spec.volumes, NodeVolume()))
     bench.provider.ensure_node(grown)
     (after,) = bench.provider.find(cluster=bench.cluster).nodes
     assert after.engine_id != before.engine_id
@@ -179,7 +179,7 @@ def test_a_node_can_be_deleted_while_stopped(bench: Bench) -> None:
 def test_nodes_are_made_from_several_threads(bench: Bench) -> None:
     refs = [bench.node(index) for index in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda ref: bench.make(ref, volumes=0), refs))
+        list(pool.map(lambda ref: bench.make(ref, volumes=()), refs))
     found = bench.provider.find(cluster=bench.cluster)
     assert [node.ref for node in found.nodes] == refs
     assert {node.status for node in found.nodes} == {Status.RUNNING}
@@ -208,7 +208,7 @@ def test_a_wanted_port_is_taken_once(bench: Bench) -> None:
 def test_configuration_changes_in_place_and_is_read_only(bench: Bench) -> None:
     bench.make()
     assert bench.text("cat", "/etc/labcloud/cluster/greeting") == "hello"
-    changed = {"worker/greeting": "good bye\n", "worker/new/file": "new\n"}
+    changed = {"worker-0/greeting": "good bye\n", "worker-0/new/file": "new\n"}
     assert bench.provider.ensure_config(bench.cluster, changed) is True
     assert bench.text("cat", "/etc/labcloud/cluster/greeting") == "good bye"
     assert bench.text("cat", "/etc/labcloud/cluster/new/file") == "new"
@@ -279,7 +279,7 @@ def test_deleted_datasets_leave_nothing_and_are_kept_in_the_store(bench: Bench, 
 
 def test_names_resolve_forward_and_reverse(bench: Bench) -> None:
     for index in range(2):
-        bench.make(bench.node(index), volumes=0)
+        bench.make(bench.node(index), volumes=())
     domain = bench.provider.domain(bench.tenant)
     neighbour = bench.provider.find(cluster=bench.cluster).nodes[1]
     name = f"{neighbour.ref.qualified}.{domain}"
@@ -292,7 +292,7 @@ def test_names_resolve_forward_and_reverse(bench: Bench) -> None:
 def test_nodes_of_a_tenant_reach_each_other_and_no_others(bench: Bench) -> None:
     foreign = NodeRef(ClusterRef(bench.other, "one.0"), "worker", 0)
     for ref in (bench.node(0), bench.node(1), foreign):
-        bench.make(ref, volumes=0)
+        bench.make(ref, volumes=())
     addresses = {node.ref: node.address for node in bench.provider.find().nodes}
     assert bench.reaches(bench.node(0), addresses[bench.node(1)])
     assert not bench.reaches(bench.node(0), addresses[foreign])
@@ -385,3 +385,79 @@ def test_a_request_that_nothing_answers_is_refused(bench: Bench) -> None:
     with pytest.raises(EngineError):
         bench.provider.request(bench.node(), 9, "/jmx", timeout=2)
     assert time.monotonic() - began < 10
+
+
+# Limits
+
+
+def test_limits_change_while_the_node_runs(bench: Bench) -> None:
+    spec = bench.make()
+    before = bench.provider.find(cluster=bench.cluster).nodes[0]
+    for memory, cpus in ((512, 1.5), (96, 0.25), (spec.memory, spec.cpus)):
+        bench.provider.resize_node(spec.ref, memory=memory, cpus=cpus)
+        seen = bench.provider.inspect(spec.ref)
+        assert (seen.state, seen.memory, seen.cpus) == ("running", memory, cpus)
+        (after,) = bench.provider.find(cluster=bench.cluster).nodes
+        assert (after.memory, after.cpus) == (memory, cpus)
+        assert after.limited_to(memory, cpus)
+    assert replace(after, created=before.created) == before
+
+
+def test_memory_does_not_shrink_below_what_is_used(bench: Bench) -> None:
+    spec = bench.make()
+    bench.run("tee", "/dev/shm/kept", stdin=bytes(48 << 20))
+    with pytest.raises(EngineError) as caught:
+        bench.provider.resize_node(spec.ref, memory=32, cpus=2.0)
+    assert "32" in caught.value.brief
+    seen = bench.provider.inspect(spec.ref)
+    assert (seen.state, seen.memory, seen.cpus) == ("running", spec.memory, spec.cpus)
+    bench.provider.resize_node(spec.ref, memory=96, cpus=2.0)
+    assert bench.provider.inspect(spec.ref).memory == 96
+
+
+def test_a_node_that_is_not_there_has_no_limits(bench: Bench) -> None:
+    with pytest.raises(NotFoundError):
+        bench.provider.resize_node(bench.node(7), memory=256, cpus=1.0)
+
+
+def test_ensure_gives_a_node_the_limits_of_its_specification(bench: Bench) -> None:
+    spec = bench.make()
+    before = bench.provider.find(cluster=bench.cluster).nodes[0]
+    bench.provider.ensure_node(replace(spec, memory=320))
+    assert bench.provider.inspect(spec.ref).memory == 320
+    bench.provider.stop_node(spec.ref, timeout=5)
+    bench.provider.resize_node(spec.ref, memory=128, cpus=0.5)
+    bench.provider.ensure_node(replace(spec, memory=384, cpus=1.0))
+    (after,) = bench.provider.find(cluster=bench.cluster).nodes
+    assert (after.status, after.memory, after.cpus, after.engine_id) == (Status.RUNNING, 384, 1.0, before.engine_id)
+
+
+# Storage classes
+
+
+def test_a_volume_of_a_class_keeps_its_data_where_it_was_made(bench: Bench, tmp_path: Path) -> None:
+    fast = NodeVolume(2, StorageClass("fast", path=str(tmp_path / "nvme")))
+    spec = bench.make(volumes=(NodeVolume(), fast))
+    assert bench.run("tee", "/data/1/kept", stdin=b"data").exit_code == 0
+    elsewhere = NodeVolume(2, replace(fast.storage, path=str(tmp_path / "other")))
+    assert replace(spec, volumes=(NodeVolume(), elsewhere)).digest == spec.digest
+    bench.provider.ensure_node(replace(spec, volumes=(NodeVolume(), elsewhere, fast)))
+    assert bench.text("cat", "/data/1/kept") == "data"
+    assert bench.provider.find(cluster=bench.cluster).volumes == {(spec.ref, 0), (spec.ref, 1), (spec.ref, 2)}
+    with pytest.raises(LabError):
+        bench.provider.delete_volume(spec.ref, 1)
+    assert bench.text("cat", "/data/1/kept") == "data"
+    bench.provider.delete_node(spec.ref)
+    for number in range(3):
+        bench.provider.delete_volume(spec.ref, number)
+    assert bench.provider.find(cluster=bench.cluster).volumes == frozenset()
+    assert not [path for path in tmp_path.rglob("*") if path.name not in ("nvme", "home") and tmp_path / "home" not in path.parents]
+
+
+def test_a_volume_of_a_driver_has_its_options(bench: Bench) -> None:
+    memory = StorageClass("memory", driver="local", options={"type": "tmpfs", "device": "tmpfs", "o": "size=16m"})
+    spec = bench.make(volumes=(NodeVolume(1, memory),))
+    assert bench.run("tee", "/data/0/kept", stdin=b"data").exit_code == 0
+    bench.provider.delete_node(spec.ref)
+    bench.provider.delete_volume(spec.ref, 0)
+    assert bench.provider.find(cluster=bench.cluster).volumes == frozenset()

@@ -17,11 +17,11 @@ def _configuration(subject: Subject) -> Results:
         return {"configuration-missing": [{}]}
     wanted = config_digests(subject.blueprint.config)
     changed = sorted(path for path in wanted.keys() | there.keys() if wanted.get(path) != there.get(path))
-    return {"configuration-changed": [{"group": path.partition("/")[0], "file": path} for path in changed]}
+    return {"configuration-changed": [{"node": path.partition("/")[0], "file": path} for path in changed]}
 
 
 def _made(subject: Subject) -> Results:
-    """Nodes that were made for another declaration than today's: another image, other memory, other ports."""
+    """Nodes that were made for another declaration than today's: another image, other volumes, other ports. Memory is `limits`'."""
     specs, nodes = subject.blueprint.specs, subject.nodes()
     return {"node-outdated": [{"node": ref.name} for ref, node in nodes.items() if ref in specs and specs[ref].digest != node.digest]}
 
@@ -32,7 +32,7 @@ def _surplus(subject: Subject) -> list[Case]:
 
 
 PROBES: Final = (
-    Probe("configuration", {"configuration-missing": (), "configuration-changed": ("group", "file")}, _configuration),
+    Probe("configuration", {"configuration-missing": (), "configuration-changed": ("node", "file")}, _configuration),
     Probe(
         "declaration",
         {"node-outdated": ("node",), "node-surplus": ("node",)},

@@ -10,13 +10,14 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from labcloud.errors import LabError
-from labcloud.model import Cluster
+from labcloud.model import Cluster, NodeGroup
 from labcloud.model.checks import Check, Finding, Severity, Subject, Verdict, ask_again, failed, passed, skipped, warned
+from labcloud.model.storage import DEFAULT_CLASS, Classes, gibibytes
 from labcloud.preflight import growth
 
 START_SPACE: Final = 32
@@ -121,7 +122,7 @@ def judge_volumes(disk: Disk, clusters: Iterable[Cluster], ratio: float, fix: st
     """Whether what all data volumes were promised could be kept; ``ratio`` is how far nobody minds, ``fix`` promises less."""
     clusters = tuple(clusters)
     promised = _promised(clusters)
-    largest = max((group.volume_size for each in clusters for group in each.groups if group.volumes), default=0)
+    largest = max((volume.size for each in clusters for group in each.groups for volume in group.volumes), default=0)
     size = disk.size / 1024
     figures = _figures(disk) | {"promised_gib": promised, "size_gib": round(size, 1), "largest_volume_gib": largest, "overcommit": ratio}
     if largest > size:
@@ -188,24 +189,40 @@ def _on_each(judge: Callable[[Disk, Subject], Finding], *, nodes_only: bool = Fa
 
 
 def _volumes(disk: Disk, subject: Subject) -> Finding:
-    clusters, ratio = growth.wanted(subject), OVERCOMMIT.value()
-    return judge_volumes(disk, clusters, ratio, smaller_volumes(disk, clusters, ratio, subject.cluster))
+    clusters, ratio = kept_here(growth.wanted(subject), subject.storage), OVERCOMMIT.value()
+    own = next((each for each in clusters if subject.cluster and each.ref == subject.cluster.ref), None)
+    return judge_volumes(disk, clusters, ratio, smaller_volumes(disk, clusters, ratio, own, asked=subject.cluster))
 
 
-def smaller_volumes(disk: Disk, clusters: Iterable[Cluster], ratio: float, cluster: Cluster | None) -> str:
-    """The command that asks for ``cluster``, one of ``clusters``, with volumes that can be promised; else the setting that allows more."""
+def smaller_volumes(
+    disk: Disk, clusters: Iterable[Cluster], ratio: float, cluster: Cluster | None, *, asked: Cluster | None = None
+) -> str:  # fmt: skip
+    """The command that asks for ``cluster``, one of ``clusters``, with volumes that can be promised; else the setting that allows more.
+
+    ``asked`` is the whole cluster, where ``cluster`` is what of it lies on this disk.
+    """
     size, everything = disk.size / 1024, _promised(clusters)
-    own = sum(group.count * group.volumes for group in cluster.groups) if cluster else 0
+    own = sum(group.count * len(group.volumes) for group in cluster.groups) if cluster else 0
     if cluster and own:
         fits = int(min(size, (size * ratio - everything + _promised([cluster])) / own))
         if fits >= 1:
-            return ask_again(cluster, volume_size=f"{fits}g")
+            return ask_again(asked or cluster, volume_size=f"{fits}g")
     return f"export {OVERCOMMIT.name}={math.ceil(10 * everything / max(size, 1)) / 10:g}"
 
 
 def _promised(clusters: Iterable[Cluster]) -> int:
     """GiB of all data volumes."""
-    return sum(group.count * group.volumes * group.volume_size for each in clusters for group in each.groups)
+    return sum(group.count * gibibytes(group.volumes) for each in clusters for group in each.groups)
+
+
+def kept_here(clusters: Iterable[Cluster], classes: Classes) -> tuple[Cluster, ...]:
+    """``clusters`` with those of their volumes only that the engine keeps where it keeps its own."""
+    elsewhere = {"" if name == DEFAULT_CLASS else name for name, each in classes.items() if each.path or each.driver}
+
+    def kept(group: NodeGroup) -> NodeGroup:
+        return replace(group, volumes=tuple(each for each in group.volumes if each.storage not in elsewhere))
+
+    return tuple(replace(each, groups=tuple(map(kept, each.groups))) for each in clusters)
 
 
 def _latency(disk: Disk, _: Subject) -> Finding:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from labcloud.model import Cluster, format_memory
 from labcloud.model.checks import Check, Finding, ImageNeed, Severity, Subject, ask_again, failed, passed, skipped, warned
+from labcloud.profiles.settings import Level, SettingFinding, check_settings
 
 _DIGEST: Final = re.compile(":[0-9a-f]{12}$")
 
@@ -47,6 +48,28 @@ def judge_digest(name: str, reference: str, current: str) -> Finding:
     return passed(f"the image of {name} is {built}, as it is declared", **figures)
 
 
+def judge_settings(cluster: Cluster, findings: Sequence[SettingFinding]) -> Finding:
+    """Whether what people set works in the profile, and is there at all."""
+    number = len(cluster.configuration.settings)
+    figures = {"settings": number, "findings": {each.key: str(each.level) for each in findings}}
+    if not findings:
+        return passed(f"{number} setting{'s' if number > 1 else ''}, known and of the right kind", **figures)
+    said = "; ".join(map(str, findings))
+    first = findings[0]
+    file, _, name = first.key.partition(":")
+    if first.level is Level.ERROR:
+        return failed(f"{cluster.profile}: {said}", f"labcloud profile settings {cluster.profile} {name}", **figures)
+    return warned(f"{cluster.profile}: {said}", f"labcloud profile settings {cluster.profile} {file}:", **figures)
+
+
+def _settings(subject: Subject) -> Finding:
+    if subject.cluster is None or not subject.cluster.configuration.settings:
+        return skipped("no setting is asked for")
+    from labcloud.profiles import load
+
+    return judge_settings(subject.cluster, check_settings(load(subject.cluster.profile), subject.cluster.configuration.settings))
+
+
 def _memory(subject: Subject) -> Finding:
     if subject.cluster is None:
         return skipped("no cluster is asked for")
@@ -74,6 +97,7 @@ def _digest(subject: Subject) -> Finding:
 CHECKS: Final[tuple[Check, ...]] = (
     Check("profile.memory", "a daemon whose heap does not fit into its node's memory is killed under the first load", _memory),
     Check("profile.java", "Hadoop on a Java that it was not made for ends with errors of missing classes", _java),
+    Check("profile.settings", "a setting that Hadoop does not know has no effect; a value that it cannot read ends a daemon", _settings),
     Check(
         "image.digest",
         "a node of an older image lacks what was mended since",

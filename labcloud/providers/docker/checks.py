@@ -35,6 +35,7 @@ _WHY: Final = {
     _PRESENT: "nodes are made of the image of their profile",
     "image.contents": "another Java or another version in the image than the profile is written for fails in ways nobody understands",
     "names.free": "Docker refuses a second thing of a name; a volume of another lab would be mounted as if it were new",
+    "storage.driver": "Docker makes no volume for a driver that it has not",
     "network.subnet": "a tenant's wall is a network of its own, which may overlap no other",
     "network.ports": "a node whose fixed port is taken does not start",
 }
@@ -54,6 +55,7 @@ def checks(facts: Facts, probes: Probes, lab: str) -> tuple[Check, ...]:
         _cluster(_PRESENT, asked.image_present),
         _cluster("image.contents", asked.image_contents, needs=_PRESENT),
         _cluster("names.free", asked.names_free),
+        _cluster("storage.driver", asked.drivers, severity=Severity.ADVISORY),
         _cluster("network.subnet", asked.subnet),
         _cluster("network.ports", asked.ports),
     )
@@ -65,8 +67,10 @@ def _machine(
     return Check(id, _WHY[id], run, severity, machine=True, keeps=keeps, needs=needs)
 
 
-def _cluster(id: str, run: Callable[[Subject], Finding], needs: str = _VERSION) -> Check:
-    return Check(id, _WHY[id], run, needs=needs)
+def _cluster(
+    id: str, run: Callable[[Subject], Finding], needs: str = _VERSION, *, severity: Severity = Severity.BLOCKING
+) -> Check:  # fmt: skip
+    return Check(id, _WHY[id], run, severity, needs=needs)
 
 
 def has_daemon_file() -> bool:
@@ -128,6 +132,11 @@ class _Asked:
         if subject.cluster is None:
             return skipped("no cluster is asked for")
         return occupancy.judge_names(subject.cluster, self._lab, self._holdings())
+
+    def drivers(self, subject: Subject) -> Finding:
+        if subject.cluster is None:
+            return skipped("no cluster is asked for")
+        return judging.judge_drivers(subject.cluster, subject.storage, self._facts.info().answer)
 
     def subnet(self, subject: Subject) -> Finding:
         if subject.cluster is None:

@@ -24,6 +24,8 @@ VOLUME: Final = PREFIX + "volume"
 PROFILE: Final = PREFIX + "profile"
 DIGEST: Final = PREFIX + "digest"
 MEMORY: Final = PREFIX + "memory"
+CPUS: Final = PREFIX + "cpus"
+FOLDER: Final = PREFIX + "folder"
 
 _LOOPBACK: Final = "127.0.0.1"
 _STATUS: Final = {
@@ -41,7 +43,7 @@ _PROCESSES: Final = 16384
 
 @dataclass(frozen=True)
 class Mounts:
-    """The folders of this machine that nodes see: ``base`` for all, ``cluster`` holds one folder a group, ``datasets`` for the cluster."""
+    """The folders of this machine that nodes see: ``base`` for all, ``cluster`` holds one folder a node, ``datasets`` for the cluster."""
 
     base: Path
     cluster: Path
@@ -81,7 +83,7 @@ def create_body(lab: str, spec: NodeSpec, mounts: Mounts) -> dict[str, Any]:
         # The kernel holds 64 characters of host name; the domain comes from /etc/hosts and the resolver.
         "Hostname": ref.name,
         "Domainname": f"{ref.cluster.name}.{ref.cluster.tenant}.{network}",
-        "Labels": identity(lab, ref) | {PROFILE: spec.profile, DIGEST: spec.digest, MEMORY: str(spec.memory)},
+        "Labels": identity(lab, ref) | {PROFILE: spec.profile, DIGEST: spec.digest, MEMORY: str(spec.memory), CPUS: f"{spec.cpus:g}"},
         "ExposedPorts": {f"{port}/tcp": {} for port in spec.publish},
         "StopTimeout": 30,
         "HostConfig": _host_config(lab, spec, mounts),
@@ -91,19 +93,16 @@ def create_body(lab: str, spec: NodeSpec, mounts: Mounts) -> dict[str, Any]:
 
 def _host_config(lab: str, spec: NodeSpec, mounts: Mounts) -> dict[str, Any]:
     ref = spec.ref
-    limit = spec.memory * 1024 * 1024
     return {
         "NetworkMode": network_name(ref.cluster.tenant),
         "DnsSearch": [f"{ref.cluster.name}.{ref.cluster.tenant}.{network_name(ref.cluster.tenant)}"],
         "Mounts": [
             _bind(mounts.base, "/etc/labcloud/base"),
-            _bind(mounts.cluster / ref.group, "/etc/labcloud/cluster"),
+            _bind(mounts.cluster / ref.name, "/etc/labcloud/cluster"),
             _bind(mounts.datasets, MOUNTED),
-            *(_volume(lab, ref, number) for number in range(spec.volumes)),
+            *(_volume(lab, ref, number) for number in range(len(spec.volumes))),
         ],
-        "Memory": limit,
-        "MemorySwap": limit,
-        "NanoCpus": round(spec.cpus * 1_000_000_000),
+        **limits_body(spec.memory, spec.cpus),
         "PidsLimit": _PROCESSES,
         "CapDrop": _DROPPED,
         "SecurityOpt": ["no-new-privileges"],
@@ -115,12 +114,24 @@ def _host_config(lab: str, spec: NodeSpec, mounts: Mounts) -> dict[str, Any]:
     }
 
 
+def limits_body(memory: int, cpus: float) -> dict[str, int]:
+    """What requests say of ``memory`` MiB, swap included, and ``cpus`` cores."""
+    return {"Memory": memory * 2**20, "MemorySwap": memory * 2**20, "NanoCpus": round(cpus * 1_000_000_000)}
+
+
+def limits_of(answer: Mapping[str, Any]) -> tuple[int, float]:
+    """MiB and cores from ``GET /containers/NAME/json``; 0 for no limit."""
+    limits = answer["HostConfig"]
+    return int(limits.get("Memory", 0)) // 2**20, int(limits.get("NanoCpus", 0)) / 1_000_000_000
+
+
 def _bind(source: Path, target: str) -> dict[str, Any]:
     return {"Type": "bind", "Source": str(source), "Target": target, "ReadOnly": True}
 
 
 def _volume(lab: str, ref: NodeRef, number: int) -> dict[str, Any]:
-    options = {"Labels": identity(lab, ref) | {VOLUME: str(number)}, "DriverConfig": {"Name": "local"}}
+    # Without a driver: a volume that exists is taken whatever made it, one that does not is Docker's local one.
+    options = {"Labels": identity(lab, ref) | {VOLUME: str(number)}}
     return {"Type": "volume", "Source": volume_name(ref, number), "Target": f"/data/{number}", "VolumeOptions": options}
 
 
@@ -140,6 +151,7 @@ def found_node(answer: Mapping[str, Any]) -> FoundNode:
         image=answer.get("Image", ""),
         digest=labels.get(DIGEST, ""),
         memory=int(labels.get(MEMORY, "0")),
+        cpus=float(labels.get(CPUS, "0")),
         engine_id=answer["Id"],
         address=next((each.get("IPAddress") or "" for each in networks.values()), ""),
         created=float(answer.get("Created", 0)),
@@ -151,7 +163,7 @@ def found_node(answer: Mapping[str, Any]) -> FoundNode:
 
 def inspection(answer: Mapping[str, Any], network: str) -> Inspection:
     """A node from ``GET /containers/NAME/json``; ``network`` is its tenant's."""
-    state, limits = answer["State"], answer["HostConfig"]
+    state, (memory, cpus) = answer["State"], limits_of(answer)
     return Inspection(
         state=state["Status"],
         exit_code=int(state.get("ExitCode", 0)),
@@ -159,7 +171,7 @@ def inspection(answer: Mapping[str, Any], network: str) -> Inspection:
         restarts=int(answer.get("RestartCount", 0)),
         said=state.get("Error", ""),
         ended="" if state["Status"] in ("running", "paused", "created") else state.get("FinishedAt", ""),
-        memory=int(limits.get("Memory", 0)) // 2**20,
-        cpus=int(limits.get("NanoCpus", 0)) / 1_000_000_000,
+        memory=memory,
+        cpus=cpus,
         attached=network in (answer["NetworkSettings"].get("Networks") or {}),
     )

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from labcloud.errors import LabError
 from labcloud.images.model import LABEL_JAVA, LABEL_VERSION, REPOSITORY
-from labcloud.model import format_bytes
+from labcloud.model import Cluster, format_bytes
 from labcloud.model.checks import Finding, ImageNeed, failed, passed, warned
+from labcloud.model.storage import DEFAULT_CLASS, Classes
 from labcloud.providers.docker.engine import API_VERSION
 from labcloud.providers.docker.facts import Timed
 from labcloud.providers.docker.probes import LIMIT, Ended, Resolved
@@ -214,3 +215,16 @@ def judge_contents(need: ImageNeed, image: Json) -> Finding:
     if wrong:
         return failed(f"the image of {need.name} has {' and '.join(wrong)}", f"labcloud image build {need.name}", **figures)
     return passed(f"Java {java} and {need.stack}", **figures)
+
+
+def judge_drivers(cluster: Cluster, classes: Classes, info: Json) -> Finding:
+    """Whether Docker has the volume drivers of the storage classes that ``cluster`` names. It may find one more when it is first used."""
+    names = {volume.storage or DEFAULT_CLASS for group in cluster.groups for volume in group.volumes}
+    wanted = {each.driver: name for name, each in classes.items() if name in names and each.driver}
+    there = sorted((info.get("Plugins") or {}).get("Volume") or ())
+    figures = {"drivers": sorted(wanted), "there": there}
+    missing = sorted(wanted.keys() - set(there))
+    if missing:
+        summary = f"Docker has no volume driver {missing[0]!r}, that {wanted[missing[0]]} names; it has {', '.join(there)}"
+        return failed(summary, f"docker plugin install {missing[0]}", **figures)
+    return passed(f"Docker has the drivers {', '.join(wanted)}" if wanted else "no storage class with a driver is asked for", **figures)

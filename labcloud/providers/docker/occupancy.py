@@ -38,7 +38,7 @@ def judge_names(cluster: Cluster, lab: str, held: Holdings) -> Finding:
     """Whether containers, volumes and the network of ``cluster`` may have their names: nobody but this lab has them."""
     nodes = list(cluster.nodes())
     names = {node.qualified for node in nodes}
-    volumes = {volume_name(node, number) for node in nodes for number in range(cluster.group(node.group).volumes)}
+    volumes = {volume_name(node, number) for node in nodes for number in range(len(cluster.group(node.group).volumes))}
     network = network_name(cluster.ref.tenant)
     taken = [
         *(f"container {name}" for each in held.containers for name in _names(each) if name in names and not _of_lab(each, lab)),

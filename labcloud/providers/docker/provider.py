@@ -24,7 +24,7 @@ from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, Status
 from labcloud.model.checks import Capacity, Check
 from labcloud.model.dataset import StoredDataset
 from labcloud.providers.base import Command, Found, Inspection, Provider, Response, Result, Sink, config_digests
-from labcloud.providers.docker import containers, streams
+from labcloud.providers.docker import containers, limits, streams, volumes
 from labcloud.providers.docker.engine import Engine, refused
 from labcloud.providers.docker.facts import Facts
 from labcloud.providers.docker.probes import Probes
@@ -68,12 +68,14 @@ class DockerProvider(Provider):
         networks = containers.filters(self._lab, tenant=cluster.tenant if cluster else tenant)
         with self._engine.api("ask Docker what exists") as api:
             found = self._nodes(api, nodes)
-            volumes = api.volumes(filters=nodes).get("Volumes") or []
+            if cluster is not None:
+                found = [limits.with_limits(api, node) for node in found]
+            kept = api.volumes(filters=nodes).get("Volumes") or []
             tenants = [each["Labels"][containers.TENANT] for each in api.networks(filters=networks)]
         return Found(
             nodes=tuple(sorted(found, key=lambda node: node.ref)),
             networks=frozenset(tenants),
-            volumes=frozenset((containers.ref_of(each["Labels"]), int(each["Labels"][containers.VOLUME])) for each in volumes),
+            volumes=frozenset((containers.ref_of(each["Labels"]), int(each["Labels"][containers.VOLUME])) for each in kept),
             configs={ref: config_digests(read_tree(self._config(ref))) for ref in self._configs(tenant, cluster)},
             datasets={ref: self._views.shown(ref) for ref in self._views.clusters(tenant, cluster)},
         )
@@ -111,9 +113,7 @@ class DockerProvider(Provider):
 
     def capacity(self) -> Capacity:
         facts = self._facts.info().answer  # asked once: machines keep their size
-        # Only an engine that is reached by a socket keeps its data on this machine for certain.
-        here = (os.environ.get("DOCKER_HOST") or "unix://").startswith("unix://")
-        folders = {"images and volumes": Path(facts["DockerRootDir"])} if here else {}
+        folders = {"images and volumes": Path(facts["DockerRootDir"])} if volumes.is_local() else {}
         return Capacity(memory=facts["MemTotal"] // 2**20, cpus=float(facts["NCPU"]), folders=folders)
 
     def checks(self) -> tuple[Check, ...]:
@@ -165,6 +165,9 @@ class DockerProvider(Provider):
     def ensure_config(self, cluster: ClusterRef, files: Mapping[str, str]) -> bool:
         return write_tree(self._config(cluster), files)
 
+    def config(self, cluster: ClusterRef) -> dict[str, str]:
+        return read_tree(self._config(cluster))
+
     def delete_config(self, cluster: ClusterRef) -> None:
         delete_tree(self._config(cluster))
 
@@ -181,6 +184,7 @@ class DockerProvider(Provider):
         mounts = containers.Mounts(self._base, self._config(spec.ref.cluster), self._views.prepare(spec.ref.cluster))
         body = containers.create_body(self._lab, spec, mounts)
         with self._engine.api(f"create the node {spec.ref}") as api:
+            volumes.ensure(api, self._lab, spec, here=volumes.is_local())
             try:
                 api.create_container_from_config(body, name)
             except APIError as exc:
@@ -204,6 +208,12 @@ class DockerProvider(Provider):
             self.stop_node(spec.ref)
             api.remove_container(name, force=True)
             api.create_container_from_config(body, name)
+        elif containers.limits_body(*containers.limits_of(there)) != containers.limits_body(spec.memory, spec.cpus):
+            limits.resize(api, spec.ref, memory=spec.memory, cpus=spec.cpus)
+
+    def resize_node(self, ref: NodeRef, *, memory: int, cpus: float) -> None:
+        with self._engine.api(f"limit the node {ref}") as api:
+            limits.resize(api, ref, memory=memory, cpus=cpus)
 
     def stop_node(self, ref: NodeRef, *, timeout: float = 30.0) -> None:
         with self._engine.api(f"stop the node {ref}") as api, _gone_is_done():
@@ -215,7 +225,7 @@ class DockerProvider(Provider):
 
     def delete_volume(self, ref: NodeRef, number: int) -> None:
         with self._engine.api(f"delete volume {number} of {ref}") as api, _gone_is_done():
-            api.remove_volume(containers.volume_name(ref, number), force=True)
+            volumes.remove(api, self._lab, ref, number)
 
     # Talking to nodes
 

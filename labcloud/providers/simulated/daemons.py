@@ -1,6 +1,6 @@
 """What Hadoop's daemons answer by HTTP on simulated nodes: JMX beans and the ResourceManager's REST service, from what exists.
 
-Which daemons a node has is read from its rendered configuration (``GROUP/services/NAME``); where that names none, a group named
+Which daemons a node has is read from its rendered configuration (``NODE/services/NAME``); where that names none, a group named
 ``master`` has the masters' daemons, and every other group DataNodes and NodeManagers. The form of the answers is that
 of NameNodeMXBean, FSNamesystemMBean, RMNMInfoBeans and the ResourceManager REST API's documentation.
 """
@@ -8,7 +8,7 @@ of NameNodeMXBean, FSNamesystemMBean, RMNMInfoBeans and the ResourceManager REST
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -72,10 +72,19 @@ def answer(asked: Asked) -> Response | None:
 
 def services_of(cluster: ClusterState, group: str) -> frozenset[str]:
     """The daemons of a group's nodes."""
-    names = [name.split("/") for name in cluster.config or () if "/services/" in name]
-    if not names:
+    if cluster.services is None:
+        cluster.services = _by_group(cluster.config or ())
+    if not cluster.services:
         return _MASTER_SERVICES if group == "master" else _WORKER_SERVICES
-    return frozenset(parts[2] for parts in names if len(parts) == 3 and parts[0] == group)
+    return cluster.services.get(group, frozenset())
+
+
+def _by_group(paths: Iterable[str]) -> dict[str, frozenset[str]]:
+    named: dict[str, set[str]] = {}
+    for node, folder, name in (parts for path in paths if len(parts := path.split("/")) == 3):
+        if folder == "services":
+            named.setdefault(node.rpartition("-")[0], set()).add(name)
+    return {group: frozenset(names) for group, names in named.items()}
 
 
 def _serving(asked: Asked, service: str, *, excluded: bool = False) -> list[Machine]:
@@ -96,8 +105,8 @@ def _groups(cluster: ClusterState, service: str) -> set[str]:
 
 def read_lists(cluster: ClusterState) -> None:
     """Let the daemons read the names (``worker-0``) in the exclude files, as they do when they start or are told to."""
-    files = cluster.config or {}
-    lines = [line.strip() for name, text in files.items() if name.endswith("/conf/dfs.exclude") for line in text.splitlines()]
+    text = next((text for name, text in (cluster.config or {}).items() if name.endswith("/conf/dfs.exclude")), "")
+    lines = [line.strip() for line in text.splitlines()]
     cluster.excluded = frozenset(line.partition(".")[0] for line in lines if line and not line.startswith("#"))
 
 
@@ -147,7 +156,7 @@ def _declared(asked: Asked) -> bool:
 
 
 def _live(machine: Machine, excluded: bool) -> dict[str, Any]:
-    capacity = 10 * 1024 * _MIB * max(machine.spec.volumes, 1)
+    capacity = 10 * 1024 * _MIB * max(len(machine.spec.volumes), 1)
     return {
         "infoAddr": f"{machine.address}:9864", "xferaddr": f"{machine.address}:{_DATA_PORT}", "lastContact": 1, "usedSpace": 0,
         "adminState": "Decommissioned" if excluded else "In Service", "capacity": capacity, "remaining": capacity, "numBlocks": 0,

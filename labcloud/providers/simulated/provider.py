@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -14,7 +15,7 @@ from labcloud.model import ClusterRef, NodeRef, NodeSpec, Status
 from labcloud.model.checks import Capacity, Check, Finding, Subject, passed
 from labcloud.model.dataset import StoredDataset
 from labcloud.providers.base import Command, Found, Inspection, Provider, Response, Result, Sink, config_digests
-from labcloud.providers.simulated import daemons, shell, state
+from labcloud.providers.simulated import daemons, records, shell, state
 from labcloud.providers.simulated.faults import Faults
 from labcloud.providers.simulated.world import File, LabState, Machine, World, locate
 
@@ -136,13 +137,17 @@ class SimulatedProvider(Provider):
         with self._call("ensure_config", cluster) as lab:
             there = lab.opened(cluster)
             changed = there.config != dict(files)
-            there.config = dict(files)
+            there.config, there.services = dict(files), None
             return changed
+
+    def config(self, cluster: ClusterRef) -> dict[str, str]:
+        with self._call("config", cluster) as lab:
+            return dict(lab.cluster(cluster).config or {})
 
     def delete_config(self, cluster: ClusterRef) -> None:
         with self._call("delete_config", cluster) as lab:
             if cluster in lab.clusters:
-                lab.clusters[cluster].config = None
+                lab.clusters[cluster].config = lab.clusters[cluster].services = None
                 lab.sweep(cluster)
 
     def ensure_datasets(self, cluster: ClusterRef, datasets: Mapping[str, StoredDataset]) -> bool:
@@ -168,9 +173,12 @@ class SimulatedProvider(Provider):
             if machine is None or machine.spec.digest != spec.digest:
                 self._make(lab, spec)
             elif machine.status is Status.RUNNING:
+                _limit(machine, spec.memory, spec.cpus)
                 return
             else:
+                _limit(machine, spec.memory, spec.cpus)
                 machine.status, machine.asked = Status.RUNNING, 0
+                records.start_all(lab, machine)
             there = lab.cluster(spec.ref.cluster)
             if "namenode" in daemons.services_of(there, spec.ref.group):
                 daemons.read_lists(there)
@@ -191,11 +199,19 @@ class SimulatedProvider(Provider):
         for port, wanted in spec.publish.items():
             machine.published[port] = self._world.claim_port(wanted, f"create the node {ref}")
         there.nodes[ref] = machine
-        for number in range(spec.volumes):
+        records.start_all(lab, machine)
+        for number in range(len(spec.volumes)):
             there.volumes.setdefault((ref, number), {"/": File(mode=0o755, folder=True)})
 
     def _release(self, machine: Machine) -> None:
         self._world.ports.difference_update(machine.published.values())
+
+    def resize_node(self, ref: NodeRef, *, memory: int, cpus: float) -> None:
+        with self._call("resize_node", ref) as lab:
+            machine = lab.cluster(ref.cluster).nodes.get(ref)
+            if machine is None:
+                raise NotFoundError(f"there is no node {ref}")
+            _limit(machine, memory, cpus)
 
     def stop_node(self, ref: NodeRef, *, timeout: float = 30.0) -> None:  # noqa: ARG002  # it stops at once
         with self._call("stop_node", ref) as lab:
@@ -214,7 +230,7 @@ class SimulatedProvider(Provider):
         with self._call("delete_volume", ref) as lab:
             there = lab.cluster(ref.cluster)
             machine = there.nodes.get(ref)
-            if machine and number < machine.spec.volumes:
+            if machine and number < len(machine.spec.volumes):
                 raise ConflictError(f"could not delete volume {number} of {ref}: its node uses it")
             there.volumes.pop((ref, number), None)
             lab.sweep(ref.cluster)
@@ -274,6 +290,12 @@ class SimulatedProvider(Provider):
             if answer is None:
                 raise EngineError(f"nothing listens on port {port} of {ref}")
             return answer
+
+
+def _limit(machine: Machine, memory: int, cpus: float) -> None:
+    if memory < machine.memory_in_use:
+        raise EngineError(f"could not limit the node {machine.spec.ref} to {memory} MiB: its processes have {machine.memory_in_use} of it")
+    machine.spec = replace(machine.spec, memory=memory, cpus=cpus)
 
 
 def _image(name: str) -> str:

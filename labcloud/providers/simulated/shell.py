@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from labcloud.model import Status
 from labcloud.providers.base import Command, Result
-from labcloud.providers.simulated import daemons
+from labcloud.providers.simulated import daemons, records
 from labcloud.providers.simulated.world import CONFIG, File, LabState, Machine, config_text, dataset_path, in_datasets, locate
 
 _USERS = {"root": 0, "hdfs": 901, "yarn": 902, "mapred": 903}
@@ -189,6 +189,27 @@ def _users(place: Place, command: Command) -> Result:  # noqa: ARG001 - every pr
     return Result(0)
 
 
+def _refresh(place: Place, command: Command) -> Result:
+    """``/usr/lib/labcloud/refresh``: of all that a real node takes up, the members' keys; a simulated one never differs."""
+    return Result(0) if command.argv[1:] else _users(place, command)
+
+
+def _started(place: Place, command: Command) -> Result:
+    """``/usr/lib/labcloud/started [--update SERVICE [GONE…]]``."""
+    if not command.argv[1:]:
+        return Result(0, records.archive(place.lab, place.machine))
+    _, _, service, *gone = command.argv
+    done = records.update(place.lab, place.machine, service, _input(command), gone)
+    return Result(0) if done else Result(1, stderr=f"labcloud-started: no service {service} was started here\n".encode())
+
+
+def _s6_svc(place: Place, command: Command) -> Result:
+    """``s6-svc -r FOLDER``: the service starts anew, with what is configured now."""
+    if any("r" in each for each in command.argv[1:-1]):
+        records.start(place.lab, place.machine, PurePosixPath(command.argv[-1]).name)
+    return Result(0)
+
+
 def _bash(place: Place, command: Command) -> Result:
     """``bash -s -- MILLISECONDS NAME…`` with the script by which `labcloud.diagnosis` gathers facts: those of a node that is well."""
     if command.argv[1:3] != ("-s", "--"):
@@ -242,7 +263,9 @@ _PROGRAMS: dict[str, Callable[[Place, Command], Result]] = {
     "id": _id,
     "ls": _ls,
     "mkdir": _mkdir,
-    "s6-svc": lambda place, command: Result(0),  # noqa: ARG005
+    "refresh": _refresh,
+    "s6-svc": _s6_svc,
+    "started": _started,
     "stat": _stat,
     "tee": _tee,
     "timeout": _timeout,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from labcloud.errors import ConfigError
-from labcloud.model import ClusterRef, NodeRef, NodeSpec, Status
+from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, Status, StorageClass
 from labcloud.model.dataset import StoredDataset
+from labcloud.model.storage import Media
 from labcloud.providers.simulated.world import ClusterState, File, Files, Machine, World
 
 
@@ -97,13 +98,23 @@ def _datasets_in(kept: dict[str, Any] | None) -> dict[str, StoredDataset] | None
 
 def _spec_out(spec: NodeSpec) -> dict[str, Any]:
     return {
-        "image": spec.image, "profile": spec.profile, "memory": spec.memory, "cpus": spec.cpus, "volumes": spec.volumes,
+        "image": spec.image, "profile": spec.profile, "memory": spec.memory, "cpus": spec.cpus,
+        "volumes": [{"size": each.size, "storage": _storage_out(each.storage)} for each in spec.volumes],
         "publish": {str(port): host for port, host in spec.publish.items()},
     }  # fmt: skip
 
 
 def _spec_in(ref: NodeRef, kept: dict[str, Any]) -> NodeSpec:
-    return NodeSpec(ref=ref, **{**kept, "publish": {int(port): host for port, host in kept["publish"].items()}})
+    volumes = tuple(NodeVolume(each["size"], _storage_in(each["storage"])) for each in kept["volumes"])
+    return NodeSpec(ref=ref, **{**kept, "volumes": volumes, "publish": {int(port): host for port, host in kept["publish"].items()}})
+
+
+def _storage_out(storage: StorageClass) -> dict[str, Any]:
+    return {each.name: getattr(storage, each.name) for each in fields(storage)} | {"options": dict(storage.options)}
+
+
+def _storage_in(kept: dict[str, Any]) -> StorageClass:
+    return StorageClass(**{**kept, "media": Media(kept["media"])})
 
 
 def _files_out(files: Files) -> dict[str, Any]:

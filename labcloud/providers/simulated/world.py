@@ -6,7 +6,7 @@ Held by cluster, so that a question costs what it asks for, however much there i
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +16,8 @@ from labcloud.model.checks import Capacity
 from labcloud.model.dataset import MOUNTED, StoredDataset
 
 CONFIG = PurePosixPath("/etc/labcloud/cluster")
-_FOLDERS = ("/", "/etc", "/home", "/opt", "/root", "/run", "/tmp", "/usr", "/var", "/data", "/datasets")  # noqa: S108  # a node's folders, not ours
+_FOLDERS = ("/", "/etc", "/home", "/opt", "/root", "/run", "/tmp", "/usr", "/var", "/data", "/datasets", "/dev", "/dev/shm")  # noqa: S108  # a node's folders, not ours
+_MEMORY_FILES = "/dev/shm/"  # noqa: S108
 _FIRST_PORT = 30000
 _LAST_PORT = 65535
 
@@ -41,7 +42,11 @@ def empty_files() -> Files:
 
 @dataclass
 class Machine:
-    """A node. ``asked`` counts requests since its last start: a daemon answers after the first few."""
+    """A node. ``asked`` counts requests since its last start: a daemon answers after the first few.
+
+    ``booted`` is its cluster's whole configuration when it started, held by reference. ``started`` is what each service was
+    started with, by path; it is worked out when somebody asks.
+    """
 
     spec: NodeSpec
     serial: int
@@ -49,14 +54,23 @@ class Machine:
     published: dict[int, int] = field(default_factory=dict)
     files: Files = field(default_factory=empty_files)
     asked: int = 0
+    booted: Mapping[str, str] | None = None
+    started: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def found(self) -> FoundNode:
         running = self.status is Status.RUNNING
         return FoundNode(
             ref=self.spec.ref, status=self.status, profile=self.spec.profile, image=self.spec.image, digest=self.spec.digest,
-            memory=self.spec.memory, engine_id=f"simulated-{self.serial}", address=self.address if running else "",
+            memory=self.spec.memory, cpus=self.spec.cpus, engine_id=f"simulated-{self.serial}", address=self.address if running else "",
             created=float(self.serial), published={port: f"127.0.0.1:{host}" for port, host in self.published.items()} if running else {},
         )  # fmt: skip
+
+    @property
+    def memory_in_use(self) -> int:
+        """MiB that cannot be taken away from it: what lies in its memory file system while it runs."""
+        if self.status is not Status.RUNNING:
+            return 0
+        return sum(len(file.content) for path, file in self.files.items() if path.startswith(_MEMORY_FILES)) >> 20
 
     @property
     def address(self) -> str:
@@ -77,6 +91,7 @@ class ClusterState:
     config: dict[str, str] | None = None
     excluded: frozenset[str] = frozenset()
     datasets: dict[str, StoredDataset] | None = None
+    services: dict[str, frozenset[str]] | None = None  # by group, read from the configuration when it is first asked for
 
     @property
     def empty(self) -> bool:
@@ -158,7 +173,7 @@ def locate(lab: LabState, machine: Machine, path: str) -> tuple[Files, str]:
     parts = clean.parts
     if len(parts) > 2 and parts[1] == "data" and parts[2].isdigit():
         volume = lab.cluster(machine.spec.ref.cluster).volumes.get((machine.spec.ref, int(parts[2])))
-        if volume is not None and int(parts[2]) < machine.spec.volumes:
+        if volume is not None and int(parts[2]) < len(machine.spec.volumes):
             return volume, str(PurePosixPath("/", *parts[3:]))
     return machine.files, str(clean)
 
@@ -169,7 +184,13 @@ def config_text(lab: LabState, machine: Machine, path: str) -> str | None:
     clean = PurePosixPath("/", path)
     if not clean.is_relative_to(CONFIG):
         return None
-    return (lab.cluster(ref.cluster).config or {}).get(f"{ref.group}/{clean.relative_to(CONFIG)}")
+    return (lab.cluster(ref.cluster).config or {}).get(f"{ref.name}/{clean.relative_to(CONFIG)}")
+
+
+def config_files(config: Mapping[str, str], ref: NodeRef) -> dict[str, str]:
+    """All that a node sees below its mounted configuration, by relative path, where ``config`` is its cluster's."""
+    prefix = f"{ref.name}/"
+    return {path.removeprefix(prefix): text for path, text in config.items() if path.startswith(prefix)}
 
 
 def in_datasets(path: str) -> bool:

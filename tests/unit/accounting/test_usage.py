@@ -25,7 +25,7 @@ from labcloud.accounting.usage import (
     usage_now,
 )
 from labcloud.apply.admission import GONE
-from labcloud.model import Cluster, ClusterRef, FoundNode, NodeGroup, NodeRef, Resource, Status, Tenant, Wanted, total
+from labcloud.model import Cluster, ClusterRef, FoundNode, NodeGroup, NodeRef, Resource, Status, Tenant, Volume, Wanted, total
 from labcloud.model.prices import Metered
 from tests.unit.lab.conftest import make_cluster
 
@@ -193,7 +193,8 @@ def test_limits_of_profiles_are_counted_by_clusters() -> None:
 
 groups = st.builds(
     NodeGroup, name=st.sampled_from(["master", "worker"]), count=st.integers(0, 4), memory=st.integers(1, 9999),
-    cpus=st.integers(1, 9999).map(lambda thousandths: thousandths / 1000), volumes=st.integers(0, 3), volume_size=st.integers(1, 99),
+    cpus=st.integers(1, 9999).map(lambda thousandths: thousandths / 1000),
+    volumes=st.lists(st.builds(Volume, st.integers(1, 99), st.sampled_from(["", "fast"])), max_size=3).map(tuple),
 )  # fmt: skip
 clusters = st.builds(
     lambda tenant, name, groups: make_cluster(tenant, name, groups=tuple(groups)),

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from labcloud.apply.clusters import Clusters, Terms
+from labcloud.apply.clusters import Clusters
 from labcloud.apply.journal import Journal
 from labcloud.apply.requests import CreateRequest
+from labcloud.apply.verbs import Terms
 from labcloud.apply.watch import Event, Watch
 from labcloud.lab import Lab
 from labcloud.model import ClusterRef, Found

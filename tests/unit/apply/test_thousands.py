@@ -10,7 +10,8 @@ from pathlib import Path
 MEASURE = """
 import json, resource, sys, time
 from pathlib import Path
-from labcloud.apply.clusters import Clusters, Terms
+from labcloud.apply.clusters import Clusters
+from labcloud.apply.verbs import Terms
 from labcloud.apply.journal import Journal
 from labcloud.apply.requests import CreateRequest
 from labcloud.apply.watch import Watch

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from labcloud.apply.clusters import Clusters, Terms
+from labcloud.apply.clusters import Clusters
 from labcloud.apply.journal import Result as Outcome
+from labcloud.apply.verbs import Terms
 from labcloud.apply.watch import Event, Kind, Watch
 from labcloud.errors import ConflictError, DeadlineError, EngineError, LabError, NotFoundError, UsageError
 from labcloud.lab.locks import cluster_lock

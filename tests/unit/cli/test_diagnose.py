@@ -153,7 +153,7 @@ def test_a_bundle_is_private_and_has_no_secrets(labcloud: Labcloud, home: Path, 
     assert manifest["files"].keys() == texts.keys() - {"manifest.json"}
     assert manifest["target"] == "acme/c"
     assert not [name for name, text in texts.items() if "swordfish" in text]
-    assert "herring" in texts["configuration/master/conf/core-site.xml"]
+    assert "herring" in texts["configuration/master-0/conf/core-site.xml"]
     again = labcloud("diagnose", "acme/c", "--bundle", str(file))
     assert again.code == 6
     assert "File exists" in again.err

@@ -181,11 +181,12 @@ def test_a_broken_profile_exits_with_3_and_names_file_and_line(labcloud: Labclou
 
 
 def test_a_broken_cluster_file_exits_with_3_and_names_file_and_line(labcloud: Labcloud, cluster: str, home: Path) -> None:
-    path = home / "lab" / "clusters" / "acme" / "c.yaml"
+    path = home / "lab" / "clusters" / "acme" / "new.yaml"
     path.write_text("profile: [\n")
-    done = labcloud("show", cluster)
-    assert done.code == 3
-    assert f"{path}:" in done.err.splitlines()[0]
+    for argv in (("show", "acme/new"), ("list",)):
+        done = labcloud(*argv)
+        assert done.code == 3
+        assert f"{path}:" in done.err.splitlines()[0]
 
 
 def test_a_cluster_that_is_busy_exits_with_8(labcloud: Labcloud, cluster: str, home: Path) -> None:

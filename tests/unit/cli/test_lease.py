@@ -102,6 +102,9 @@ def test_a_lease_from_its_creation_to_its_end(labcloud: Labcloud, home: Path) ->
 
 
 def test_a_failure_is_told_and_has_its_exit_code(labcloud: Labcloud, home: Path, cluster: str) -> None:
+    labcloud("lease", "set", cluster, "20m")
+    over(home)
+    labcloud("tenant", "create", "other")  # commits that
     (home / "lab" / "clusters" / "acme" / "c.yaml").write_text("nonsense: 1\n")
     done = labcloud("lease", "run")
     assert done.code == 10

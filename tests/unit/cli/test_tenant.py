@@ -167,9 +167,12 @@ def test_unknown_tenants_and_members_exit_with_4(labcloud: Labcloud, acme: str) 
 def test_a_broken_file_exits_with_3_and_names_file_and_line(labcloud: Labcloud, acme: str, home: Path) -> None:
     path = home / "lab" / "tenants" / "acme.yaml"
     path.write_text(path.read_text().replace("memory: 16g", "memory: lots"))
-    for argv in (("show", acme), ("list",), ("set", acme, "--quota", "nodes=1")):
+    done = labcloud("tenant", "set", acme, "--quota", "nodes=1")
+    assert (done.code, done.err.splitlines()[1]) == (3, f"error: {path}:4: the quota of memory cannot be 'lots'")
+    for argv in (("show", acme), ("list",)):  # what it said before is in force
         done = labcloud("tenant", *argv)
-        assert (done.code, done.err.splitlines()[0]) == (3, f"error: {path}:4: the quota of memory cannot be 'lots'")
+        assert (done.code, "16g" in done.out) == (0, True)
+        assert done.err.startswith("note: tenants/acme.yaml:4: the quota of memory cannot be 'lots'; what it said at ")
 
 
 def test_a_tenant_with_clusters_is_not_deleted_and_one_without_is(labcloud: Labcloud, cluster: str) -> None:

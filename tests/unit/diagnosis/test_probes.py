@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from labcloud.apply.clusters import Terms
 from labcloud.apply.journal import Operation
+from labcloud.apply.verbs import Terms
 from labcloud.diagnosis.subject import Subject
 from labcloud.errors import ConfigError, ConflictError, DeadlineError, EngineError, LabError, NotFoundError, PreflightError, QuotaError
 from labcloud.providers.base import Inspection, Result
@@ -52,7 +52,7 @@ def test_a_stopped_cluster_is_as_it_shall_be(ward: Ward) -> None:
 
 def changed_configuration(ward: Ward) -> None:
     files = dict(ward.subject().blueprint.config)
-    files["worker/conf/hdfs-site.xml"] += "<!-- by hand -->"
+    files["worker-0/conf/hdfs-site.xml"] += "<!-- by hand -->"
     ward.provider.ensure_config(REF, files)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from labcloud.lab import Lab
-from labcloud.model import Cluster, ClusterRef, NodeGroup
+from labcloud.model import Cluster, ClusterRef, Configuration, NodeGroup, Volume
 
 ID = "0123456789abcdef" * 2
 
@@ -17,7 +17,8 @@ ID = "0123456789abcdef" * 2
 def make_cluster(tenant: str = "acme", name: str = "hadoop-2.7", **changed: object) -> Cluster:
     facts: dict[str, object] = {
         "ref": ClusterRef(tenant, name), "profile": "hadoop-2.7", "provider": "docker", "id": ID, "image": "labcloud/hadoop-2.7:0a1b",
-        "groups": (NodeGroup("master", 1, 2048), NodeGroup("worker", 2, 1536, 0.5, 2)), "settings": {"hdfs-site:dfs.replication": "2"},
+        "configuration": Configuration(settings={"hdfs-site:dfs.replication": "2"}),
+        "groups": (NodeGroup("master", 1, 2048), NodeGroup("worker", 2, 1536, 0.5, (Volume(), Volume()))),
         "publish": {"namenode": 9870},
     }  # fmt: skip
     return Cluster(**(facts | changed))  # type: ignore[arg-type]

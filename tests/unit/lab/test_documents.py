@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from labcloud.errors import ConfigError
 from labcloud.lab.documents import cluster_document, dump, read_cluster
 from labcloud.lab.edit import update
-from labcloud.model import AtEnd, Cluster, ClusterRef, Lease, NodeGroup, Wanted
+from labcloud.model import AtEnd, Cluster, ClusterRef, Configuration, Lease, NodeFile, NodeFolder, NodeGroup, Volume, Wanted
 from tests.unit.lab.conftest import ID, make_cluster
 
 PATH = Path("/lab/clusters/acme/c.yaml")
@@ -39,24 +39,50 @@ publish:
 printable = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_categories=("Cc", "Cs")), max_size=20)
 words = st.from_regex(r"[a-z][a-z0-9]{0,6}", fullmatch=True)
 cores = st.floats(0.25, 64).map(lambda each: round(each, 2))
+labels = st.dictionaries(words, printable, max_size=2)
+paths = st.builds("/{}/{}".format, words, words)
+access = {"owner": words, "group": words, "mode": st.from_regex("[0-7]{4}", fullmatch=True)}
+files = st.builds(NodeFile, content=printable, template=st.booleans(), **access) | st.builds(NodeFile, source=words, **access)
+configurations = st.builds(
+    Configuration, st.dictionaries(st.builds("{}-site:{}".format, words, words), printable, max_size=4),
+    st.dictionaries(words, printable, max_size=2), st.dictionaries(paths, files, max_size=2),
+    st.dictionaries(paths, st.builds(NodeFolder, **access), max_size=2), st.lists(words.map("a{}".format), max_size=2).map(tuple),
+)  # fmt: skip
+volumes = st.lists(st.builds(Volume, st.integers(1, 5000), st.just("") | words), max_size=4).map(tuple)
 groups = st.lists(
-    st.builds(NodeGroup, words, st.integers(0, 50), st.integers(1, 99999), cores, st.integers(0, 9)),
+    st.builds(NodeGroup, words, st.integers(0, 50), st.integers(1, 99999), cores, volumes, labels=labels, configuration=configurations),
     min_size=1, max_size=4, unique_by=lambda each: each.name,
 ).map(tuple)  # fmt: skip
 moments = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1)).map(lambda each: each.replace(microsecond=0, tzinfo=UTC))
 clusters = st.builds(
     Cluster, st.just(ClusterRef("acme", "c")), words, words, st.just(ID), words, groups,
-    st.dictionaries(st.builds("{}-site:{}".format, words, words), printable, max_size=4),
-    st.dictionaries(words, st.integers(1, 65535), max_size=3),
-    st.integers(20000, 99999), st.sampled_from(Wanted), st.none() | st.builds(Lease, moments, st.sampled_from(AtEnd)),
+    configurations, st.dictionaries(words, st.integers(1, 65535), max_size=3),
+    st.integers(20000, 99999), st.sampled_from(Wanted), st.none() | st.builds(Lease, moments, st.sampled_from(AtEnd)), labels,
 )  # fmt: skip
 
 
 def test_what_people_write_is_read_as_it_stands() -> None:
     cluster = read_cluster(GOOD, ClusterRef("acme", "c"), PATH)
-    assert cluster.groups == (NodeGroup("master", 1, 2048, 1.0, 1), NodeGroup("worker", 2, 1536, 0.5, 2))
-    assert dict(cluster.settings) == {"hdfs-site:dfs.replication": "2", "core-site:version": "2.10", "yarn-site:flag": "on"}
+    assert dict(cluster.configuration.settings) == {"hdfs-site:dfs.replication": "2", "core-site:version": "2.10", "yarn-site:flag": "on"}
+    assert cluster.groups == (NodeGroup("master", 1, 2048, 1.0), NodeGroup("worker", 2, 1536, 0.5, (Volume(), Volume())))
     assert (cluster.user_id, cluster.state, dict(cluster.publish)) == (20001, Wanted.RUNNING, {"namenode": 9870})
+
+
+@pytest.mark.parametrize(
+    ("written", "volumes"),
+    [
+        ("volumes: 2, volume_size: 20g", (Volume(20), Volume(20))),
+        ("volume_size: 20g", (Volume(20),)),
+        ("volumes: 0", ()),
+        ("volumes: 2, storage: fast", (Volume(10, "fast"), Volume(10, "fast"))),
+        ("volumes: [{size: 20g, storage: fast}, {}]", (Volume(20, "fast"), Volume(10))),
+        ("volumes: 1x20g@fast+10g", (Volume(20, "fast"), Volume(10))),
+        ("storage: default", (Volume(10),)),
+    ],
+)
+def test_volumes_are_written_in_short_or_one_by_one(written: str, volumes: tuple[Volume, ...]) -> None:
+    cluster = read_cluster(GOOD.replace("volumes: 2", written, 1), ClusterRef("acme", "c"), PATH)
+    assert cluster.group("worker").volumes == volumes
 
 
 def test_a_lease_is_read_in_any_zone_and_written_in_utc() -> None:
@@ -106,7 +132,11 @@ WRONG = [
     ("memory: 2g", "memory: much", 9, "amount of memory"),
     ("name: worker", "name: master", 10, "declared twice"),
     ("cpus: 0.5", "cpus: nan", 10, "number of cores"),
-    ("hdfs-site:dfs.replication", "dfs.replication", 12, "FILE:PROPERTY"),
+    ("hdfs-site:dfs.replication", "dfs.replication", 12, "is not a setting"),
+    ("volumes: 2}", "volumes: 65}", 10, "more volumes than a node may have"),
+    ("volumes: 2}", "volumes: [{size: 2}]}", 10, "is not a size of volumes"),
+    ("volumes: 2}", "volumes: [{storage: Fast}]}", 10, "cannot name a storage class"),
+    ("volumes: 2}", "volumes: [{}], storage: fast}", 10, "said twice"),
     ("settings:\n", "settings: 3\n", 12, "not YAML"),
     ("namenode: 9870", "namenode: 99999", 16, "whole number from 1"),
     ("user_id: 20001", "lease: {until: 2026-11-21T18:00:00}", 5, "is not a time"),

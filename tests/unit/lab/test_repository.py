@@ -14,7 +14,7 @@ import pytest
 
 from labcloud.errors import ConfigError, EngineError, UsageError
 from labcloud.lab import Lab, home
-from labcloud.model import ClusterRef, NodeGroup, Tenant, Wanted
+from labcloud.model import ClusterRef, Configuration, NodeGroup, Tenant, Volume, Wanted
 from tests.unit.lab.conftest import make_cluster
 
 Git = Callable[..., str]
@@ -104,7 +104,10 @@ def test_comments_survive(lab: Lab) -> None:
     path = lab.home / "lab" / "clusters" / "acme" / "hadoop-2.7.yaml"
     text = path.read_text().replace("groups:", "# why so many\ngroups:").replace("memory: 2g", "memory: 2g  # enough")
     path.write_text("# ours, ÄÖ\n" + text)
-    grown = make_cluster(groups=(NodeGroup("master", 1, 4096), NodeGroup("worker", 7, 1536, 0.5, 2)), settings={"yarn-site:a.b": "true"})
+    grown = make_cluster(
+        groups=(NodeGroup("master", 1, 4096), NodeGroup("worker", 7, 1536, 0.5, (Volume(), Volume()))),
+        configuration=Configuration(settings={"yarn-site:a.b": "true"}),
+    )
     lab.save(grown, "scale")
     assert lab.cluster(grown.ref) == grown
     after = path.read_text()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from labcloud.apply.clusters import Terms
+from labcloud.apply.verbs import Terms
 from labcloud.errors import ConfigError, ConflictError, EngineError, NotFoundError
 from labcloud.lab.locks import cluster_lock
 from labcloud.leases.ending import Ending, Outcome, no_snapshot

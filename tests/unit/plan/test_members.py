@@ -7,26 +7,28 @@ from dataclasses import replace
 
 import pytest
 
-from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeGroup, NodeSpec, Status, config_digests
+from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeGroup, NodeSpec, NodeVolume, Status, config_digests
 from labcloud.plan import Blueprint, EnsureNetwork, Plan, PutConfig, converge, members
 
 Find = Callable[[Cluster, Found, Blueprint], Plan]
 REF = ClusterRef("acme", "c")
 WANTED = Cluster(REF, "p", "simulated", "0" * 32, "image:1", (NodeGroup("master", 1, 1024), NodeGroup("worker", 1, 1024)))
-LIST = "master/conf/dfs.exclude"
-PLAIN = {LIST: "", "master/conf/site.xml": "", "worker/conf/site.xml": ""}
-ALICE = {"master/users": "alice 20001\n", "worker/users": "alice 20001\n"}
-MARKS = {"master/users.unread": "", "worker/users.unread": ""}
+LIST = "master-0/conf/dfs.exclude"
+PLAIN = {LIST: "", "master-0/conf/site.xml": "", "worker-0/conf/site.xml": ""}
+ALICE = {"master-0/users": "alice 20001\n", "worker-0/users": "alice 20001\n"}
+MARKS = {"master-0/users.unread": "", "worker-0/users.unread": ""}
 
 
 def blueprint(config: dict[str, str]) -> Blueprint:
-    specs = {ref: NodeSpec(ref, WANTED.image, WANTED.profile, 1024, 1.0, 1) for ref in WANTED.nodes()}
+    specs = {ref: NodeSpec(ref, WANTED.image, WANTED.profile, 1024, 1.0, (NodeVolume(),)) for ref in WANTED.nodes()}
     return Blueprint(specs, config, frozenset({LIST}), frozenset({"worker"}), subnet="10.9.0.0/24")
 
 
 def found(config: dict[str, str], *stopped: str) -> Found:
     nodes = tuple(
-        FoundNode(ref, Status.STOPPED if ref.name in stopped else Status.RUNNING, "p", "image:1", spec.digest, 1024, engine_id="e")
+        FoundNode(
+            ref, Status.STOPPED if ref.name in stopped else Status.RUNNING, "p", "image:1", spec.digest, 1024, engine_id="e", cpus=1.0
+        )
         for ref, spec in blueprint({}).specs.items()
     )
     return Found(nodes, frozenset({"acme"}), frozenset(), {REF: config_digests(config)})
@@ -53,7 +55,7 @@ TOLD = [
     [
         (PLAIN, PLAIN | ALICE),
         (PLAIN | ALICE, PLAIN),
-        (PLAIN | ALICE, PLAIN | ALICE | {"worker/authorized_keys/alice": "ssh-ed25519 AAAA\n"}),
+        (PLAIN | ALICE, PLAIN | ALICE | {"worker-0/authorized_keys/alice": "ssh-ed25519 AAAA\n"}),
         (PLAIN | ALICE | MARKS, PLAIN | ALICE),
         (PLAIN | MARKS, PLAIN),
     ],

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeGroup, NodeRef, NodeSpec, Status, config_digests
+from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeGroup, NodeRef, NodeSpec, NodeVolume, Status, config_digests
 from labcloud.plan import (
     AwaitGone,
     Blueprint,
@@ -23,6 +23,7 @@ from labcloud.plan import (
     Plan,
     PutConfig,
     RefreshNodes,
+    ResizeNode,
     Step,
     StopNode,
     converge,
@@ -33,7 +34,7 @@ from labcloud.plan import (
 
 REF = ClusterRef("acme", "c")
 MASTER = NodeRef(REF, "master", 0)
-LIST = "master/conf/dfs.exclude"
+LIST = "master-0/conf/dfs.exclude"
 MOST = 5
 
 
@@ -46,7 +47,7 @@ def cluster(workers: int) -> Cluster:
 
 
 def files(excluded: tuple[NodeRef, ...] = (), other: str = "same") -> dict[str, str]:
-    return {LIST: "".join(f"{ref.name}\n" for ref in excluded), "master/conf/site.xml": other, "worker/conf/site.xml": other}
+    return {LIST: "".join(f"{ref.name}\n" for ref in excluded), "master-0/conf/site.xml": other, "worker-0/conf/site.xml": other}
 
 
 def remembered(workers: int, engine: Engine) -> Cluster:
@@ -63,7 +64,7 @@ def rescaled(wanted: Cluster, workers: int, engine: Engine) -> Cluster:
 
 def blueprint(wanted: Cluster) -> Blueprint:
     refs = (*wanted.nodes(), *wanted.retired())
-    specs = {ref: NodeSpec(ref, wanted.image, wanted.profile, 1024, 1.0, 1) for ref in refs}
+    specs = {ref: NodeSpec(ref, wanted.image, wanted.profile, 1024, 1.0, (NodeVolume(),)) for ref in refs}
     return Blueprint(specs, files(tuple(wanted.retired())), frozenset({LIST}), frozenset({"worker"}))
 
 
@@ -72,8 +73,8 @@ def plan_for(wanted: Cluster, found: Found) -> Plan:
 
 
 def node(ref: NodeRef, status: Status = Status.RUNNING, *, drifted: bool = False) -> FoundNode:
-    spec = NodeSpec(ref, "image:1", "p", 1024, 1.0, 1)
-    return FoundNode(ref, status, "p", spec.image, "0ther" if drifted else spec.digest, spec.memory, engine_id="e")
+    spec = NodeSpec(ref, "image:1", "p", 1024, 1.0, (NodeVolume(),))
+    return FoundNode(ref, status, "p", spec.image, "0ther" if drifted else spec.digest, spec.memory, engine_id="e", cpus=spec.cpus)
 
 
 @dataclass
@@ -158,7 +159,7 @@ def engines(draw: st.DrawFn) -> Engine:
     states = {ref: draw(STATES) for ref in refs}
     nodes = {ref: node(ref, drifted=True) if state == "drifted" else node(ref, Status(state)) for ref, state in states.items() if state}
     kept = {(ref, number) for ref in refs for number in (0, 1) if draw(st.booleans())}
-    config = draw(st.sampled_from([None, files(), files(other="old"), files((worker(1),)), {"worker/stray": ""}]))
+    config = draw(st.sampled_from([None, files(), files(other="old"), files((worker(1),)), {"worker-0/stray": ""}]))
     networks: set[str] = set(draw(st.sampled_from([(), ("acme",)])))
     excluded = set((config or {}).get(LIST, "").split())
     return Engine(nodes, kept | {(ref, 0) for ref in nodes}, networks, config, excluded=excluded, told=excluded)
@@ -246,7 +247,8 @@ def test_daemons_are_told_only_where_a_running_one_has_another_list(workers: int
     assume(not set(engine.nodes) - set(wanted.nodes()))
     told = any(isinstance(step, RefreshNodes) for step in plan_for(wanted, found))
     other = (engine.config or {}).get(LIST) != files(tuple(wanted.retired()))[LIST]
-    assert told == (other and any(each.status is Status.RUNNING for each in found.nodes))
+    reader = any(each.ref.name == LIST.partition("/")[0] for each in found.nodes)
+    assert told == (other and reader and any(each.status is Status.RUNNING for each in found.nodes))
 
 
 @given(WORKERS, engines())
@@ -311,3 +313,27 @@ def test_a_plan_has_no_empty_stages_and_counts_its_steps() -> None:
     first, second = StopNode(MASTER), StopNode(worker(0))
     plan = Plan.of((), (first, second), ())
     assert (plan.stages, len(plan), list(plan), bool(plan), bool(Plan.of((), ()))) == (((first, second),), 2, [first, second], True, False)
+
+
+# Limits
+
+
+@pytest.mark.parametrize("changed", [{"memory": 512}, {"cpus": 0.5}])
+def test_a_node_that_runs_gets_its_limits_before_anything_else(changed: dict[str, float]) -> None:
+    wanted = cluster(2)
+    nodes = tuple(replace(node(ref), **(changed if ref == worker(1) else {})) for ref in wanted.nodes())
+    found = Found(nodes, frozenset({"acme"}), frozenset(), {REF: config_digests(files(other="old"))})
+    plan = plan_for(wanted, found)
+    assert plan.stages[0] == (ResizeNode(worker(1), 1024, 1.0),)
+    assert str(plan.stages[0][0]) == "limit the node worker-1 to 1g and 1 cores"
+    assert isinstance(plan.stages[1][0], PutConfig)
+
+
+@pytest.mark.parametrize("status", [Status.STOPPED, Status.FAILED])
+@pytest.mark.parametrize("drifted", [False, True])
+def test_a_node_that_is_started_or_made_again_has_its_limits_by_that(status: Status, drifted: bool) -> None:
+    wanted = cluster(1)
+    changed = replace(node(worker(0), status, drifted=drifted), memory=512)
+    found = Found((node(MASTER), changed), frozenset({"acme"}), frozenset(), {REF: config_digests(files())})
+    (only,) = plan_for(wanted, found)
+    assert isinstance(only, EnsureNode)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labcloud.errors import EngineError
-from labcloud.model import NodeGroup
+from labcloud.model import NodeGroup, Volume
 from labcloud.model.checks import Capacity, Check, Finding, Severity, Subject, Verdict, failed, passed, skipped, warned
 from labcloud.preflight.families import disk
 from labcloud.preflight.families.disk import Disk
@@ -71,7 +71,7 @@ def test_a_file_system_without_a_number_of_inodes_has_enough() -> None:
     ("size", "count", "verdict"), [(10, 39, Verdict.PASS), (10, 40, Verdict.WARN), (97, 1, Verdict.PASS), (98, 1, Verdict.WARN)]
 )
 def test_volumes_may_be_promised_four_times_and_none_more_than_all(cluster: Made, size: int, count: int, verdict: Verdict) -> None:
-    asked = cluster(groups=(NodeGroup("worker", count, 2048, volume_size=size),))
+    asked = cluster(groups=(NodeGroup("worker", count, 2048, volumes=(Volume(size),)),))
     finding = disk.judge_volumes(NODES, [asked], 4.0, "x")
     assert finding.verdict is verdict
     assert finding.evidence["promised_gib"] == size * count
@@ -79,11 +79,11 @@ def test_volumes_may_be_promised_four_times_and_none_more_than_all(cluster: Made
 
 @given(size=st.integers(1, 2000), workers=st.integers(1, 50), others=st.integers(0, 60))
 def test_the_fix_of_volumes_mends_it(size: int, workers: int, others: int) -> None:
-    group = NodeGroup("worker", workers, 2048, volume_size=size)
+    group = NodeGroup("worker", workers, 2048, volumes=(Volume(size),))
     asked, other = make_cluster(groups=(group,)), make_cluster("b/c", workers=others)
     fix = disk.smaller_volumes(NODES, [asked, other], 4.0, asked)
     setting, _, ratio = fix.rpartition("=")
-    smaller = asked if setting else make_cluster(groups=(replace(group, volume_size=int(fix.split()[-1].rstrip("g"))),))
+    smaller = asked if setting else make_cluster(groups=(replace(group, volumes=(Volume(int(fix.split()[-1].rstrip("g"))),)),))
     allowed = float(ratio) if setting else 4.0
     mended = disk.judge_volumes(NODES, [smaller, other], allowed, "")
     assert mended.verdict is Verdict.PASS or "one volume" in mended.summary

@@ -68,7 +68,10 @@ def test_several_are_named_where_one_is_not_enough(subject: Asked, cluster: Made
 def test_a_cluster_that_is_too_large_alone_is_made_smaller(subject: Asked, cluster: Made) -> None:
     asked = cluster(workers=9)
     finding = check("memory").run(subject(asked, capacity=MACHINE))
-    assert finding.fix == "labcloud create hadoop-2.7 --tenant acme --name c --workers 5 --cpus 2 --volume-size 10g"
+    assert finding.fix == (
+        "labcloud create hadoop-2.7 --tenant acme --name c --workers 5 --cpus 2 --volume-size 10g "
+        "--group master:memory=1536m --group worker:memory=2g"
+    )
     fits = cluster(workers=5)
     assert check("memory").run(subject(fits, capacity=MACHINE)).verdict is Verdict.PASS
     assert committed_memory([fits]) + 2048 > 12288
@@ -144,7 +147,10 @@ def test_a_node_with_more_cores_than_the_machine_is_refused(subject: Asked, clus
     finding = check("cpu").run(subject(asked, capacity=MACHINE))
     assert finding.verdict is Verdict.FAIL
     assert finding.summary.startswith("a worker asks for 4.5 cores, the machine has 4")
-    assert finding.fix == "labcloud create hadoop-2.7 --tenant acme --name c --workers 1 --volume-size 10g --cpus 4"
+    assert finding.fix == (
+        "labcloud create hadoop-2.7 --tenant acme --name c --workers 1 --volume-size 10g --cpus 4 "
+        "--group master:memory=1536m --group worker:memory=2g"
+    )
 
 
 @pytest.mark.parametrize(("cores", "verdict"), [(64.0, Verdict.PASS), (64.1, Verdict.WARN)])

@@ -76,3 +76,16 @@ def test_a_cluster_keeps_its_image(subject: Asked, cluster: Made) -> None:
     there = cluster()
     finding = check("image.digest").run(subject(there, there=there, image=NEED))
     assert finding.summary == "acme/c keeps the image that it was created with"
+
+
+def test_settings_are_asked_only_where_there_are_any(subject: Asked, cluster: Made) -> None:
+    assert check("profile.settings").run(subject(cluster())).verdict is Verdict.SKIP
+    assert check("profile.settings").run(subject(cluster(settings={"hdfs-site:dfs.replication": "2"}))).verdict is Verdict.PASS
+
+
+def test_all_that_is_wrong_with_settings_is_told_at_once(subject: Asked, cluster: Made) -> None:
+    finding = check("profile.settings").run(subject(cluster(settings={"core-site:a.b": "1", "hdfs-site:dfs.replication": "x"})))
+    assert finding.verdict is Verdict.FAIL
+    assert finding.evidence["findings"] == {"hdfs-site:dfs.replication": "error", "core-site:a.b": "warning"}
+    assert "'x' is not a whole number" in finding.summary
+    assert "knows no setting a.b" in finding.summary

@@ -16,7 +16,7 @@ from labcloud.apply.admission import Admission
 from labcloud.apply.journal import Journal
 from labcloud.errors import ConflictError, QuotaError
 from labcloud.lab import Lab
-from labcloud.model import Cluster, ClusterRef, NodeGroup, Resource, Tenant, Wanted, demand
+from labcloud.model import Cluster, ClusterRef, NodeGroup, Resource, Tenant, Volume, Wanted, demand
 from labcloud.preflight.quotas import admit, balances
 
 RACERS = 20
@@ -25,7 +25,7 @@ QUOTA = f"user_id: 20000\nquotas:\n  clusters: {PLACES}\n"
 
 
 def cluster(name: str = "c", *, tenant: str = "acme", workers: int = 2, profile: str = "hadoop-2.7") -> Cluster:
-    groups = (NodeGroup("master", 1, 1536, 2.0), NodeGroup("worker", workers, 2048, 0.5, 2))
+    groups = (NodeGroup("master", 1, 1536, 2.0), NodeGroup("worker", workers, 2048, 0.5, (Volume(), Volume())))
     return Cluster(ClusterRef(tenant, name), profile, "simulated", f"{abs(hash(name)):032x}"[:32], "image:1", groups)
 
 

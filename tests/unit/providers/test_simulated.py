@@ -12,14 +12,16 @@ from urllib.parse import urlsplit
 import pytest
 
 from labcloud.errors import ConfigError, ConflictError, EngineError, NotFoundError
-from labcloud.model import ClusterRef, NodeRef, NodeSpec, Status
+from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, Status
 from labcloud.providers.base import Command, Provider, Response, Result
 from labcloud.providers.simulated import Faults, Killed, SimulatedProvider, World
 
 REF = ClusterRef("acme", "c1")
 MASTER = NodeRef(REF, "master", 0)
 SERVICES = {"master": ("namenode", "resourcemanager"), "worker": ("datanode", "nodemanager")}
-FILES = {f"{group}/services/{name}": "" for group, names in SERVICES.items() for name in names} | {"master/conf/dfs.exclude": ""}
+FILES = {f"{group}-{index}/services/{name}": "" for group, names in SERVICES.items() for name in names for index in range(4)} | {
+    "master-0/conf/dfs.exclude": ""
+}
 
 
 def worker(index: int) -> NodeRef:
@@ -27,7 +29,7 @@ def worker(index: int) -> NodeRef:
 
 
 def spec(ref: NodeRef, **changed: Any) -> NodeSpec:
-    return NodeSpec(ref, "labcloud/hadoop-2.7:simulated", "hadoop-2.7", 1024, 1.0, 1, **changed)
+    return NodeSpec(ref, "labcloud/hadoop-2.7:simulated", "hadoop-2.7", 1024, 1.0, (NodeVolume(),), **changed)
 
 
 def build(provider: Provider, workers: int = 2) -> None:
@@ -143,7 +145,7 @@ def test_the_namenode_is_in_safe_mode_without_datanodes(cluster: SimulatedProvid
 
 
 def test_excluded_nodes_are_decommissioned(cluster: SimulatedProvider) -> None:
-    cluster.ensure_config(REF, FILES | {"master/conf/dfs.exclude": "worker-1.c1.acme.lab\n"})
+    cluster.ensure_config(REF, FILES | {"master-0/conf/dfs.exclude": "worker-1.c1.acme.lab\n"})
     assert cluster.execute(MASTER, Command(("hdfs", "dfsadmin", "-refreshNodes"), user="hdfs")).exit_code == 0
     assert live(cluster) == {"worker-0": "In Service", "worker-1": "Decommissioned"}
     managers = json.loads(bean(cluster, "ResourceManager,name=RMNMInfo")["LiveNodeManagers"])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from labcloud.errors import EngineError
+from labcloud.model import Cluster, ClusterRef, NodeGroup, StorageClass, Volume
 from labcloud.model.checks import ImageNeed, Verdict
 from labcloud.providers.docker import judging
 from labcloud.providers.docker.facts import Timed
@@ -197,3 +198,18 @@ def test_contents(java: str, version: str, wrong: str) -> None:
     finding = judging.judge_contents(NEED, image(java=java, version=version))
     assert finding.verdict is (Verdict.FAIL if wrong else Verdict.PASS)
     assert wrong in finding.summary
+
+
+# Volume drivers
+
+
+def test_a_volume_driver_that_docker_has_not_is_named_with_its_class() -> None:
+    volumes = (Volume(1, "far"), Volume(1))
+    cluster = Cluster(ClusterRef("acme", "c"), "p", "docker", "0", "i", (NodeGroup("worker", 1, 1024, volumes=volumes),))
+    classes = {"far": StorageClass("far", driver="sshfs"), "unused": StorageClass("unused", driver="rexray")}
+    info = {"Plugins": {"Volume": ["local"]}}
+    finding = judging.judge_drivers(cluster, classes, info)
+    assert (finding.verdict, finding.fix) == (Verdict.FAIL, "docker plugin install sshfs")
+    assert "that far names" in finding.summary
+    assert judging.judge_drivers(cluster, {"far": StorageClass("far", driver="local")}, info).verdict is Verdict.PASS
+    assert judging.judge_drivers(cluster, {}, {}).verdict is Verdict.PASS

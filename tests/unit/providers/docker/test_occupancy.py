@@ -62,8 +62,9 @@ def test_a_name_of_somebody_else_is_refused(held: Holdings, taken: list[str]) ->
     finding = occupancy.judge_names(CLUSTER, LAB, held)
     assert finding.verdict is Verdict.FAIL
     assert finding.evidence["taken"] == taken
-    assert (
-        finding.fix == "labcloud create hadoop-2.7 --tenant acme --name c-2 --workers 2 --cpus 1 --volume-size 10g --publish namenode=9870"
+    assert finding.fix == (
+        "labcloud create hadoop-2.7 --tenant acme --name c-2 --workers 2 --cpus 1 --volume-size 10g "
+        "--group master:memory=1536m --group worker:memory=2g --publish namenode=9870"
     )
 
 
@@ -147,8 +148,9 @@ def test_a_program_that_holds_a_port_is_named() -> None:
     taken = PortsTaken({9870: Listener(9870, "nginx", 77)}, [], [])
     finding = ports(taken)
     assert finding.summary == "9870 for namenode is held by nginx (process 77)"
-    assert (
-        finding.fix == "labcloud create hadoop-2.7 --tenant acme --name c --workers 2 --cpus 1 --volume-size 10g --publish namenode=10000"
+    assert finding.fix == (
+        "labcloud create hadoop-2.7 --tenant acme --name c --workers 2 --cpus 1 --volume-size 10g "
+        "--group master:memory=1536m --group worker:memory=2g --publish namenode=10000"
     )
     assert ports(taken, there=True).fix == "kill 77"
 

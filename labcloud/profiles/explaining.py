@@ -1,0 +1,121 @@
+"""Why a node is configured as it is: for each setting its value, and every layer, file and line that says something of it.
+
+Pure but for the profile's own files, whose lines are looked up; the lab's texts are handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from labcloud.model import Cluster, Configuration, Layer, Level, NodeRef, Shared
+from labcloud.profiles import files
+from labcloud.profiles.layering import Layering
+from labcloud.profiles.model import Profile
+from labcloud.profiles.rendering import Drawing
+
+PROFILE: Final = "profile"
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who says something: the layer (a `Level`, or ``profile``), the file (relative to the lab repository; a profile's whole) and line, and
+    what stands there, before anything in it is evaluated."""
+
+    layer: str
+    source: str
+    line: int
+    value: str
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Something that a node is configured with: its ``kind`` (settings, environment, files, directories, packages), its name
+    (``hdfs-site:dfs.replication``, a path), its value, and who says so, the one that wins first."""
+
+    kind: str
+    name: str
+    value: str
+    origins: tuple[Origin, ...]
+
+
+class Explaining:
+    """Explains one cluster's nodes. ``text`` gives the text of a file in the lab repository."""
+
+    def __init__(self, profile: Profile, cluster: Cluster, shared: Shared, *, domain: str, text: Callable[[str], str]) -> None:
+        self._profile = profile
+        self._layering = Layering(profile, cluster, shared)
+        self._drawing = Drawing(profile, cluster, domain, shared)
+        self._root = cache(lambda source: yaml.compose(text(source), Loader=_LOADER))
+
+    def node(self, ref: NodeRef) -> list[Explained]:
+        """All that is said of a node, kind by kind, in order of names."""
+        above = self._layering.of(ref)
+        return [*self._settings(ref, above), *self._others(above)]
+
+    def _settings(self, ref: NodeRef, above: Sequence[Layer]) -> Iterator[Explained]:
+        for file, settings in self._drawing.settings(ref).items():
+            for name, value in settings.items():
+                key = f"{file}:{name}"
+                said = [self._said(layer, "settings", key) for layer in reversed(above) if key in layer.configuration.settings]
+                written = self._profile.settings[file].get(name)
+                if written is not None:
+                    path, line = self._in_profile(file, name)
+                    said.append(Origin(PROFILE, str(path), line, written))
+                if key in self._layering.shared.base.settings:
+                    said.append(self._said(self._layering.base, "settings", key))
+                yield Explained("settings", key, value, tuple(said))
+
+    def _in_profile(self, file: str, name: str) -> tuple[Path, int]:
+        return files.locate(self._profile.folders, ("settings", file, name))
+
+    def _others(self, above: Sequence[Layer]) -> Iterator[Explained]:
+        for kind in ("environment", "files", "directories", "packages"):
+            names = sorted({name for layer in above for name in _entries(layer.configuration, kind)})
+            for name in names:
+                said = tuple(self._said(layer, kind, name) for layer in reversed(above) if name in _entries(layer.configuration, kind))
+                yield Explained(kind, name, said[0].value, said)
+
+    def _said(self, layer: Layer, kind: str, name: str) -> Origin:
+        place = (name,) if layer.level is Level.BASE else (*layer.place, kind, name)
+        return Origin(str(layer.level), layer.source, self._line(layer.source, place), _entries(layer.configuration, kind)[name])
+
+    def _line(self, source: str, place: Sequence[str]) -> int:
+        """The line of the deepest part of ``place`` that is there; an entry of a list is found by its number or by what it says."""
+        node, line = self._root(source), 1
+        for step in place:
+            found = next((pair for pair in _children(node) if step in pair[0]), None)
+            if found is None:
+                return line
+            _, line, node = found
+        return line
+
+
+def _entries(configuration: Configuration, kind: str) -> dict[str, str]:
+    """What a configuration says of one kind, as short texts by name."""
+    if kind == "packages":
+        return {each.partition("=")[0]: each for each in configuration.packages}
+    if kind == "files":
+        return {
+            path: f"{each.mode} {each.owner}:{each.group} " + (f"files/{each.source}" if each.source else f"{len(each.content)} characters")
+            for path, each in configuration.files.items()
+        }
+    if kind == "directories":
+        return {path: f"{each.mode} {each.owner}:{each.group}" for path, each in configuration.directories.items()}
+    return dict(configuration.settings if kind == "settings" else configuration.environment)
+
+
+def _children(node: Any) -> Iterator[tuple[tuple[str, ...], int, Any]]:
+    """Names, line and value of what a YAML node holds."""
+    if isinstance(node, yaml.MappingNode):
+        yield from (((str(key.value),), key.start_mark.line + 1, value) for key, value in node.value)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            text = str(value.value).partition("=")[0] if isinstance(value, yaml.ScalarNode) else ""
+            yield (str(index), text), value.start_mark.line + 1, value

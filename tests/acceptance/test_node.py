@@ -1,0 +1,171 @@
+"""The node's side of configuration on a real cluster: what its services were started with, what all nodes share, and what is declared
+for it, followed on the running node."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labcloud.model import ClusterRef, NodeRef
+from labcloud.providers.docker.provider import DockerProvider
+from labcloud.services import refreshing, started
+from tests.acceptance.driver import Cluster, Labcloud, wait_for
+
+pytestmark = pytest.mark.timeout(600)
+BASE_FILES = ("hosts", "resolver", "users", "environment", "health", "profile.d", "authorized_keys")
+
+
+@pytest.fixture(scope="module")
+def cluster(labcloud: Labcloud, mark: str) -> Iterator[Cluster]:
+    made = Cluster(labcloud, f"{mark}-nd", "hadoop-2.7", "c")
+    made.create("--workers", "1")
+    yield made
+    made.delete()
+
+
+@pytest.fixture(scope="module")
+def provider(labcloud: Labcloud, cluster: Cluster) -> Iterator[DockerProvider]:
+    with_lab = DockerProvider(labcloud.home, labcloud.id)
+    yield with_lab
+    with_lab.close()
+
+
+@pytest.fixture
+def base(labcloud: Labcloud, cluster: Cluster) -> Iterator[Path]:
+    """The lab's base/, as it was before afterwards."""
+    folder = labcloud.home / "lab/base"
+    yield folder
+    for name in BASE_FILES:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    cluster.exec("/usr/lib/labcloud/refresh", node="worker-0", user="root")
+
+
+@pytest.fixture
+def worker(cluster: Cluster) -> NodeRef:
+    return NodeRef(ClusterRef(cluster.tenant, cluster.name), "worker", 0)
+
+
+def rendered(labcloud: Labcloud, cluster: Cluster) -> Path:
+    """The folder that the worker has mounted."""
+    (folder,) = (path.parent for path in (labcloud.home / "rendered").glob(f"**/{cluster.tenant}/{cluster.name}/worker*/node.env"))
+    return folder
+
+
+def put(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def shell(cluster: Cluster, line: str, user: str = "") -> str:
+    return cluster.exec("bash", "-lc", line, node="worker-0", user=user).text
+
+
+def state_of_worker(cluster: Cluster) -> tuple[str, str]:
+    """What the ResourceManager thinks of it, and why."""
+    found = cluster.page("resourcemanager", "/ws/v1/cluster/nodes")() or {}
+    nodes = (found.get("nodes") or {}).get("node") or [{}]
+    # A NodeManager that was started anew may be listed beside its former self.
+    return max((node.get("state", ""), node.get("healthReport", "")) for node in nodes if node.get("state") != "LOST")
+
+
+def test_services_say_what_they_were_started_with(cluster: Cluster, provider: DockerProvider, worker: NodeRef, labcloud: Labcloud) -> None:
+    found = started.read(provider, worker)
+    folder = rendered(labcloud, cluster)
+    assert set(found) == {"datanode", "nodemanager"}
+    for service, files in found.items():
+        paths = [*(folder / "conf").iterdir(), folder / "node.env", folder / "services" / service]
+        assert files == {str(path.relative_to(folder)): path.read_text() for path in paths if not path.name.startswith(".")}
+    site = folder / "conf/hdfs-site.xml"
+    before = site.read_text()
+    site.write_text(before + "<!-- told -->\n")
+    assert started.read(provider, worker) == found
+    started.update(provider, worker, "datanode", {"conf/hdfs-site.xml": site.read_text()})
+    assert started.read(provider, worker)["datanode"] == found["datanode"] | {"conf/hdfs-site.xml": before + "<!-- told -->\n"}
+    site.write_text(before)
+    cluster.exec("s6-svc", "-r", "/run/service/datanode", node="worker-0", user="root")
+    wait_for("the DataNode's new start", lambda: started.read(provider, worker) == found)
+
+
+def test_what_the_lab_says_for_all_nodes_reaches_running_ones(
+    cluster: Cluster, provider: DockerProvider, worker: NodeRef, base: Path
+) -> None:
+    put(base / "hosts", "192.0.2.7 printer.lab printer\n")
+    put(base / "resolver", "options timeout:2\n")
+    put(base / "users", "olga 3001\n")
+    put(base / "authorized_keys/olga", "ssh-ed25519 AAAA olga\n")
+    put(base / "environment", "LAB_MIRROR=http://printer.lab/a b\nJAVA_HOME=/nowhere\n")
+    put(base / "profile.d/greet.sh", "GREETED=$LAB_MIRROR\n")
+    expected = ["group hadoop differs", "hosts differ", "keys of olga differ", "options of the resolver differ", "user olga missing"]
+    assert sorted(refreshing.drift(provider, worker)) == expected
+    assert refreshing.refresh(provider, worker) == [
+        "user olga made",
+        "group hadoop changed",
+        "hosts changed",
+        "options of the resolver changed",
+    ]
+    assert refreshing.refresh(provider, worker) == []
+    assert refreshing.drift(provider, worker) == []
+    assert shell(cluster, "getent hosts printer").split() == ["192.0.2.7", "printer.lab", "printer"]
+    assert shell(cluster, "getent hosts master-0")
+    assert shell(cluster, 'echo "$GREETED" "$JAVA_HOME"') == "http://printer.lab/a b /opt/java"
+    assert shell(cluster, "id -nG olga; hostname -f").splitlines() == ["hadoop", provider_name(provider, worker)]
+    cluster.exec("s6-svc", "-r", "/run/service/nodemanager", node="worker-0", user="root")
+    wait_for("the NodeManager's new start", lambda: "base/environment" in started.read(provider, worker)["nodemanager"])
+
+
+def provider_name(provider: DockerProvider, ref: NodeRef) -> str:
+    return f"{ref.qualified}.{provider.domain(ref.cluster.tenant)}"
+
+
+def test_a_failing_check_takes_the_node_out_and_its_mending_brings_it_back(cluster: Cluster, base: Path) -> None:
+    wait_for("a healthy worker", lambda: state_of_worker(cluster)[0] == "RUNNING")
+    put(base / "health/licence", "#!/bin/sh\necho the licence server is away\nexit 1\n")
+    wait_for("an unhealthy worker", lambda: state_of_worker(cluster)[0] == "UNHEALTHY", seconds=60)
+    assert "ERROR licence: the licence server is away" in state_of_worker(cluster)[1]
+    put(base / "health/licence", "#!/bin/sh\nexit 0\n")
+    wait_for("a healthy worker", lambda: state_of_worker(cluster)[0] == "RUNNING", seconds=60)
+
+
+def test_declared_files_and_packages(cluster: Cluster, provider: DockerProvider, worker: NodeRef, labcloud: Labcloud) -> None:
+    declared = rendered(labcloud, cluster) / "declared"
+    lines = (
+        f"directory\t/opt/acme\t{cluster.tenant}\thadoop\t0750",
+        f"file\t/opt/acme/a.conf\t{cluster.tenant}\thadoop\t0600\tone",
+        "file\t/usr/local/bin/greet\troot\troot\t0755\ttwo",
+        f"file\t/home/{cluster.tenant}/.greet\t{cluster.tenant}\thadoop\t0644\tone",
+        "package\ttree",
+    )
+    put(declared / "manifest", "\n".join(lines) + "\n")
+    put(declared / "one", "secret\n")
+    put(declared / "two", "#!/bin/sh\necho hello\n")
+    made = [
+        "directory /opt/acme made",
+        *(f"file {path} made" for path in ("/opt/acme/a.conf", "/usr/local/bin/greet", f"/home/{cluster.tenant}/.greet")),
+    ]
+    assert refreshing.refresh(provider, worker) == [*made, "package tree installed"]
+    assert (refreshing.refresh(provider, worker), refreshing.drift(provider, worker)) == ([], [])
+    assert shell(cluster, "greet; cat /opt/acme/a.conf; tree --version | head -c 4").split() == ["hello", "secret", "tree"]
+    shell(cluster, "echo more >>/opt/acme/a.conf; chmod 0640 ~/.greet")
+    assert refreshing.drift(provider, worker) == [
+        "file /opt/acme/a.conf changed",
+        f"file /home/{cluster.tenant}/.greet mode 0640 wanted 0644",
+    ]
+    assert "+more" in refreshing.difference(provider, worker, "/opt/acme/a.conf")
+    # A tenant who leads a file of theirs elsewhere leads labcloud nowhere that they cannot go themselves.
+    shell(cluster, "mv /opt/acme /tmp/acme 2>/dev/null; rm -rf /opt/acme/a.conf; ln -s /etc/passwd /opt/acme/a.conf")
+    refreshing.refresh(provider, worker)
+    assert shell(cluster, "cat /opt/acme/a.conf") == "secret"
+    # A node that is stopped and started has it all, and one that is made again gets it; packages come behind the services.
+    labcloud("restart", cluster.ref)
+    assert refreshing.drift(provider, worker) == []
+    shutil.rmtree(declared)
+    gone = refreshing.refresh(provider, worker)
+    assert sorted(gone) == sorted([each.replace(" made", " removed") for each in made] + ["package tree removed"])
+    assert refreshing.drift(provider, worker) == []
