@@ -142,12 +142,15 @@ class Configuring(Verbs):
                 self._revert(ref, task.operation, exc)
             raise
 
-    def _restarting(self, wanted: Cluster, profile: Profile, provider: Provider) -> Callable[[NodeRef, Sequence[str], Deadline], None]:
+    def _restarting(
+        self, wanted: Cluster, profile: Profile, provider: Provider
+    ) -> Callable[[Mapping[NodeRef, Sequence[str]], Deadline], None]:
         readiness = self._readiness(wanted, profile, provider)
 
-        def restart(node: NodeRef, names: Sequence[str], deadline: Deadline) -> None:
-            self._restart_services(provider, node, list(names))
-            readiness.wait_after_restart({node: names}, self._watch, deadline)
+        def restart(services: Mapping[NodeRef, Sequence[str]], deadline: Deadline) -> None:
+            for node, names in services.items():
+                self._restart_services(provider, node, list(names))
+            readiness.wait_after_restart(services, self._watch, deadline)
 
         return restart
 

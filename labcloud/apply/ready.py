@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from labcloud.apply.watch import Deadline, Event, Kind, Watch, wait_until_nothing
-from labcloud.errors import DeadlineError, EngineError
+from labcloud.errors import ConfiguringError, DeadlineError, EngineError
 from labcloud.model import Cluster, NodeRef
 from labcloud.profiles import Profile
 from labcloud.providers.base import Command, Provider
@@ -21,6 +21,8 @@ from labcloud.services.hadoop import IN_SERVICE, Hadoop
 
 _LOG_LINES = "4"
 _PATIENCE = 15.0
+_BETWEEN_COUNTS = 1.0
+_HOPELESS = 3  # times that a service may end while it is waited for
 
 
 class Readiness:
@@ -33,6 +35,7 @@ class Readiness:
         self._hadoop = Hadoop(provider, cluster, profile)
         self._absent_since: dict[str, float] = {}
         self._homeless = list(members)
+        self._ends: dict[tuple[NodeRef, str], tuple[float, int]] = {}  # when a service's ends were counted last, and how many at first
 
     def wait(self, watch: Watch, deadline: Deadline) -> None:
         """Return when the cluster is ready. Raise DeadlineError, with the log of the service that is missing, if it never is."""
@@ -60,8 +63,23 @@ class Readiness:
         for node, names in restarted.items():
             for name in names:
                 if self._profile.services[name].probe and not self._answers(node, name):
+                    self._check_alive(node, name)
                     return f"the {name} on {node.name} is starting"
         return ""
+
+    def _check_alive(self, node: NodeRef, name: str) -> None:
+        """Raise ConfiguringError, with what the service said last, if it has ended several times since it was first asked for here."""
+        now, (asked, first) = time.monotonic(), self._ends.get((node, name), (0.0, -1))
+        if now - asked < _BETWEEN_COUNTS:
+            return
+        ends = self._provider.execute(node, Command(("s6-svdt", f"/run/service/{name}"))).stdout.count(b"\n")
+        self._ends[node, name] = (now, first if first >= 0 else ends)
+        if first >= 0 and ends - first >= _HOPELESS:
+            raise ConfiguringError(
+                f"the {name} on {node.name} ends again and again",
+                details=self._tail(node, name),
+                resolution=f"'labcloud diagnose {self._cluster.ref}' looks for the cause",
+            )
 
     # Each of these returns what is missing still, or nothing.
 

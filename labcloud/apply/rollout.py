@@ -30,7 +30,8 @@ from labcloud.services import refreshing, started
 from labcloud.services.hadoop import IN_SERVICE, Hadoop
 
 _THREADS: Final = 8
-_UNTOUCHED: Final = ("nodes", "done")
+_TIME_TO_RECOVER: Final = 120.0
+_OF_NODES: Final = ("nodes", "done")
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,11 @@ class Done:
 
 
 class Rollout:
-    """For one cluster, whose nodes were surveyed. ``restart`` restarts services of a node and returns when they work again."""
+    """For one cluster, whose nodes were surveyed. ``restart`` restarts services of nodes, and returns when all of them work again."""
 
     def __init__(
         self, provider: Provider, cluster: Cluster, profile: Profile, *,
-        watch: Watch, operation: Operation, restart: Callable[[NodeRef, Sequence[str], Deadline], None],
+        watch: Watch, operation: Operation, restart: Callable[[Mapping[NodeRef, Sequence[str]], Deadline], None],
     ) -> None:  # fmt: skip
         self._provider = provider
         self._cluster = cluster
@@ -114,7 +115,7 @@ class Rollout:
                 self._watch.tell(Event(str(self._cluster.ref), Kind.WAITING, f"restarting {', '.join(names)} on {each.ref.name}"))
                 reasons = {name: [str(change) for change in each.effects.restart.get(name, ())] for name in names}
                 self._operation.event("restarting", node=each.ref.name, services=reasons)
-                self._restart(each.ref, names, deadline)
+                self._restart({each.ref: names}, deadline)
                 done.restarted += [f"{name} on {each.ref.name}" for name in names]
                 self._watch.tell(Event(str(self._cluster.ref), Kind.DONE, f"restarted {', '.join(names)} on {each.ref.name}"))
 
@@ -226,11 +227,11 @@ class Rollout:
         touched = [each for each in survey.consequences(wanted) if each.ref.name in reached]
         with suppress(ConfiguringError):  # what a node cannot make may be the very reason
             self._refresh(touched, Done())
-        for each in sorted(touched, key=self._rank):
-            names = list(dict.fromkeys([*each.effects.restart, *(live.service for live in each.effects.live)]))
-            if names:
-                self._restart(each.ref, names, Deadline(max(deadline.left, 60.0)))
-                self._operation.event("restarted with what it had", node=each.ref.name, services=names)
+        restarts = {
+            each.ref: list(dict.fromkeys([*each.effects.restart, *(live.service for live in each.effects.live)])) for each in touched
+        }
+        # All at once: none of them is of use as it is.
+        self._restart({ref: names for ref, names in restarts.items() if names}, Deadline(max(deadline.left, _TIME_TO_RECOVER)))
         self._operation.event("rolled back", nodes=sorted(reached))
         raise ConfiguringError(
             f"the change of {self._cluster.ref} was stopped after {len(reached)} of {len(survey.nodes)} nodes and taken back: {why.brief}",
@@ -257,7 +258,7 @@ def check_expression(check: str) -> None:
         if check:
             evaluate(check, sample)
     except ExpressionError as exc:
-        known = ", ".join([*_UNTOUCHED, *(f"{name}.{key}" for name in ("hdfs", "yarn") for key in sample[name])])
+        known = ", ".join([*_OF_NODES, *(f"{name}.{key}" for name in ("hdfs", "yarn") for key in sample[name])])
         raise UsageError(
             f"the check cannot be evaluated: {exc}", resolution=f"it may ask for {known}, as in 'yarn.unhealthy == 0'"
         ) from exc
