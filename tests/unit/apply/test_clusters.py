@@ -54,7 +54,7 @@ def test_the_journal_has_what_was_asked_planned_done_and_the_end(shop: Shop) -> 
     record = shop.journal().read(last.id)
     assert (record.verb, record.target, record.result) == ("create", "acme/c", Outcome.OK)
     assert record.spec == {"profile": "hadoop-2.7", "provider": "simulated", "workers": 2}
-    assert [event.kind for event in record.events] == ["preflight", "allocated", "planned", *["done"] * 5, "ready"]
+    assert [event.kind for event in record.events] == ["preflight", "allocated", "planned", *["done"] * 5, "ready", "configured"]
 
 
 def test_events_tell_the_plan_each_step_and_the_end(shop: Shop) -> None:

@@ -70,7 +70,7 @@ SET = ("settings: {}", "settings:\n  hdfs-site:dfs.replication: 1")
 def replication(lab: Lab) -> str | None:
     cluster = lab.cluster(REF)
     assert cluster
-    return cluster.settings.get("hdfs-site:dfs.replication")
+    return cluster.configuration.settings.get("hdfs-site:dfs.replication")
 
 
 def kept(tmp_path: Path) -> list[Path]:

@@ -132,3 +132,54 @@ def test_preflight_says_what_is_not_for_a_tenant(labcloud: Labcloud, added: str)
     (answer,) = [each for each in json.loads(done.out)["checks"] if each["id"] == "datasets.present"]
     assert (done.code, answer["status"]) == (11, "fail")
     assert answer["fix"] == "labcloud dataset share numbers --for acme"
+
+
+def test_a_file_names_datasets_and_options_go_before_it(labcloud: Labcloud, added: str, file: Path, tmp_path: Path, home: Path) -> None:
+    assert labcloud("tenant", "create", "acme").code == 0
+    file.write_text("1\n2\n3\n")
+    assert labcloud("dataset", "add", added, str(file)).code == 0
+    assert labcloud("dataset", "add", "letters", str(file)).code == 0
+    wanted = tmp_path / "wanted.yaml"
+    wanted.write_text("profile: hadoop-2.7\nprovider: simulated\ndatasets: [numbers, letters]\n")
+    argv = ("create", "--tenant", "acme", "--name", "c", "--file", str(wanted), "--dataset", "numbers@1")
+    assert labcloud(*argv).code == 0
+    assert (home / "lab/clusters/acme/c.yaml").read_text().endswith("datasets:\n  letters: 1\n  numbers: 1\n")
+    assert "nothing had to be done" in labcloud(*argv).err
+    wanted.write_text("profile: hadoop-2.7\nprovider: simulated\ndatasets: {numbers: 2}\n")
+    differs = labcloud("create", "--tenant", "acme", "--name", "c", "--file", str(wanted))
+    assert (differs.code, "datasets is letters=1, numbers=1, not numbers=2" in differs.err) == (5, True)
+
+
+def test_a_storage_class_holds_datasets_and_stays_as_long(labcloud: Labcloud, file: Path, tmp_path: Path) -> None:
+    bulk = tmp_path / "bulk"
+    missing = labcloud("dataset", "add", "numbers", str(file), "--storage", "bulk")
+    assert (missing.code, "there is no storage class 'bulk'" in missing.err) == (4, True)
+    assert labcloud("storage", "set", "bulk", "--path", str(bulk)).code == 0
+    assert labcloud("storage", "set", "driven", "--driver", "local", "--option", "type=tmpfs").code == 0
+    driven = labcloud("dataset", "add", "numbers", str(file), "--storage", "driven")
+    assert (driven.code, "that lies in a folder of this machine" in driven.err, "those that do: bulk" in driven.err) == (4, True, True)
+    assert labcloud("dataset", "add", "numbers", str(file), "--storage", "bulk").code == 0
+    (version,) = json.loads(labcloud("dataset", "show", "numbers", "-o", "json").out)["versions"]
+    assert Path(version["folder"]).is_relative_to(bulk)
+    assert (Path(version["folder"]) / "numbers.txt").read_text() == "1\n2\n"
+    assert labcloud("create", "hadoop-2.7", "--tenant", "acme", "--name", "c", "--provider", "simulated", "--dataset", "numbers").code == 0
+    assert labcloud("exec", "acme/c", "--", "cat", "/datasets/numbers/numbers.txt").out == "1\n2\n"
+    for argv in (("remove", "bulk"), ("set", "bulk", "--path", str(tmp_path / "other")), ("set", "bulk", "--driver", "local")):
+        refused = labcloud("storage", *argv)
+        assert (refused.code, "shared datasets lie in the storage class bulk: numbers" in refused.err) == (5, True)
+    assert labcloud("storage", "set", "bulk", "--title", "slow").code == 0
+    for argv in (("delete", "acme/c"), ("dataset", "remove", "numbers"), ("storage", "remove", "bulk")):
+        assert labcloud(*argv).code == 0
+
+
+def test_drift_tells_of_datasets_that_nodes_do_not_see_as_wanted(labcloud: Labcloud, added: str, cluster: str, home: Path) -> None:
+    assert labcloud("dataset", "attach", added, cluster).code == 0
+    assert labcloud("config", "drift", cluster).code == 0
+    path = home / "lab" / "clusters" / f"{cluster}.yaml"
+    path.write_text(path.read_text().replace("datasets:\n  numbers: 1\n", ""))
+    done = labcloud("config", "drift", cluster)
+    assert done.code == 5
+    assert re.search(r"worker-0 +dataset +/datasets/numbers is not attached", done.out)
+    assert labcloud("config", "apply", cluster).code == 0
+    assert labcloud("config", "drift", cluster).code == 0
+    assert labcloud("exec", cluster, "--", "cat", "/datasets/numbers/numbers.txt").code == 1

@@ -112,9 +112,9 @@ def test_delete_says_so_and_list_is_empty(labcloud: Labcloud, cluster: str) -> N
 def test_an_operation_is_shown_with_its_events(labcloud: Labcloud, cluster: str) -> None:
     (first,) = json.loads(labcloud("operation", "list", "-o", "json").out)
     shown = json.loads(labcloud("operation", "show", first["id"], "-o", "json").out)
-    assert [event["kind"] for event in shown["events"]] == ["preflight", "allocated", "planned", *["done"] * 5, "ready"]
+    assert [event["kind"] for event in shown["events"]] == ["preflight", "allocated", "planned", *["done"] * 5, "ready", "configured"]
     table = labcloud("operation", "show", first["id"]).out.splitlines()
-    assert (table[0], len(table)) == ("create acme/c: ok", 10)
+    assert (table[0], len(table)) == ("create acme/c: ok", 11)
 
 
 def test_lines_for_the_hosts_file_name_every_node(labcloud: Labcloud, cluster: str) -> None:

@@ -13,12 +13,13 @@ from labcloud.lab import Lab
 from labcloud.lab.history import Change, History
 from labcloud.lab.reading import Reading
 from labcloud.lab.sources import Overlay, Revision, WorkTree
-from labcloud.model import ClusterRef, NodeGroup, Tenant, Wanted
+from labcloud.model import ClusterRef, Configuration, NodeGroup, Tenant, Wanted
 from tests.unit.lab.conftest import make_cluster
 
 Git = Callable[..., str]
 C = "clusters/acme/hadoop-2.7.yaml"
 REF = make_cluster().ref
+THREE = Configuration(settings={"hdfs-site:dfs.replication": "3"})
 
 
 @pytest.fixture
@@ -167,14 +168,14 @@ def test_the_version_before_the_last_change_of_configuration(lab: Lab, revisions
     with pytest.raises(NotFoundError, match=r"no earlier version of clusters/acme/hadoop-2\.7\.yaml"):
         lab.previous(C)  # it is deleted
     lab.save(make_cluster(), "create")
-    lab.save(make_cluster(settings={"hdfs-site:dfs.replication": "3"}), "set")
-    lab.save(make_cluster(settings={"hdfs-site:dfs.replication": "3"}, state=Wanted.STOPPED), "stop")
+    lab.save(make_cluster(configuration=THREE), "set")
+    lab.save(make_cluster(configuration=THREE, state=Wanted.STOPPED), "stop")
     back = lab.previous(C)
     assert lab.at(back).cluster(REF) == make_cluster()
     lab.change({C: lab.older(C, back)}, "undo")
     assert lab.cluster(REF) == make_cluster(state=Wanted.STOPPED), "its state is no configuration"
     undone = lab.at(lab.previous(C)).cluster(REF)
-    assert undone and undone.settings == {"hdfs-site:dfs.replication": "3"}
+    assert undone and undone.configuration == THREE
     with pytest.raises(NotFoundError, match=r"no earlier version of tenants/acme\.yaml"):
         lab.previous("tenants/acme.yaml")
 
