@@ -23,7 +23,7 @@ from labcloud.apply.watch import Event, Kind, Watch
 from labcloud.datasets.importing import Importing, Source
 from labcloud.datasets.manifest import Manifest
 from labcloud.datasets.pace import Pace
-from labcloud.datasets.placement import check_placement, class_paths, store_of, stored_datasets
+from labcloud.datasets.placement import check_placement, store_of, stored_datasets
 from labcloud.datasets.store import Store
 from labcloud.datasets.verifying import Damage, verify
 from labcloud.errors import ConflictError, DeadlineError, LabError, NotFoundError, UsageError
@@ -102,7 +102,7 @@ class Datasets:
             there = self._lab.dataset(asked.name)
             self._check_addition(asked, there)
             storage = there.storage if there else asked.storage or ""
-            store = Store(check_placement(self._lab.home, storage, class_paths(self._lab)))
+            store = Store(check_placement(self._lab, storage))
             self._sweep(store, asked.name)
             base = there or Dataset(asked.name, (), tenants=frozenset(asked.tenants) or None, storage=storage)
             base = base if asked.title is None else replace(base, title=asked.title)

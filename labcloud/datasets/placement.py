@@ -11,17 +11,15 @@ import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from labcloud.datasets.store import Store
-from labcloud.errors import ConflictError, NotFoundError
+from labcloud.errors import ConflictError, EngineError, NotFoundError
 from labcloud.lab import Lab
 from labcloud.lab.files import disk_errors, make_private
 from labcloud.model.dataset import StoredDataset, known_dataset
 
-
-def class_paths(lab: Lab) -> dict[str, Path]:
-    """The folders of those storage classes of a lab that lie in one, by name."""
-    return {name: Path(each.path) for name, each in lab.storage().items() if each.path}
+_FOLDER: Final = "datasets"
 
 
 def views_root(home: Path) -> Path:
@@ -29,22 +27,23 @@ def views_root(home: Path) -> Path:
     return home / "datasets" / "views"
 
 
-def store_root(home: Path, storage: str, paths: Mapping[str, Path]) -> Path:
+def store_root(lab: Lab, storage: str) -> Path:
     """The folder of all datasets of a storage class; the lab's own for "". Raise NotFoundError for a class without a folder."""
     if not storage:
-        return home / "datasets" / "store"
+        return lab.home / "datasets" / "store"
+    paths = {name: each.path for name, each in lab.storage().items() if each.path}
     if storage not in paths:
         there = ", ".join(sorted(paths)) or "none"
         raise NotFoundError(
             f"there is no storage class {storage!r} that lies in a folder of this machine",
             resolution=f"those that do: {there}; or leave out --storage",
         )
-    return paths[storage] / "datasets"
+    return Path(paths[storage], _FOLDER, lab.id)  # several labs may name one folder
 
 
 def store_of(lab: Lab, storage: str) -> Store:
     """The store of a storage class. Raise NotFoundError for a class without a folder."""
-    return Store(store_root(lab.home, storage, class_paths(lab)))
+    return Store(store_root(lab, storage))
 
 
 def stored_datasets(lab: Lab, wanted: Mapping[str, int]) -> dict[str, StoredDataset]:
@@ -54,19 +53,40 @@ def stored_datasets(lab: Lab, wanted: Mapping[str, int]) -> dict[str, StoredData
     return {each.name: store_of(lab, each.storage).stored(each.name, each.version(number)) for each, number in known}
 
 
-def check_placement(home: Path, storage: str, paths: Mapping[str, Path]) -> Path:
-    """`store_root`, made if it is not there. Raise ConflictError if clusters could not be shown what lies in it."""
-    root, views = store_root(home, storage, paths), views_root(home)
+def check_placement(lab: Lab, storage: str) -> Path:
+    """`store_root`, made if it is not there.
+
+    Raise ConflictError if clusters could not be shown what lies in it, EngineError if there should be datasets and its disk is missing.
+    """
+    root, views = store_root(lab, storage), views_root(lab.home)
+    if storage and not root.is_dir() and any(each.storage == storage for each in lab.datasets().values()):
+        raise EngineError(
+            f"datasets of the storage class {storage} lie in {root}, and that is not there",
+            resolution="mount its disk, then run the same command again",
+        )
     with disk_errors(f"make {root}"):
+        made = _make_in_class(root) if storage else []
         make_private(root)
         make_private(views)
     if not _can_link(root, views):
+        with suppress(OSError):
+            for folder in reversed(made):
+                folder.rmdir()
         raise ConflictError(
             f"the storage class {storage!r} cannot hold datasets: {root} and {views} are on different file systems, "
             "and a hard link does not lead from one to the other",
             resolution="name a storage class on the lab's own file system, or leave out --storage",
         )
     return root
+
+
+def _make_in_class(root: Path) -> list[Path]:
+    """What had to be made of a store, from the top: the folder of the class, which its volumes need as well, is open to all."""
+    private, top = root.parents[:2]
+    missing = [folder for folder in (top, private, root) if not folder.is_dir()]
+    for folder in missing:
+        folder.mkdir(mode=0o755 if folder == top else 0o700, exist_ok=True)
+    return missing
 
 
 def _can_link(source: Path, target: Path) -> bool:

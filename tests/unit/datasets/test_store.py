@@ -5,17 +5,20 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from labcloud.datasets.pace import Pace
-from labcloud.datasets.placement import check_placement, class_paths, store_root
+from labcloud.datasets.placement import check_placement, store_root
 from labcloud.datasets.verifying import verify
 from labcloud.errors import ConflictError, EngineError, NotFoundError
 from labcloud.lab import Lab
-from labcloud.model.dataset import DatasetVersion
+from labcloud.model import StorageClass
+from labcloud.model.dataset import Dataset, DatasetVersion
 from tests.unit.datasets.conftest import Shelf
 
 SHM = Path("/dev/shm")
@@ -126,18 +129,6 @@ def test_the_pace_is_told_now_and_then() -> None:
 # Where it lies
 
 
-class _Class:
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-
-
-class _LabWithClasses(Lab):
-    classes: dict[str, _Class]
-
-    def storage(self) -> dict[str, _Class]:
-        return self.classes
-
-
 @pytest.fixture
 def far(tmp_path: Path) -> Iterator[Path]:
     """A folder on another file system than any disk's."""
@@ -146,20 +137,39 @@ def far(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_storage_class_needs_a_folder_on_the_labs_file_system(tmp_path: Path, far: Path) -> None:
-    lab = _LabWithClasses(tmp_path / "home")
-    lab.classes = {"bulk": _Class(tmp_path / "bulk"), "driver": _Class(None), "far": _Class(far)}
-    paths = class_paths(lab)
-    assert set(paths) == {"bulk", "far"}
-    assert check_placement(lab.home, "bulk", paths) == tmp_path / "bulk" / "datasets"
-    assert check_placement(lab.home, "", paths) == store_root(lab.home, "", {})
+@pytest.fixture
+def lab(tmp_path: Path, far: Path) -> Lab:
+    lab = Lab(tmp_path / "home")
+    classes = (
+        StorageClass("bulk", path=str(tmp_path / "bulk")), StorageClass("deep", path=str(tmp_path / "not" / "there")),
+        StorageClass("driver", driver="local"), StorageClass("far", path=str(far)),
+    )  # fmt: skip
+    lab.change_storage(lambda *_: {each.name: each for each in classes}, "classes")
+    return lab
+
+
+def test_a_storage_class_needs_a_folder_on_the_labs_file_system(lab: Lab, tmp_path: Path, far: Path) -> None:
+    assert check_placement(lab, "bulk") == tmp_path / "bulk" / "datasets" / lab.id, "other labs may have a class in the same folder"
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "bulk", tmp_path / "bulk" / "datasets")] == [0o755, 0o700]
+    assert check_placement(lab, "") == store_root(lab, "") == lab.home / "datasets" / "store"
     for name in ("driver", "none"):
         with pytest.raises(NotFoundError, match="no storage class"):
-            check_placement(lab.home, name, paths)
+            check_placement(lab, name)
+    with pytest.raises(EngineError, match=r"could not make .*/not/there/datasets/"):
+        check_placement(lab, "deep")
     if SHM.stat().st_dev != tmp_path.stat().st_dev:
         with pytest.raises(ConflictError, match="different file systems"):
-            check_placement(lab.home, "far", paths)
-    assert class_paths(Lab(lab.home)) == {}
+            check_placement(lab, "far")
+        assert not far.exists(), "what was made for nothing is gone"
+
+
+def test_a_disk_that_is_not_mounted_is_not_taken_for_an_empty_one(lab: Lab, tmp_path: Path) -> None:
+    check_placement(lab, "bulk")
+    version = DatasetVersion(1, "a" * 64, 4, 1, datetime(2026, 11, 21, tzinfo=UTC), "/srv/x")
+    lab.save_dataset(Dataset("d", (version,), storage="bulk"), "add d")
+    shutil.rmtree(tmp_path / "bulk")
+    with pytest.raises(EngineError, match=r"datasets of the storage class bulk lie in .*/bulk/datasets/.*, and that is not there"):
+        check_placement(lab, "bulk")
 
 
 def test_a_staging_folder_is_held(shelf: Shelf) -> None:
