@@ -160,7 +160,7 @@ class Clusters(Verbs):
             for node, names in own.items():
                 if not names:
                     continue
-                self._restart_services(provider, node, names)
+                self._restart_services(provider, profile, node, names)
                 operation.event("restarted", node=node.name, services=names)
                 done.append(f"restart {', '.join(names)} on {node.name}")
                 self._watch.tell(Event(str(ref), Kind.DONE, done[-1]))

@@ -149,7 +149,7 @@ class Configuring(Verbs):
 
         def restart(services: Mapping[NodeRef, Sequence[str]], deadline: Deadline) -> None:
             for node, names in services.items():
-                self._restart_services(provider, node, list(names))
+                self._restart_services(provider, profile, node, names)
             readiness.wait_after_restart(services, self._watch, deadline)
 
         return restart

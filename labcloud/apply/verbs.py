@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from labcloud.lab.locks import cluster_lock
 from labcloud.model import Cluster, ClusterRef, NodeRef, Wanted
 from labcloud.model.checks import Capacity
 from labcloud.plan import Blueprint
-from labcloud.profiles import Profile, load
+from labcloud.profiles import Profile, Service, host_name, load
 from labcloud.providers.base import Command, Provider, Result
 
 DEFAULT_TIMEOUT: Final = 300.0
@@ -94,9 +94,18 @@ class Verbs:
     def _readiness(self, wanted: Cluster, profile: Profile, provider: Provider) -> Readiness:
         return Readiness(provider, wanted, profile, [each.name for each in self._admission.tenant(wanted.ref.tenant).members])
 
-    def _restart_services(self, provider: Provider, node: NodeRef, names: list[str]) -> None:
+    def _restart_services(self, provider: Provider, profile: Profile, node: NodeRef, names: Sequence[str]) -> None:
+        """Restart services of a node, each so that its clients know that it comes back, where it can tell them."""
+        host = host_name(node, provider.domain(node.cluster.tenant))
+
         def restart(name: str) -> Result:
-            return provider.execute(node, Command(("s6-svc", "-wr", "-T", _RESTART_LIMIT, "-r", f"/run/service/{name}")))
+            folder = f"/run/service/{name}"
+            leave = _leave(profile.services[name], host)
+            if leave:
+                left = provider.execute(node, Command(("s6-svlisten1", "-r", "-t", _RESTART_LIMIT, folder, *leave)))
+                if left.exit_code == 0:
+                    return left
+            return provider.execute(node, Command(("s6-svc", "-wr", "-T", _RESTART_LIMIT, "-r", folder)))
 
         with ThreadPoolExecutor(len(names)) as pool:
             failed = [(name, result) for name, result in zip(names, pool.map(restart, names), strict=True) if result.exit_code]
@@ -110,3 +119,12 @@ class Verbs:
     def _runner(self, provider: Provider, wanted: Cluster, profile: Profile, operation: Operation, deadline: Deadline) -> Runner:
         decommissioner = Decommissioner(provider, wanted, profile, watch=self._watch, deadline=deadline)
         return Runner(provider, self._watch, operation, decommissioner, subnet=self._admission.tenant(wanted.ref.tenant).subnet)
+
+
+def _leave(service: Service, host: str) -> tuple[str, ...]:
+    """The command by which a service of the node ``host`` ends and lets its clients know; empty if it has none."""
+    values = {"{host}": host, **{f"{{port.{name}}}": str(port) for name, port in service.ports.items()}}
+    words = list(service.leave)
+    for name, value in values.items():
+        words = [word.replace(name, value) for word in words]
+    return ("s6-setuidgid", service.user, *words) if words else ()

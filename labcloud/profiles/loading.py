@@ -158,7 +158,7 @@ def _artifact(name: str, written: Any, early: Mapping[str, Any]) -> Artifact:
 
 def _service(name: str, written: Any) -> Service:
     facts = dict(written)
-    for plural in ("options", "args", "dirs", "after"):
+    for plural in ("options", "args", "dirs", "after", "leave"):
         facts[plural] = tuple(facts[plural])
     facts["ui"] = UserInterface(**dict(written.ui)) if written.ui else None
     facts["probe"] = Probe(**dict(written.probe)) if written.probe else None

@@ -103,6 +103,9 @@ class Probe:
 class Service:
     """A daemon. ``nice`` lowers its priority (``nice(1)``).
 
+    ``leave`` is the command, for its own user, by which it ends so that its clients know that it comes back (``{host}`` and ``{port.NAME}``
+    stand for its node's full name and its ports); the supervisor starts it again. Empty: a signal ends it.
+
     ``after``: before it starts, ports (``namenode.rpc``) must accept connections, pages (``namenode.http/PATH#REGEX``) must answer with a
     line that matches, and nodes of services (``namenode``) must be known by name.
     """
@@ -122,6 +125,7 @@ class Service:
     prepare: str = ""
     nice: int = 0
     after: tuple[str, ...] = ()
+    leave: tuple[str, ...] = ()
     probe: Probe | None = None
 
 

@@ -104,6 +104,7 @@ class Service(_Shape):
     prepare: str = ""
     nice: Annotated[int, Field(ge=0, le=19)] = 0
     after: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+(\.[a-z0-9_-]+(/[^\s#]*#\S+)?)?$")]] = []
+    leave: list[Annotated[str, StringConstraints(pattern=r"^\S+$")]] = []
     probe: Probe | None = None
 
 

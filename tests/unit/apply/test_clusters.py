@@ -55,6 +55,7 @@ def test_the_journal_has_what_was_asked_planned_done_and_the_end(shop: Shop) -> 
     assert (record.verb, record.target, record.result) == ("create", "acme/c", Outcome.OK)
     assert record.spec == {"profile": "hadoop-2.7", "provider": "simulated", "workers": 2}
     assert [event.kind for event in record.events] == ["preflight", "allocated", "planned", *["done"] * 5, "ready", "configured"]
+    assert record.events[-1].details == {"revision": shop.lab.revision()}
 
 
 def test_events_tell_the_plan_each_step_and_the_end(shop: Shop) -> None:
@@ -164,9 +165,9 @@ def test_scale_refuses_a_count_that_cannot_be(shop: Shop, count: int) -> None:
 @pytest.mark.parametrize("rolling", [False, True])
 def test_restart_restarts_one_service_on_each_of_its_nodes(shop: Shop, rolling: bool) -> None:
     shop.clusters().create(asked(), TERMS)
-    faults = Faults()
-    shop.clusters(faults=faults).restart(REF, TERMS, service="datanode", rolling=rolling)
-    assert [call.target for call in faults.calls if call.name == "execute"] == ["acme/c/worker-0", "acme/c/worker-1"]
+    engine = shop.recorder()
+    shop.clusters(engine).restart(REF, TERMS, service="datanode", rolling=rolling)
+    assert engine.restarts == ["datanode on worker-0", "datanode on worker-1"]
 
 
 def test_a_rolling_restart_waits_for_readiness_after_each_node(shop: Shop) -> None:

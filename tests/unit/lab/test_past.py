@@ -19,7 +19,7 @@ from tests.unit.lab.conftest import make_cluster
 Git = Callable[..., str]
 C = "clusters/acme/hadoop-2.7.yaml"
 REF = make_cluster().ref
-THREE = Configuration(settings={"hdfs-site:dfs.replication": "3"})
+THRICE = Configuration(settings={"hdfs-site:dfs.replication": "3"})
 
 
 @pytest.fixture
@@ -168,14 +168,14 @@ def test_the_version_before_the_last_change_of_configuration(lab: Lab, revisions
     with pytest.raises(NotFoundError, match=r"no earlier version of clusters/acme/hadoop-2\.7\.yaml"):
         lab.previous(C)  # it is deleted
     lab.save(make_cluster(), "create")
-    lab.save(make_cluster(configuration=THREE), "set")
-    lab.save(make_cluster(configuration=THREE, state=Wanted.STOPPED), "stop")
+    lab.save(make_cluster(configuration=THRICE), "set")
+    lab.save(make_cluster(configuration=THRICE, state=Wanted.STOPPED), "stop")
     back = lab.previous(C)
     assert lab.at(back).cluster(REF) == make_cluster()
     lab.change({C: lab.older(C, back)}, "undo")
     assert lab.cluster(REF) == make_cluster(state=Wanted.STOPPED), "its state is no configuration"
     undone = lab.at(lab.previous(C)).cluster(REF)
-    assert undone and undone.configuration == THREE
+    assert undone and undone.configuration == THRICE
     with pytest.raises(NotFoundError, match=r"no earlier version of tenants/acme\.yaml"):
         lab.previous("tenants/acme.yaml")
 

@@ -82,14 +82,14 @@ def test_a_cluster_keeps_its_image(subject: Asked, cluster: Made) -> None:
 def test_settings_are_asked_only_where_there_are_any(subject: Asked, cluster: Made) -> None:
     assert check("profile.settings").run(subject(cluster())).verdict is Verdict.SKIP
     assert (
-        check("profile.settings").run(subject(cluster(configuration=Configuration(settings={"hdfs-site:dfs.replication": "2"})))).verdict
+        check("profile.settings").run(subject(cluster(configuration=Configuration({"hdfs-site:dfs.replication": "2"})))).verdict
         is Verdict.PASS
     )
 
 
 def test_all_that_is_wrong_with_settings_is_told_at_once(subject: Asked, cluster: Made) -> None:
-    wrong = Configuration(settings={"core-site:a.b": "1", "hdfs-site:dfs.replication": "x"})
-    finding = check("profile.settings").run(subject(cluster(configuration=wrong)))
+    settings = {"core-site:a.b": "1", "hdfs-site:dfs.replication": "x"}
+    finding = check("profile.settings").run(subject(cluster(configuration=Configuration(settings))))
     assert finding.verdict is Verdict.FAIL
     assert finding.evidence["findings"] == {"hdfs-site:dfs.replication": "error", "core-site:a.b": "warning"}
     assert "'x' is not a whole number" in finding.summary
