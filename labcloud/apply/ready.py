@@ -7,6 +7,7 @@ server may still be starting (the latter sleeps for ten seconds in Hadoop 2): no
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +20,9 @@ from labcloud.providers.base import Command, Provider
 from labcloud.services.files import Files
 from labcloud.services.hadoop import IN_SERVICE, Hadoop
 
-_LOG_LINES = "4"
+_LOG_LINES = "300"
+_SHOWN_LINES = 4
+_TROUBLE = re.compile(r"\b(?:ERROR|FATAL)\b|Exception|Caused by")
 _PATIENCE = 15.0
 _BETWEEN_COUNTS = 1.0
 _HOPELESS = 3  # times that a service may end while it is waited for
@@ -56,6 +59,7 @@ class Readiness:
     def wait_after_restart(self, restarted: Mapping[NodeRef, Iterable[str]], watch: Watch, deadline: Deadline) -> None:
         """Return when the restarted services answer, and the cluster is ready: their masters take them for alive meanwhile."""
         subject = str(self._cluster.ref)
+        self._ends.clear()
         wait_until_nothing(lambda: self._silent(restarted), subject=subject, watch=watch, deadline=deadline)
         self.wait(watch, deadline)
 
@@ -170,11 +174,14 @@ class Readiness:
             return False
 
     def _tail(self, node: NodeRef, service: str) -> str:
+        """The last lines of a service's log that tell of trouble; the last of all, if none does."""
         command = Command(("tail", "-n", _LOG_LINES, f"/var/log/hadoop/{service}.log", f"/var/log/hadoop/{service}.out"))
         try:
-            return f"{service} on {node.name}:\n{self._provider.execute(node, command).stdout.decode(errors='replace')}"
+            lines = self._provider.execute(node, command).stdout.decode(errors="replace").splitlines()
         except EngineError as exc:
             return f"{service} on {node.name}: {exc.brief}"
+        shown = [line for line in lines if _TROUBLE.search(line)] or [line for line in lines if line.strip()]
+        return "\n".join([f"{service} on {node.name}:", *shown[-_SHOWN_LINES:]])
 
 
 def _make_home(files: Files, user: str) -> None:

@@ -10,7 +10,6 @@ Workers come first and masters last: what breaks a worker is seen while the othe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,7 +19,7 @@ from typing import Any, Final
 from labcloud.apply.journal import Operation
 from labcloud.apply.survey import Consequence, Survey, by_node
 from labcloud.apply.watch import Deadline, Event, Kind, Watch, wait_until_nothing
-from labcloud.errors import ConfiguringError, LabError, UsageError
+from labcloud.errors import ConfiguringError, EngineError, LabError, UsageError
 from labcloud.model import Cluster, NodeRef
 from labcloud.profiles import Profile, host_name
 from labcloud.profiles.effects import Live
@@ -86,7 +85,7 @@ class Rollout:
         order = sorted(survey.consequences(wanted), key=self._rank)
         try:
             for share in pace.shares:
-                batch = order[len(done.nodes) : math.ceil(share * len(order))]
+                batch = order[len(done.nodes) : max(len(done.nodes) + 1, round(share * len(order)))]
                 self._step(survey, wanted, batch, done, Deadline(min(deadline.left, pace.patience * max(1, len(batch)))))
                 self._healthy(pace, done, len(order), Deadline(min(deadline.left, pace.patience)))
                 self._operation.event("step", share=share, nodes=[each.ref.name for each in batch])
@@ -188,8 +187,12 @@ class Rollout:
         seen: dict[str, Any] = {}
 
         def missing() -> str:
+            try:
+                facts = self._facts(nodes, len(done.nodes))
+            except EngineError as exc:
+                return exc.brief
             seen.clear()
-            seen.update(self._facts(nodes, len(done.nodes)))
+            seen.update(facts)
             return "" if evaluate(pace.check, seen) else f"the check {pace.check!r} to hold"
 
         try:

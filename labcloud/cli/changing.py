@@ -64,9 +64,7 @@ def submit(opened: Session, verb: str, texts: Texts, reason: str, *, base: str |
 
 def changed(opened: Session, paths: Sequence[str], revision: str) -> Submitted:
     """A change of ``paths`` is in force at ``revision``: those whom it concerns are told."""
-    refs = tuple(opened.lab.concerned(paths))
-    after_change(opened, revision, refs)
-    return Submitted(tuple(paths), refs, revision)
+    return Submitted(tuple(paths), tuple(opened.lab.concerned(paths)), revision)
 
 
 def checking(opened: Session, paths: Sequence[str]) -> Callable[[Reading], None]:
@@ -80,19 +78,23 @@ def checking(opened: Session, paths: Sequence[str]) -> Callable[[Reading], None]
     return check
 
 
-def after_change(opened: Session, revision: str, refs: Sequence[ClusterRef]) -> None:
-    """Called after every change of configuration that is in force: ``revision`` is committed, and concerns the clusters ``refs``.
+def consequences(opened: Session, proposal: Proposal) -> dict[str, Any]:
+    """What a proposal would do, beside the difference of its files: for each cluster that it concerns and that changes by it, how its
+    ``files`` differ, and what that means for each of its ``nodes``: which services restart, which are told, and why."""
+    from labcloud.apply.comparing import compare, rendered
+    from labcloud.apply.survey import rendered_only
+    from labcloud.cli.configuring import public_consequences
 
-    What nodes have is brought about by `apply`; here is the place for what every change should do at once. Nothing has to be, so far.
-    """
-
-
-def consequences(opened: Session, proposal: Proposal) -> Any:
-    """What a proposal would do to nodes, beside the difference of its files, as plain data for `review`; None if nothing is known.
-
-    The proposed lab is `Proposals.preview`, what is in force `Session.lab`: both are read in the same way, and so can be compared.
-    """
-    return None
+    after = opened.lab.proposals().preview(proposal)
+    found: dict[str, Any] = {}
+    for ref in opened.lab.concerned(proposal.paths):
+        _, profile, provider = opened.look().cluster(ref)
+        old, new = rendered(opened.lab, ref, provider), rendered(after, ref, provider)
+        files = compare(old, new, ("in force", "proposed"))
+        if files:
+            nodes = rendered_only(profile, provider.find(cluster=ref), old).consequences(new)
+            found[str(ref)] = {"files": files, "nodes": public_consequences([each for each in nodes if each])}
+    return found
 
 
 def tell(done: Submitted, output: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from labcloud.cli.changing import Submitted, changed, locks, submit, tell
+from labcloud.cli.configuring import apply_option, apply_to
 from labcloud.cli.output import emit, note, output_option, print_table
 from labcloud.cli.session import Session, session, tenant_option
 from labcloud.errors import UsageError
@@ -99,14 +100,17 @@ def _public(change: Change) -> dict[str, Any]:
 @click.argument("revision", required=False)
 @click.option("--file", "file", metavar="PATH", help="A file of the lab repository, instead of a CLUSTER's.")
 @click.option("--reason", metavar="TEXT", help="Why, for the log.")
+@apply_option
 @output_option
-def roll_back(tenant: str | None, cluster: str | None, revision: str | None, file: str | None, reason: str | None, output: str) -> None:
+def roll_back(
+    tenant: str | None, cluster: str | None, revision: str | None, *, file: str | None, reason: str | None, applying: bool, output: str
+) -> None:
     """Take an older version of a file back: the one at REVISION, or the one before its last change.
 
     Of a CLUSTER's file its configuration is taken back; how many nodes it has, what they take, its state and its lease stay.
 
     \b
-    labcloud config rollback acme/hadoop-2.7
+    labcloud config rollback acme/hadoop-2.7 --apply
     labcloud config rollback acme/hadoop-2.7 1a2b3c4 --reason 'the new heap was too small'
     labcloud config rollback --file tenants/acme.yaml
     """
@@ -117,7 +121,9 @@ def roll_back(tenant: str | None, cluster: str | None, revision: str | None, fil
     path = places.file_path(file) if file is not None else places.cluster_path(ClusterRef.parse(cluster or "", tenant))
     with session() as opened:
         done = _rolled_back(opened, path, cluster if file is not None else revision, reason or "")
-    tell(done, output)
+        tell(done, output)
+        if applying and done.revision:
+            apply_to(opened, done.clusters)
 
 
 def _rolled_back(opened: Session, path: str, said: str | None, reason: str) -> Submitted:

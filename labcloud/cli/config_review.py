@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from labcloud.cli.changing import Submitted, changed, checking, consequences, locks, public, public_proposal, who
+from labcloud.cli.configuring import apply_option, apply_to, print_consequences
 from labcloud.cli.output import emit, note, output_option, print_table, title
 from labcloud.cli.session import Session, session
 from labcloud.errors import LabError
@@ -57,10 +58,24 @@ def _show(opened: Session, proposal: Proposal, output: str) -> None:
             click.echo(f"{proposal.state} by {proposal.decided_by}: {proposal.decision}")
         click.echo()
         click.echo(difference, nl=False)
+        _print_consequences(effect or {})
         if obstacle:
             note(f"it cannot be approved as it is: {obstacle.brief}")
 
     emit(facts, output, table)
+
+
+def _print_consequences(found: dict[str, Any]) -> None:
+    """The blast radius: cluster by cluster how rendered files differ, and what that means for services."""
+    for name, each in found.items():
+        click.echo()
+        title(f"on {name}")
+        for file in each["files"]:
+            click.echo(f"{file.path}  ({', '.join(file.nodes)})")
+            click.echo("".join(line for line in file.text.splitlines(keepends=True) if line[:1] in "+-" and line[:3] not in ("+++", "---")))
+        print_consequences(each["nodes"])
+    if not found:
+        note("no cluster is configured otherwise by it")
 
 
 def _obstacle(opened: Session, proposal: Proposal) -> LabError | None:
@@ -76,8 +91,9 @@ def _obstacle(opened: Session, proposal: Proposal) -> LabError | None:
 
 @click.command("approve")
 @_number
+@apply_option
 @output_option
-def approve_proposal(number: int, output: str) -> None:
+def approve_proposal(number: int, applying: bool, output: str) -> None:
     """Bring the proposal NUMBER into force. Somebody else than its author must do so."""
     with session() as opened:
         proposals = opened.lab.proposals()
@@ -87,7 +103,8 @@ def approve_proposal(number: int, output: str) -> None:
             done = proposals.approve(number, who(), check=checking(opened, paths))
             operation.event("changed", revision=done.revision)
         submitted = changed(opened, paths, done.revision) if done.changed else Submitted(paths)
-    facts = public(submitted) | {"proposal": number, "author": done.proposal.author, "mail": done.proposal.mail}
+        applied = apply_to(opened, submitted.clusters) if applying and submitted.revision else {}
+    facts = public(submitted) | {"applied": applied, "proposal": number, "author": done.proposal.author, "mail": done.proposal.mail}
 
     def said() -> None:
         if done.changed:

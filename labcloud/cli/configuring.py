@@ -12,7 +12,7 @@ from labcloud.cli.output import emit, note, print_table
 from labcloud.cli.progress import progress
 from labcloud.cli.session import Session
 from labcloud.errors import UsageError
-from labcloud.model import ClusterRef, parse_duration
+from labcloud.model import ClusterRef, Wanted, parse_duration
 
 if TYPE_CHECKING:
     from labcloud.apply.configuring import Applied
@@ -47,6 +47,20 @@ def _share(text: str) -> float:
 def _seconds(text: str) -> float:
     found = _SECONDS.fullmatch(text.strip())
     return float(found[1]) if found else parse_duration(text).total_seconds()
+
+
+apply_option = click.option("--apply", "applying", is_flag=True, help="Let the nodes that it concerns have it right away.")
+
+
+def apply_to(opened: Session, refs: Sequence[ClusterRef]) -> dict[str, Any]:
+    """Apply what is wanted to those of the clusters that run; what was done, by cluster, as plain data that was also said."""
+    from labcloud.apply.rollout import Pace
+    from labcloud.apply.verbs import DEFAULT_TIMEOUT, Terms
+
+    running = [ref for ref in refs if (each := opened.lab.cluster(ref)) and each.state is Wanted.RUNNING]
+    done = apply(opened, running, Terms(DEFAULT_TIMEOUT), Pace())
+    tell(done, "table")
+    return {str(ref): public(ref, each) for ref, each in done.items()}
 
 
 def apply(opened: Session, refs: Sequence[ClusterRef], terms: Terms, how: Pace) -> dict[ClusterRef, Applied]:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from labcloud.errors import UsageError
 from labcloud.model import NO_CONFIGURATION, Binding, Configuration, Level, NodeFile, NodeFolder
+from labcloud.model.node_paths import refused
 
 if TYPE_CHECKING:
     import yaml
 
     from labcloud.lab.documents import Document
 
-KEYS: Final = ("settings", "environment", "files", "directories", "packages")
+KEYS: Final = ("settings", "environment", "files", "directories", "packages", "health")
 """The keys of a file, or of an entry in it, that a configuration is made of."""
 
 _SETTING: Final = re.compile(r"[a-z][a-z0-9-]*:[^\s:][^\s]*")
@@ -26,7 +27,9 @@ _LABEL: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _USER: Final = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _MODE: Final = re.compile(r"[0-7]{3,4}")
 # https://www.debian.org/doc/debian-policy/ch-controlfields.html#source
-_PACKAGE: Final = re.compile(r"[a-z0-9][a-z0-9.+-]+(=[A-Za-z0-9.+:~-]+)?")
+# A hyphen at the end would ask apt-get to remove it.
+_PACKAGE: Final = re.compile(r"[a-z0-9][a-z0-9.+-]*[a-z0-9.+](=[A-Za-z0-9.+:~-]+)?")
+_CHECK: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _PATH: Final = re.compile(r"/[^\x00-\x1f\x7f]{1,4000}")
 _SOURCE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]*")
 
@@ -42,6 +45,7 @@ def configuration_document(configuration: Configuration) -> dict[str, Any]:
         },
         "directories": {path: _plain(each, NodeFolder()) for path, each in configuration.directories.items()},
         "packages": list(configuration.packages),
+        "health": dict(configuration.health),
     }
     return {key: value for key, value in document.items() if value}
 
@@ -62,6 +66,7 @@ def read_configuration(document: Document, fields: Mapping[str, yaml.Node]) -> C
             {document.scalar(key, node_path): _folder(document, value) for key, value in document.pairs(fields.get("directories"))}
         ),
         packages=tuple(document.scalar(item, package) for item in document.items(fields["packages"])) if "packages" in fields else (),
+        health=MappingProxyType(document.entries(fields.get("health"), _check_name, _script)),
     )
     return found or NO_CONFIGURATION
 
@@ -121,7 +126,19 @@ def node_path(text: str) -> str:
     path = _matching(_PATH, text, "an absolute path")
     if posixpath.normpath(path) != path:
         raise UsageError(f"{text!r} is not the shortest form of a path", resolution=f"write {posixpath.normpath(path)}")
+    if why := refused(path):
+        raise UsageError(f"{text!r} cannot be declared: {why}", resolution="choose another path")
     return path
+
+
+def _check_name(text: str) -> str:
+    return _matching(_CHECK, text, "the name of a health script: lower-case letters, digits and inner hyphens")
+
+
+def _script(text: str) -> str:
+    if not text.startswith("#!"):
+        raise UsageError("a health script begins with the program that runs it", resolution="begin it with #!/bin/sh")
+    return text if text.endswith("\n") else f"{text}\n"
 
 
 def _file(document: Document, node: yaml.Node) -> NodeFile:

@@ -60,7 +60,8 @@ class Configuration:
     """What one level says.
 
     ``settings`` are Hadoop's (``{"hdfs-site:dfs.replication": "2"}``), ``environment`` is for services and shells, ``files`` and
-    ``directories`` are by their paths on nodes, ``packages`` are Debian's, with a version or without (``jq``, ``jq=1.6-2.1``).
+    ``directories`` are by their paths on nodes, ``packages`` are Debian's, with a version or without (``jq``, ``jq=1.6-2.1``), ``health``
+    has the texts of scripts that say whether a node is well, by their names.
     """
 
     settings: Mapping[str, str] = field(default_factory=_nothing)
@@ -68,9 +69,10 @@ class Configuration:
     files: Mapping[str, NodeFile] = field(default_factory=lambda: MappingProxyType({}))
     directories: Mapping[str, NodeFolder] = field(default_factory=lambda: MappingProxyType({}))
     packages: tuple[str, ...] = ()
+    health: Mapping[str, str] = field(default_factory=_nothing)
 
     def __bool__(self) -> bool:
-        return bool(self.settings or self.environment or self.files or self.directories or self.packages)
+        return bool(self.settings or self.environment or self.files or self.directories or self.packages or self.health)
 
 
 NO_CONFIGURATION: Final = Configuration()

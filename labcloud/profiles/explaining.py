@@ -36,7 +36,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Explained:
-    """Something that a node is configured with: its ``kind`` (settings, environment, files, directories, packages), its name
+    """Something that a node is configured with: its ``kind`` (settings, environment, files, directories, packages, health), its name
     (``hdfs-site:dfs.replication``, a path), its value, and who says so, the one that wins first."""
 
     kind: str
@@ -76,7 +76,7 @@ class Explaining:
         return files.locate(self._profile.folders, ("settings", file, name))
 
     def _others(self, above: Sequence[Layer]) -> Iterator[Explained]:
-        for kind in ("environment", "files", "directories", "packages"):
+        for kind in ("environment", "files", "directories", "packages", "health"):
             names = sorted({name for layer in above for name in _entries(layer.configuration, kind)})
             for name in names:
                 said = tuple(self._said(layer, kind, name) for layer in reversed(above) if name in _entries(layer.configuration, kind))
@@ -108,6 +108,8 @@ def _entries(configuration: Configuration, kind: str) -> dict[str, str]:
         }
     if kind == "directories":
         return {path: f"{each.mode} {each.owner}:{each.group}" for path, each in configuration.directories.items()}
+    if kind == "health":
+        return {name: f"{len(text)} characters" for name, text in configuration.health.items()}
     return dict(configuration.settings if kind == "settings" else configuration.environment)
 
 

@@ -79,10 +79,11 @@ def syntax_error(text: str, *, template: bool) -> str:
 def _look_up(dotted: str, names: Mapping[str, Any]) -> Any:
     value: Any = names
     for part in dotted.split("."):
-        if not isinstance(value, Mapping) or part not in value:
+        try:
+            value = value[part]  # a mapping may have a value for names that nobody gave
+        except (KeyError, TypeError) as exc:
             known = ", ".join(sorted(map(str, value))) if isinstance(value, Mapping) else "nothing"
-            raise ExpressionError(f"{dotted!r}: no {part!r} here; there is {known}")
-        value = value[part]
+            raise ExpressionError(f"{dotted!r}: no {part!r} here; there is {known}") from exc
     return value
 
 

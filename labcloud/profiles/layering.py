@@ -95,10 +95,12 @@ def merged(layers: tuple[Layer, ...]) -> Configuration:
     files: dict[str, NodeFile] = {}
     directories: dict[str, NodeFolder] = {}
     packages: dict[str, str] = {}
+    health: dict[str, str] = {}
     for each in (layer.configuration for layer in layers):
         settings |= each.settings
         environment |= each.environment
         files |= each.files
         directories |= each.directories
         packages |= {package.partition("=")[0]: package for package in each.packages}
-    return Configuration(settings, environment, files, directories, tuple(packages.values()))
+        health |= each.health
+    return Configuration(settings, environment, files, directories, tuple(packages.values()), health)

@@ -84,10 +84,10 @@ class Drawing:
         wanted = merged(layers)
         if key not in self._rendered:
             self._rendered[key] = dict(self._group(ref, node, wanted).files(self._size(node), excluded))
-        if not (wanted.files or wanted.directories or wanted.packages):
+        if not (wanted.files or wanted.directories or wanted.packages or wanted.health):
             return self._rendered[key]
         facts = {**self._common, **self._layering.facts(ref), "host_name": host_name(ref, self._domain), "memory": node.memory}
-        return {**self._rendered[key], **dict(declared(wanted, self._shared.sources, facts))}
+        return {**self._rendered[key], **dict(declared(wanted, self._shared.sources, facts)), **_health(wanted)}
 
     def settings(self, ref: NodeRef) -> dict[str, dict[str, str]]:
         """A node's Hadoop settings by file, as they are rendered."""
@@ -116,6 +116,10 @@ class Drawing:
         )
         filled = self._filled.setdefault((node.name, node.memory, node.cpus), {})
         return Group(self._profile, self._cluster, node, names=names, said=said, filled=filled)
+
+
+def _health(wanted: Configuration) -> dict[str, str]:
+    return {f"health/{name}": text for name, text in wanted.health.items()}
 
 
 def _people(members: Iterable[Member]) -> Iterable[tuple[str, str]]:

@@ -32,17 +32,22 @@ def asked(ref: ClusterRef = REF, **changed: Any) -> CreateRequest:
 
 
 class Recorder(SimulatedProvider):
-    """A simulated engine that keeps what nodes were asked to run, and what was written for them."""
+    """A simulated engine that keeps what nodes were asked to run, what of it restarted a service, and what was written for nodes."""
 
     def __init__(self, *where: Any, **options: Any) -> None:
         super().__init__(*where, **options)
         self.ran: list[tuple[str, tuple[str, ...]]] = []
         self.written: list[dict[str, str]] = []
         self.resized: list[tuple[str, int]] = []
+        self.restarts: list[str] = []
 
     def execute(self, ref: NodeRef, command: Command, **streams: Any) -> Result:
         self.ran.append((ref.name, command.argv))
-        return super().execute(ref, command, **streams)
+        result = super().execute(ref, command, **streams)
+        service = next((word.rpartition("/")[2] for word in command.argv if word.startswith("/run/service/")), "")
+        if command.argv[0] in _RESTARTS and result.exit_code == 0:
+            self.restarts.append(f"{service} on {ref.name}")
+        return result
 
     def ensure_config(self, cluster: ClusterRef, files: Mapping[str, str]) -> bool:
         self.written.append(dict(files))
@@ -52,16 +57,6 @@ class Recorder(SimulatedProvider):
         super().resize_node(ref, memory=memory, cpus=cpus)
         self.resized.append((ref.name, memory))
         self.ran.append((ref.name, ("resize", str(memory))))
-
-    @property
-    def restarts(self) -> list[str]:
-        """What was restarted, in order; another way to restart it that was tried first counts once with it."""
-        found: list[str] = []
-        for node, argv in self.ran:
-            service = next((word.rpartition("/")[2] for word in argv if word.startswith("/run/service/")), "")
-            if argv[0] in _RESTARTS and f"{service} on {node}" not in found[-1:]:
-                found.append(f"{service} on {node}")
-        return found
 
     def told(self, *argv: str) -> list[str]:
         """The nodes on which commands that begin with ``argv`` were run, in order."""
