@@ -131,7 +131,7 @@ class Bench:
     def list(self) -> list[Row]:
         """``list`` with 50 clusters of three nodes, which were made and not started."""
         lab, engine = Lab(self._home), Engine()
-        mounts = containers.Mounts(lab.base, self._home / "rendered")
+        mounts = containers.Mounts(lab.base, self._home / "rendered", self._home / "datasets")
         groups = (NodeGroup("master", 1, 1536), NodeGroup("worker", 2, 2048))
         names = []
         docker("network", "create", "labcloud-bench")
@@ -140,6 +140,7 @@ class Bench:
                 ref = ClusterRef("bench", f"c{number}")
                 cluster = Cluster(ref, "hadoop-2.7", "docker", f"{number:032x}", "labcloud/hadoop-2.7:latest", groups)
                 lab.save(cluster, "benchmark")
+                mounts.datasets.mkdir(exist_ok=True)
                 for group in groups:
                     (mounts.cluster / group.name).mkdir(parents=True, exist_ok=True)
                 with engine.api("create containers") as api:

@@ -12,6 +12,7 @@ from labcloud.errors import ConflictError, NotFoundError
 from labcloud.lab import Lab
 from labcloud.model import FIRST_USER_ID, Cluster, Tenant, Wanted, demand
 from labcloud.model.checks import Capacity, ImageNeed, Subject
+from labcloud.model.dataset import check_use
 from labcloud.model.quota import Amounts, Resource
 from labcloud.profiles import Profile
 from labcloud.profiles.sizing import minimum_memory
@@ -80,7 +81,7 @@ class Admission:
     def reserve(self, cluster: Cluster, reason: str, operation: Operation, room: Capacity | None = None) -> None:
         """Declare ``cluster``: from now on its tenant's quotas hold it, and the memory of the machine, where its ``room`` is given.
 
-        Raise QuotaError if somebody else was quicker, ConflictError if the tenant was deleted meanwhile.
+        Raise QuotaError if somebody else was quicker, ConflictError if the tenant was deleted meanwhile, or a dataset is not for it.
         """
         from labcloud.preflight.quotas import admit, admit_memory
 
@@ -89,6 +90,7 @@ class Admission:
         def admitted(declared: Sequence[Cluster]) -> None:
             if self._lab.tenant(name) is None and not any(each.ref.tenant == name for each in declared):
                 raise ConflictError(f"the tenant {name} was deleted meanwhile", resolution="run the same command again")
+            check_use(name, cluster.datasets, self._lab.datasets() if cluster.datasets else {})
             admit(self.tenant(cluster.ref.tenant), cluster, declared)
             if room is not None:
                 admit_memory(cluster, declared, room)

@@ -14,6 +14,7 @@ from labcloud.apply.requests import CreateRequest, agree, declared
 from labcloud.errors import EngineError, NotFoundError, UsageError
 from labcloud.lab import Lab
 from labcloud.model import FIRST_USER_ID, Cluster, Wanted
+from labcloud.model.dataset import NEWEST
 from labcloud.model.storage import NO_CLASSES, storage_class
 from labcloud.profiles import Profile
 from labcloud.providers.base import Provider
@@ -49,7 +50,7 @@ class Asking:
 
         Raise NotFoundError for a storage class that the lab has not.
         """
-        asked = declared(request, profile, user_id=FIRST_USER_ID)
+        asked = self._numbered(declared(request, profile, user_id=FIRST_USER_ID))
         self._check_storage(asked)
         there = self._lab.cluster(request.ref)
         if there is not None and there.state is not Wanted.DELETED:
@@ -58,6 +59,16 @@ class Asking:
             return replace(asked, image=provider.image(profile.image_name))
         except NotFoundError:
             return asked
+
+    def _numbered(self, asked: Cluster) -> Cluster:
+        """``asked`` with numbers for the newest versions of datasets; one that there is not stays for preflight to refuse."""
+        if NEWEST not in asked.datasets.values():
+            return asked
+        known = self._lab.datasets()
+        numbers = {
+            name: known[name].newest.number if number == NEWEST and name in known else number for name, number in asked.datasets.items()
+        }
+        return replace(asked, datasets=numbers)
 
     def _check_storage(self, asked: Cluster) -> None:
         names = {volume.storage for group in asked.groups for volume in group.volumes} - {""}

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Final
 
 from labcloud.model import Cluster, NodeRef, NodeSpec, NodeVolume, Shared, Tenant
+from labcloud.model.dataset import StoredDataset
 from labcloud.model.storage import Classes, storage_class
 from labcloud.plan import Blueprint
 from labcloud.profiles import Profile, host_name, render
 
+_NO_DATASETS: Final[Mapping[str, StoredDataset]] = MappingProxyType({})
 
-def draw(cluster: Cluster, profile: Profile, domain: str, tenant: Tenant | None, shared: Shared) -> Blueprint:
-    """The blueprint of ``cluster``, for the people and in the network of ``tenant`` (None: not declared yet).
+
+def draw(
+    cluster: Cluster, profile: Profile, domain: str, tenant: Tenant | None, shared: Shared, *,
+    datasets: Mapping[str, StoredDataset] = _NO_DATASETS,
+) -> Blueprint:  # fmt: skip
+    """The blueprint of ``cluster``, for the people and in the network of ``tenant`` (None: not declared yet), with its ``datasets``.
 
     ``shared`` is what the lab says beside the cluster's own file. Raise UsageError for a wrong setting.
     """
@@ -24,6 +32,7 @@ def draw(cluster: Cluster, profile: Profile, domain: str, tenant: Tenant | None,
         lists=frozenset(path for path in config if path.rpartition("/")[2] in profile.exclude_files),
         scalable=frozenset(name for name, group in profile.groups.items() if group.scalable),
         subnet=tenant.subnet if tenant else "",
+        datasets=datasets,
     )
 
 

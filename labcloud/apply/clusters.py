@@ -44,6 +44,11 @@ class Clusters(Verbs):
         super().__init__(lab, journal, provider, watch, fresh=fresh)
         self._asking = Asking(lab)
 
+    @property
+    def watch(self) -> Watch:
+        """Who is told of what they do."""
+        return self._watch
+
     # Making and changing
 
     def plan_create(self, request: CreateRequest) -> Plan:
@@ -254,4 +259,4 @@ def _with_count(cluster: Cluster, group: str, count: int) -> Cluster:
 
 
 def _exists(found: Found, ref: ClusterRef) -> bool:
-    return bool(found.nodes or found.volumes or ref in found.configs)
+    return bool(found.nodes or found.volumes or ref in found.configs or ref in found.datasets)

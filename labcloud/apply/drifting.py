@@ -27,7 +27,8 @@ _THREADS: Final = 8
 @dataclass(frozen=True)
 class Drift:
     """One thing that is not as it is wanted. ``kind``: node, limit, file (of the rendered configuration), service (runs with another
-    configuration than its node has), declared (files, packages, users on the node). ``difference`` is unified text, where there is one."""
+    configuration than its node has), declared (files, packages, users on the node), dataset (what all nodes see of shared ones).
+    ``difference`` is unified text, where there is one."""
 
     node: str
     kind: str
@@ -44,7 +45,7 @@ class Drifting(Verbs):
         found = provider.find(cluster=ref)
         blueprint = self._draw(remembering(wanted, found), profile, provider)
         config = provider.config(ref)
-        drifts = [*_nodes(wanted, found, blueprint), *_files(config, blueprint.config)]
+        drifts = [*_nodes(wanted, found, blueprint), *_datasets(found, blueprint), *_files(config, blueprint.config)]
         if wanted.state is Wanted.RUNNING:
             consequences = survey(provider, profile, found, config).consequences(config)
             drifts += _services(consequences)
@@ -84,6 +85,15 @@ def _nodes(wanted: Cluster, found: Found, blueprint: Blueprint) -> Iterator[Drif
             yield Drift(ref.name, "limit", f"its memory is {node.memory}m, and {wanted.size(ref).memory}m is wanted")
     for ref in sorted(there.keys() - set(wanted.nodes())):
         yield Drift(ref.name, "node", "it exists, and nobody declared it")
+
+
+def _datasets(found: Found, blueprint: Blueprint) -> Iterator[Drift]:
+    shown = {name: tag for each in found.datasets.values() for name, tag in each.items()}
+    wanted = {name: each.tag for name, each in blueprint.datasets.items()}
+    for name in sorted(name for name in shown.keys() | wanted.keys() if shown.get(name) != wanted.get(name)):
+        what = "is not what the lab wants" if name in shown and name in wanted else "is not there" if name in wanted else "is not attached"
+        for node in found.nodes:
+            yield Drift(node.ref.name, "dataset", f"/datasets/{name} {what}")
 
 
 def _files(config: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[Drift]:

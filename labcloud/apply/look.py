@@ -57,7 +57,7 @@ class Ends:
 @dataclass(frozen=True)
 class ClusterView:
     """``status`` is one of ready, degraded, stopped, missing, deleting. ``endpoints`` are URLs of user interfaces by service. ``lease``
-    is None for a cluster that lasts until somebody ends it."""
+    is None for a cluster that lasts until somebody ends it. ``datasets`` are the versions of shared datasets by name."""
 
     tenant: str
     name: str
@@ -68,6 +68,7 @@ class ClusterView:
     endpoints: Mapping[str, str] = field(default_factory=dict)
     hosts: Mapping[str, str] = field(default_factory=dict)
     lease: Ends | None = None
+    datasets: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class Look:
             endpoints=_endpoints(profile, found),
             hosts={f"{node.ref.qualified}.{domain}": node.address for node in found.nodes if node.address},
             lease=_ends(wanted),
+            datasets=wanted.datasets,
         )
 
     def list(self, tenant: str | None = None) -> list[Summary]:

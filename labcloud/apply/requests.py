@@ -10,6 +10,7 @@ from typing import Final
 
 from labcloud.errors import ConflictError, UsageError
 from labcloud.model import Cluster, ClusterRef, Configuration, Lease, NodeGroup, Wanted, format_memory
+from labcloud.model.dataset import NEWEST
 from labcloud.model.shape import GroupShape
 from labcloud.model.storage import format_volumes
 from labcloud.profiles import Profile, sizing
@@ -23,7 +24,8 @@ _DEFAULT_PROVIDER: Final = "docker"
 
 @dataclass(frozen=True)
 class CreateRequest:
-    """The options of ``create``. None stands for the profile's default; ``memory`` is MiB a node, ``volume_size`` GiB a volume.
+    """The options of ``create``. None stands for the profile's default; ``memory`` is MiB a node, ``volume_size`` GiB a volume,
+    ``datasets`` are numbers of versions by name, `NEWEST` for the newest.
 
     What ``groups`` say of some of them goes before what is said of all.
     """
@@ -39,6 +41,7 @@ class CreateRequest:
     settings: Mapping[str, str] = field(default_factory=dict)
     publish: Mapping[str, int] = field(default_factory=dict)
     groups: Mapping[str, GroupShape] = field(default_factory=dict)
+    datasets: Mapping[str, int] = field(default_factory=dict)
 
 
 def provider_of(request: CreateRequest) -> str:
@@ -64,6 +67,7 @@ def declared(request: CreateRequest, profile: Profile, *, user_id: int, sized: b
         publish=dict(request.publish),
         user_id=user_id,
         lease=request.lease,
+        datasets=dict(request.datasets),
     )
     if sized:
         sizing(profile, asked)
@@ -150,6 +154,10 @@ def _differences(request: CreateRequest, asked: Cluster, there: Cluster) -> list
         ("publish", request.publish, there.publish, asked.publish),
     )
     found = [f"{name} is {_said(before)}, not {_said(after)}" for name, said, before, after in whole if said and before != after]
+    if any(number not in (NEWEST, there.datasets.get(name, NEWEST - 1)) for name, number in request.datasets.items()) or (
+        request.datasets.keys() - there.datasets.keys()
+    ):
+        found.append(f"datasets is {_said(there.datasets)}, not {_said(asked.datasets)}")
     for new in asked.groups:
         old, shape = there.group(new.name), _shape(new.name, request)
         same = shape.data_volumes(old.volumes) == old.volumes

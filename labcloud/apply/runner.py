@@ -17,6 +17,7 @@ from labcloud.plan import (
     AwaitGone,
     Decommission,
     DeleteConfig,
+    DeleteDatasets,
     DeleteNetwork,
     DeleteNode,
     DeleteVolume,
@@ -24,6 +25,7 @@ from labcloud.plan import (
     EnsureNode,
     Plan,
     PutConfig,
+    PutDatasets,
     RefreshNodes,
     ResizeNode,
     Step,
@@ -124,6 +126,10 @@ class Runner:
         self._provider.ensure_config(step.cluster, step.files)
 
     @_do.register
+    def _(self, step: PutDatasets) -> None:
+        self._provider.ensure_datasets(step.cluster, step.datasets)
+
+    @_do.register
     def _(self, step: EnsureNode) -> None:
         try:
             self._provider.ensure_node(step.spec)
@@ -173,6 +179,10 @@ class Runner:
     @_do.register
     def _(self, step: DeleteConfig) -> None:
         self._provider.delete_config(step.cluster)
+
+    @_do.register
+    def _(self, step: DeleteDatasets) -> None:
+        self._provider.delete_datasets(step.cluster)
 
     @_do.register
     def _(self, step: DeleteNetwork) -> None:

@@ -65,16 +65,25 @@ class Storage:
         return _view(name, classes, self._lab.clusters())
 
     def set(self, name: str, change: StorageChange) -> bool:
-        """Make the class ``name``, or change it. Volumes that exist stay where they are. Returns whether that changed anything."""
+        """Make the class ``name``, or change it. Volumes that exist stay where they are. Returns whether that changed anything.
+
+        Raise ConflictError for another folder of a class in which shared datasets lie.
+        """
         name = class_name(name)
 
         def changed(classes: Classes, _: Sequence[Cluster]) -> Classes:
-            return {**classes, name: _changed(name, classes.get(name), change)}
+            there, new = classes.get(name), _changed(name, classes.get(name), change)
+            if there is not None and there.path != new.path:
+                self._check_datasets(name)
+            return {**classes, name: new}
 
         return self._lab.change_storage(changed, f"set the storage class {name}")
 
     def remove(self, name: str) -> None:
-        """Want the class ``name`` no longer. Raise NotFoundError if there is none, ConflictError if a cluster has volumes in it."""
+        """Want the class ``name`` no longer.
+
+        Raise NotFoundError if there is none, ConflictError if a cluster has volumes in it, or the lab shared datasets.
+        """
 
         def without(classes: Classes, clusters: Sequence[Cluster]) -> Classes:
             if name not in classes:
@@ -90,9 +99,18 @@ class Storage:
                     f"{use.volumes} volumes lie in the storage class {name}: those of {whose}",
                     resolution=f"delete them first: labcloud delete {' '.join(map(str, use.clusters))}",
                 )
+            self._check_datasets(name)
             return {each: kept for each, kept in classes.items() if each != name}
 
         self._lab.change_storage(without, f"remove the storage class {name}")
+
+    def _check_datasets(self, name: str) -> None:
+        lying = [each.name for each in self._lab.datasets().values() if each.storage == name]
+        if lying:
+            raise ConflictError(
+                f"shared datasets lie in the storage class {name}: {', '.join(lying)}",
+                resolution=f"remove them first: labcloud dataset remove {lying[0]}",
+            )
 
 
 def _changed(name: str, there: StorageClass | None, change: StorageChange) -> StorageClass:

@@ -15,6 +15,7 @@ from labcloud.apply.journal import Journal, Operation
 from labcloud.apply.ready import Readiness
 from labcloud.apply.runner import Runner
 from labcloud.apply.watch import Deadline, Event, Kind, Watch
+from labcloud.datasets.placement import stored_datasets
 from labcloud.errors import ConfiguringError, ConflictError, NotFoundError
 from labcloud.lab import Lab
 from labcloud.lab.locks import cluster_lock
@@ -87,6 +88,7 @@ class Verbs:
             provider.domain(wanted.ref.tenant),
             self._admission.tenant(wanted.ref.tenant),
             self._lab.shared(wanted.ref.tenant),
+            datasets=stored_datasets(self._lab, wanted.datasets),
         )
 
     def _readiness(self, wanted: Cluster, profile: Profile, provider: Provider) -> Readiness:

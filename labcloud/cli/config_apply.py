@@ -72,7 +72,7 @@ def apply_configuration(
 @click.option("--diff", "differences", is_flag=True, help="Show how files differ.")
 @timeout_option
 @output_option
-def show_drift(tenant: str | None, cluster: ClusterRef, fix: bool, adopt: bool, differences: bool, timeout: float, output: str) -> None:
+def show_drift(tenant: str | None, cluster: ClusterRef, fix: bool, adopt: bool, differences: bool, timeout: float, output: str) -> int:
     """What of CLUSTER was changed by hand, on its nodes or on the engine. Exit code 5 if something was, and was left."""
     from labcloud.apply.rollout import Pace
     from labcloud.apply.verbs import Terms
@@ -91,7 +91,8 @@ def show_drift(tenant: str | None, cluster: ClusterRef, fix: bool, adopt: bool, 
             if output == "table":
                 configuring.tell({cluster: done}, output)
         elif found:
-            raise SystemExit(5)
+            return 5
+    return 0
 
 
 def _tell_drift(found: list, adopted: list[str], output: str, *, differences: bool) -> None:  # type: ignore[type-arg]

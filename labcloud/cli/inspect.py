@@ -76,7 +76,7 @@ def show_clusters(opened: Session, refs: Sequence[ClusterRef], output: str, *, c
 
 
 def public_view(view: ClusterView) -> dict[str, object]:
-    keys = ("tenant", "name", "profile", "provider", "status", "lease", "nodes", "endpoints")
+    keys = ("tenant", "name", "profile", "provider", "status", "lease", "datasets", "nodes", "endpoints")
     return {key: getattr(view, key) for key in keys}
 
 
@@ -86,6 +86,8 @@ def _print_view(view: ClusterView) -> None:
     click.echo("status: " + click.style(view.status, fg=colour, bold=True))
     if view.lease:
         click.echo(f"lease: {_ends(view.lease)}")
+    if view.datasets:
+        click.echo("datasets: " + ", ".join(f"/datasets/{name} (version {number})" for name, number in sorted(view.datasets.items())))
     rows = [
         (node.name, node.address or "-", format_memory(node.memory), node.status, service.name, service.status)
         if index == 0

@@ -15,7 +15,7 @@ from labcloud.cli.output import emit, note, output_option, title
 from labcloud.cli.progress import progress
 from labcloud.cli.request import ignore_option, reasons, request_options, requests, tell_of_settings
 from labcloud.cli.session import Seconds, Session, cluster_argument, session, tenant_option
-from labcloud.errors import LabError, PartlyDoneError
+from labcloud.errors import LabError, PartlyDoneError, UsageError
 from labcloud.model import ClusterRef
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Outcome:
 @click.argument("profile", required=False)
 @click.option("--tenant", "tenants", metavar="T", multiple=True, required=True, help="Whose it is; several tenants get one each.")
 @request_options
+@click.option("--load", is_flag=True, help="Put the datasets into HDFS as well.")
 @click.option("--dry-run", is_flag=True, help="Print the steps; make nothing.")
 @ignore_option
 @no_wait_option
@@ -55,6 +56,7 @@ class Outcome:
 def create_command(
     profile: str | None,
     tenants: tuple[str, ...],
+    load: bool,
     dry_run: bool,
     ignored: tuple[str, ...],
     no_wait: bool,
@@ -70,11 +72,13 @@ def create_command(
     from labcloud.apply.verbs import Terms
 
     asked = requests(profile, tenants, options)
+    if load and (no_wait or not asked[0].datasets):
+        raise UsageError("--load needs a dataset, and a cluster that is ready", resolution="add --dataset NAME, and leave out --no-wait")
     tell_of_settings(asked)
     if dry_run:
         _dry_run(asked, output)
     else:
-        _create(asked, Terms(timeout, wait=not no_wait, ignored=reasons(ignored)), output)
+        _create(asked, Terms(timeout, wait=not no_wait, ignored=reasons(ignored)), output, load=load)
 
 
 def _dry_run(asked: Sequence[CreateRequest], output: str) -> None:
@@ -92,11 +96,14 @@ def _dry_run(asked: Sequence[CreateRequest], output: str) -> None:
     emit(outcomes, output, table)
 
 
-def _create(asked: Sequence[CreateRequest], terms: Terms, output: str) -> None:
+def _create(asked: Sequence[CreateRequest], terms: Terms, output: str, *, load: bool) -> None:
     from labcloud.cli.inspect import show_clusters
 
     def create(clusters: Clusters, index: int) -> Plan:
-        return clusters.create(asked[index], terms, alongside=[*asked[:index], *asked[index + 1 :]])
+        plan = clusters.create(asked[index], terms, alongside=[*asked[:index], *asked[index + 1 :]])
+        for name in asked[index].datasets if load else ():
+            opened.datasets(clusters.watch).load(name, asked[index].ref)
+        return plan
 
     refs = [request.ref for request in asked]
     with session() as opened:

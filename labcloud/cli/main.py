@@ -43,6 +43,7 @@ _COMMANDS: Final = {
     "profile": ("profile", "Versions that can be asked for: list, show, check, render.", "Lab"),
     "storage": ("storage", "Storage classes, where data volumes lie: list, show, set, remove.", "Lab"),
     "image": ("image", "Base images: build, list, verify, prune, lock.", "Lab"),
+    "dataset": ("dataset", "Shared datasets: add, list, show, verify, remove, share, attach, detach, load.", "Lab"),
     "operation": ("operation", "What happened: list, show.", "Lab"),
 }
 

@@ -42,6 +42,7 @@ _OPTIONS = (
         "--then", type=click.Choice(["stop", "delete"]), default="stop", show_default=True, help="What becomes of it after its lease."
     ),
     click.option("--set", "settings", multiple=True, metavar="FILE:KEY=VALUE", help="A Hadoop setting, as in hdfs-site:dfs.replication=2."),
+    click.option("--dataset", "datasets", multiple=True, metavar="D[@V]", help="A shared dataset, or a version of it, for all nodes."),
     click.option("--publish", multiple=True, metavar="SERVICE=PORT", help="A fixed port on 127.0.0.1 for a user interface."),
 )
 
@@ -80,6 +81,7 @@ def requests(profile: str | None, tenants: Sequence[str], options: dict[str, Any
             volume_size=parse_gigabytes(volume_size) if volume_size is not None else None,
             lease=_lease(options["lease"], options["then"]),
             settings=pairs(options["settings"], "FILE:KEY=VALUE"),
+            datasets=_datasets(options["datasets"]),
             publish={service: _port(port) for service, port in pairs(options["publish"], "SERVICE=PORT").items()},
             groups=parse_shapes(options["groups"]),
         )
@@ -111,6 +113,7 @@ def _drafted(request: CreateRequest, draft: Draft) -> CreateRequest:
         groups={name: request.groups.get(name, GroupShape()).over(groups.get(name, GroupShape())) for name in {**groups, **request.groups}},
         settings={**draft.settings, **request.settings},
         publish={**draft.publish, **request.publish},
+        datasets={**draft.datasets, **request.datasets},
         lease=request.lease or draft.lease,
     )
 
@@ -156,6 +159,18 @@ def _lease(text: str | None, then: str) -> Lease | None:
     from labcloud.model.leases import lease_for
 
     return lease_for(parse_duration(text), datetime.now(UTC), AtEnd(then))
+
+
+def _datasets(texts: Sequence[str]) -> dict[str, int]:
+    """Numbers of versions by name. Raise UsageError for a dataset that is named twice."""
+    from labcloud.model.dataset import parse_dataset
+
+    found: dict[str, int] = {}
+    for name, number in map(parse_dataset, texts):
+        if name in found:
+            raise UsageError(f"--dataset names {name} twice", resolution="a cluster sees one version of a dataset: name it once")
+        found[name] = number
+    return found
 
 
 def _name(name: str | None, profile: str) -> str:

@@ -20,6 +20,7 @@ from labcloud.model import ClusterRef
 if TYPE_CHECKING:
     from labcloud.apply.clusters import Clusters
     from labcloud.apply.configuring import Configuring
+    from labcloud.apply.datasets import Datasets
     from labcloud.apply.drifting import Drifting
     from labcloud.apply.journal import Journal
     from labcloud.apply.look import Look
@@ -75,6 +76,11 @@ class Session:
         from labcloud.apply.tenants import Tenants
 
         return Tenants(self.lab, self.journal(), self.provider, watch, self.clusters(watch))
+
+    def datasets(self, watch: Watch) -> Datasets:
+        from labcloud.apply.datasets import Datasets
+
+        return Datasets(self.lab, self.journal(), self.provider, watch)
 
     def look(self) -> Look:
         from labcloud.apply.look import Look

@@ -105,7 +105,7 @@ class Subject:
 
     @property
     def blueprint(self) -> Blueprint:
-        """The cluster as the engine should have it."""
+        """The cluster as the engine should have it, but for its datasets: those that are gone are no reason to know nothing."""
         return self.once("blueprint", self._draw)
 
     def _draw(self) -> Blueprint:

@@ -82,6 +82,14 @@ class Cache:
         partial.replace(path)
         return path
 
+    def bring(self, wanted: Wanted, path: Path, tell: Callable[[int, int], None] = lambda *_: None) -> None:
+        """The file at ``path`` instead of in the cache, going on with what is there of it already.
+
+        ``tell`` is given the bytes that there are and, 0 if the server does not say, those that there will be; what it raises ends the
+        download. Nothing is compared where ``wanted`` has no checksum. Raise GoneError or EngineError with the address.
+        """
+        self._fetch(wanted, path, tell)
+
     def get_all(self, wanted: Sequence[Wanted], done: Callable[[Wanted], None] = lambda _: None) -> list[Path]:
         """All the files, eight at a time, in the order asked for. The first failure stops the others and is raised."""
         self._stop.clear()
@@ -99,7 +107,7 @@ class Cache:
         done(wanted)
         return path
 
-    def _fetch(self, wanted: Wanted, partial: Path) -> None:
+    def _fetch(self, wanted: Wanted, partial: Path, tell: Callable[[int, int], None] = lambda *_: None) -> None:
         failure: Exception | None = None
         for turn in range(self._patience.tries):
             # Servers that fail under a crowd recover sooner if the crowd does not come back in step.
@@ -107,7 +115,7 @@ class Cache:
             if turn and self._stop.wait(pause):
                 break
             try:
-                self._attempt(wanted, partial)
+                self._attempt(wanted, partial, tell)
             except urllib.error.HTTPError as exc:
                 exc.close()
                 if exc.code in _FOR_GOOD:
@@ -124,7 +132,7 @@ class Cache:
             raise failure
         raise EngineError(f"could not download {wanted.url}", details=str(failure), resolution=_GO_AGAIN) from failure
 
-    def _attempt(self, wanted: Wanted, partial: Path) -> None:
+    def _attempt(self, wanted: Wanted, partial: Path, tell: Callable[[int, int], None]) -> None:
         have = partial.stat().st_size if partial.exists() else 0
         if wanted.size and have >= wanted.size:
             return
@@ -133,11 +141,16 @@ class Cache:
             request.add_header("Range", f"bytes={have}-")
         with urllib.request.urlopen(request, timeout=self._patience.silence) as answer:  # noqa: S310
             resumed = have > 0 and answer.status == 206
+            done = have if resumed else 0
+            total = done + answer.length if answer.length else 0
+            tell(done, total)
             with partial.open("ab" if resumed else "wb") as out:
                 while chunk := answer.read(_CHUNK):
                     if self._stop.is_set():
                         raise ConnectionAbortedError("another download failed")
                     out.write(chunk)
+                    done += len(chunk)
+                    tell(done, total)
             if answer.length:  # the connection ended before the promised number of bytes
                 raise ConnectionResetError(f"{answer.length} bytes are missing")
 
@@ -197,8 +210,7 @@ def _keep_for_later(partial: Path, path: Path) -> None:
 
 
 def _mismatch(wanted: Wanted, partial: Path) -> EngineError | None:
-    found = sha256_of(partial)
-    if found == wanted.sha256:
+    if not wanted.sha256 or (found := sha256_of(partial)) == wanted.sha256:
         return None
     return EngineError(
         f"{wanted.url} has another content than the lock says",

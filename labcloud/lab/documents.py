@@ -35,6 +35,7 @@ from labcloud.model import (
     format_memory,
     parse_memory,
 )
+from labcloud.model.dataset import MOST_VERSIONS, dataset_name
 
 Value = TypeVar("Value")
 
@@ -66,7 +67,9 @@ def cluster_document(cluster: Cluster) -> dict[str, Any]:
         "profile": cluster.profile, "provider": cluster.provider, "id": cluster.id, "image": cluster.image,
         "user_id": cluster.user_id, "state": str(cluster.state), "groups": groups,
         "settings": {}, "publish": dict(sorted(cluster.publish.items())),
-    } | said | ({"nodes": own} if own else {}) | ({"lease": _lease_document(cluster.lease)} if cluster.lease else {})  # fmt: skip
+    } | said | ({"nodes": own} if own else {}) | ({"lease": _lease_document(cluster.lease)} if cluster.lease else {}) | (
+        {"datasets": dict(sorted(cluster.datasets.items()))} if cluster.datasets else {}
+    )  # fmt: skip
 
 
 def _said(labels: Mapping[str, str], configuration: Configuration) -> dict[str, Any]:
@@ -107,6 +110,7 @@ def read_cluster(text: str, ref: ClusterRef, path: Path) -> Cluster:
         lease=read_lease(document, fields.get("lease")),
         labels=read_labels(document, fields.get("labels")),
         own=MappingProxyType(_own(document, fields.get("nodes"), ref, groups)),
+        datasets=MappingProxyType(document.entries(fields.get("datasets"), dataset_name, dataset_version)),
     )
 
 
@@ -185,7 +189,7 @@ class Document:
         return dict(node.value)
 
 
-_OPTIONAL: Final = ("user_id", "state", "publish", "lease", "labels", "nodes", *KEYS)
+_OPTIONAL: Final = ("user_id", "state", "publish", "lease", "labels", "nodes", "datasets", *KEYS)
 
 
 def _groups(document: Document, node: yaml.Node) -> tuple[NodeGroup, ...]:
@@ -262,6 +266,11 @@ def service(text: str) -> str:
 def port(text: str) -> int:
     """The port that ``text`` says. Raise UsageError for what is none."""
     return _whole(text, 1, 65535)
+
+
+def dataset_version(text: str) -> int:
+    """The number of a dataset's version that ``text`` says. Raise UsageError for what is none."""
+    return _whole(text, 1, MOST_VERSIONS)
 
 
 def user_id(text: str) -> int:

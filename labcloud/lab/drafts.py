@@ -9,6 +9,7 @@
     - {name: worker, count: 3, memory: 4g, volumes: 2x20g@fast+1x100g@bulk}
     settings: {"hdfs-site:dfs.replication": 2}
     publish: {namenode: 9870}
+    datasets: [taxi, grades@2]       # or {grades: 2}, as in a cluster's own file
 
 What it does not say is asked for elsewhere. Knows nothing of profiles: whether there is such a group is theirs to say.
 """
@@ -25,19 +26,20 @@ import yaml
 
 from labcloud.errors import NotFoundError
 from labcloud.lab.configurations import setting
-from labcloud.lab.documents import Document, group_name, port, provider, read_lease, service, word
+from labcloud.lab.documents import Document, dataset_version, group_name, port, provider, read_lease, service, word
 from labcloud.lab.files import disk_errors
 from labcloud.lab.groups import SHAPE_KEYS, read_shape
 from labcloud.model import Lease, parse_duration
+from labcloud.model.dataset import dataset_name, parse_dataset
 from labcloud.model.leases import lease_for
 from labcloud.model.shape import GroupShape
 
-_KEYS: Final = ("profile", "provider", "groups", "settings", "publish", "lease")
+_KEYS: Final = ("profile", "provider", "groups", "settings", "publish", "lease", "datasets")
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What a file asks for. None is for what it does not say."""
+    """What a file asks for. None is for what it does not say; ``datasets`` are numbers of versions by name, `NEWEST` for the newest."""
 
     profile: str | None = None
     provider: str | None = None
@@ -45,6 +47,7 @@ class Draft:
     settings: Mapping[str, str] = field(default_factory=dict)
     publish: Mapping[str, int] = field(default_factory=dict)
     lease: Lease | None = None
+    datasets: Mapping[str, int] = field(default_factory=dict)
 
 
 def load_draft(path: Path, now: datetime) -> Draft:
@@ -71,6 +74,7 @@ def read_draft(text: str, path: Path, now: datetime) -> Draft:
         settings=document.entries(fields.get("settings"), setting, str),
         publish=document.entries(fields.get("publish"), service, port),
         lease=_lease(document, fields.get("lease"), now),
+        datasets=_datasets(document, fields.get("datasets")),
     )
 
 
@@ -83,6 +87,18 @@ def _groups(document: Document, node: yaml.Node | None) -> dict[str, GroupShape]
             raise document.wrong(item.start_mark.line, f"the group {name!r} is declared twice")
         groups[name] = read_shape(document, fields)
     return groups
+
+
+def _datasets(document: Document, node: yaml.Node | None) -> dict[str, int]:
+    if not isinstance(node, yaml.SequenceNode):
+        return document.entries(node, dataset_name, dataset_version)
+    datasets: dict[str, int] = {}
+    for item in document.items(node):
+        name, number = document.scalar(item, parse_dataset)
+        if name in datasets:
+            raise document.wrong(item.start_mark.line, f"the dataset {name} is named twice", "a cluster sees one version of a dataset")
+        datasets[name] = number
+    return datasets
 
 
 def _lease(document: Document, node: yaml.Node | None, now: datetime) -> Lease | None:

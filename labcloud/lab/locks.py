@@ -52,6 +52,17 @@ def tenant_lock(
 
 
 @contextmanager
+def dataset_lock(
+    home: Path, name: str, *, verb: str, timeout: float = 600.0,
+    waiting: Callable[[str], None] = lambda _: None, pause: Callable[[float], None] = time.sleep,
+) -> Iterator[None]:  # fmt: skip
+    """Hold the shared dataset ``name``, as `cluster_lock` does a cluster: no other process or thread adds to it or removes from it."""
+    # No tenant's name begins so.
+    with _held(home / "locks" / "_datasets" / f"{name}.lock", f"the dataset {name}", verb, timeout=timeout, waiting=waiting, pause=pause):
+        yield
+
+
+@contextmanager
 def lab_lock(home: Path) -> Iterator[int]:
     """Hold the lab repository for one change. Gives the descriptor that children inherit, to hold the lock as long as they run."""
     with _held(

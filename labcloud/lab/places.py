@@ -10,6 +10,7 @@ from typing import Final
 
 from labcloud.errors import UsageError
 from labcloud.model import ClusterRef, cluster_name, tenant_name
+from labcloud.model.dataset import dataset_name
 
 BASE: Final = "base"
 BINDINGS: Final = "bindings"
@@ -34,6 +35,10 @@ def tenant_path(name: str) -> str:
     return f"tenants/{tenant_name(name)}{_SUFFIX}"
 
 
+def dataset_path(name: str) -> str:
+    return f"{DATASETS}/{dataset_name(name)}{_SUFFIX}"
+
+
 def cluster_of(path: str) -> ClusterRef | None:
     """The cluster whose file ``path`` is; None for another file. Raise UsageError for a name that no cluster can have."""
     parts = path.split("/")
@@ -50,6 +55,14 @@ def tenant_of(path: str) -> str | None:
     return None
 
 
+def dataset_of(path: str) -> str | None:
+    """The dataset whose file ``path`` is; None for another file. Raise UsageError for a name that no dataset can have."""
+    parts = path.split("/")
+    if len(parts) == 2 and parts[0] == DATASETS and path.endswith(_SUFFIX):
+        return dataset_name(parts[1].removesuffix(_SUFFIX))
+    return None
+
+
 def file_path(text: str) -> str:
     """``text`` if it names a file that a lab repository may hold. Raise UsageError otherwise."""
     path = _relative(text)
@@ -59,8 +72,9 @@ def file_path(text: str) -> str:
         path in _FILES
         or cluster_of(path)
         or tenant_of(path)
+        or dataset_of(path)
         or (folder in (BASE, FILES) and name)
-        or (folder in (BINDINGS, DATASETS) and declared)
+        or (folder == BINDINGS and declared)
     ):
         raise UsageError(f"{text!r} is no file of a lab repository", resolution=f"name one of {_KNOWN}")
     return path

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from labcloud.errors import ConfigError, UsageError
 from labcloud.lab.configurations import read_base, read_binding
+from labcloud.lab.datasets import read_dataset
 from labcloud.lab.documents import Document, read_cluster
-from labcloud.lab.places import BASE_SETTINGS, BINDINGS, PRICES, REVIEW, STORAGE, cluster_of, tenant_of
+from labcloud.lab.places import BASE_SETTINGS, BINDINGS, PRICES, REVIEW, STORAGE, cluster_of, dataset_of, tenant_of
 from labcloud.lab.prices import read_prices
 from labcloud.lab.review import read_review
 from labcloud.lab.storage import read_storage
@@ -22,13 +23,15 @@ _READERS: dict[str, Reader] = {PRICES: read_prices, REVIEW: read_review, BASE_SE
 def reader(path: str) -> Reader | None:
     """What reads the file at ``path``, raising ConfigError with its line; None for one that may say anything."""
     try:
-        ref, tenant = cluster_of(path), tenant_of(path)
+        ref, tenant, dataset = cluster_of(path), tenant_of(path), dataset_of(path)
     except UsageError:
-        return None  # no cluster and no tenant can have this name: nobody reads it
+        return None  # none of them can have this name: nobody reads it
     if ref is not None:
         return lambda text, where: read_cluster(text, ref, where)
     if tenant is not None:
         return lambda text, where: read_tenant(text, tenant, where)
+    if dataset is not None:
+        return lambda text, where: read_dataset(text, dataset, where)
     folder, _, name = path.partition("/")
     if folder == BINDINGS:
         return lambda text, where: read_binding(text, name.removesuffix(".yaml"), where)

@@ -9,6 +9,7 @@ from typing import TypeVar
 from labcloud.errors import ConfigError, UsageError
 from labcloud.lab import places
 from labcloud.lab.configurations import read_base, read_binding
+from labcloud.lab.datasets import read_dataset
 from labcloud.lab.documents import read_cluster
 from labcloud.lab.prices import read_prices
 from labcloud.lab.review import Review, read_review
@@ -16,6 +17,7 @@ from labcloud.lab.sources import Source
 from labcloud.lab.storage import read_storage
 from labcloud.lab.tenants import read_tenant
 from labcloud.model import NO_CONFIGURATION, Binding, Cluster, ClusterRef, Shared, Tenant, cluster_name, tenant_name
+from labcloud.model.dataset import NEWEST, Dataset, dataset_name
 from labcloud.model.prices import PriceBook
 from labcloud.model.storage import NO_CLASSES, Classes
 
@@ -56,6 +58,19 @@ class Reading:
     def storage(self) -> Classes:
         """The storage classes, by name."""
         return self._value(places.STORAGE, read_storage) or NO_CLASSES
+
+    def dataset(self, name: str) -> Dataset | None:
+        return self._value(places.dataset_path(name), lambda text, path: read_dataset(text, name, path))
+
+    def datasets(self) -> dict[str, Dataset]:
+        """All shared datasets, by name, in order."""
+        listed = [each for each in self._source.listed(places.DATASETS) if each.endswith(".yaml")]
+        names = sorted(self._named(dataset_name, places.DATASETS, each, each.removesuffix(".yaml")) for each in listed)
+        return {name: found for name in names if (found := self.dataset(name))}
+
+    def users_of(self, name: str, number: int = NEWEST) -> list[ClusterRef]:
+        """The clusters that want a version of the dataset ``name``, or any of its versions."""
+        return [each.ref for each in self.clusters() if name in each.datasets and number in (NEWEST, each.datasets[name])]
 
     def shared(self, tenant: str) -> Shared:
         """What the lab says for a tenant's clusters beside their own files: its base, its bindings, the tenant's own."""

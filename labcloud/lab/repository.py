@@ -6,6 +6,7 @@
     HOME/lab/                     a git repository
         tenants/T.yaml            the tenant T
         clusters/T/C.yaml         the cluster T/C
+        datasets/D.yaml           the shared dataset D; its bytes are elsewhere
         storage.yaml              where data volumes lie, by storage class; may be missing
         prices.yaml               what resources cost, for bills; may be missing
         bindings/NAME.yaml        configuration of the nodes for which an expression holds
@@ -28,12 +29,13 @@ from typing import Any, TypeVar
 
 from labcloud.errors import ConfigError, ConflictError, LabError
 from labcloud.lab import files, readers
+from labcloud.lab.datasets import dataset_document, read_dataset
 from labcloud.lab.documents import cluster_document, dump, read_cluster
 from labcloud.lab.edit import update
 from labcloud.lab.history import SHORT, Change, Commit, History
 from labcloud.lab.lastgood import Broken, LastGood
 from labcloud.lab.past import older, previous, restored
-from labcloud.lab.places import STORAGE, cluster_path, inputs, prefix, tenant_path
+from labcloud.lab.places import STORAGE, cluster_path, dataset_path, inputs, prefix, tenant_path
 from labcloud.lab.proposals import Proposals
 from labcloud.lab.reading import Reading
 from labcloud.lab.sources import Overlay, Revision, WorkTree
@@ -41,7 +43,8 @@ from labcloud.lab.storage import storage_document
 from labcloud.lab.tenants import free_id, free_subnet, numbered, read_tenant, tenant_document
 from labcloud.lab.writing import Texts, Writer
 from labcloud.model import Cluster, ClusterRef, Tenant
-from labcloud.model.storage import Classes
+from labcloud.model.dataset import NEWEST, Dataset, check_covers, check_unused
+from labcloud.model.storage import Classes, storage_class
 
 Value = TypeVar("Value")
 
@@ -282,6 +285,38 @@ class Lab(Reading):
                 path.parent.rmdir()
         return True
 
+    def save_dataset(self, dataset: Dataset, reason: str) -> bool:
+        """Make the repository want ``dataset``, as one commit with ``reason``. Returns whether that changed anything.
+
+        Raise NotFoundError for a new one of a storage class that the lab has not, ConflictError if it takes away a version that a
+        cluster uses, or the access of a tenant whose cluster uses it. Comments in the file are kept.
+        """
+        path = self._dataset_path(dataset.name)
+        with self._changing(reason) as commit:
+            text = self._writer.now(dataset_path(dataset.name))
+            if text is not None and read_dataset(text, dataset.name, path) == dataset:
+                return False
+            if text is None and dataset.storage:
+                storage_class(self.storage(), dataset.storage)
+            check_covers(dataset, self.clusters())
+            self._write(path, _rewritten(text, dataset_document(dataset)))
+            commit(path)
+        return True
+
+    def remove_dataset(self, name: str, reason: str) -> bool:
+        """Want the dataset ``name`` no longer, as one commit with ``reason``. Returns whether it was wanted.
+
+        Raise ConflictError if a cluster uses it.
+        """
+        path = self._dataset_path(name)
+        with self._changing(reason) as commit:
+            check_unused(name, NEWEST, self.users_of(name))
+            if self._writer.now(dataset_path(name)) is None:
+                return False
+            path.unlink()
+            commit(path)
+        return True
+
     def change(
         self, texts: Texts, reason: str | Commit, *, base: str | Texts | None = None, check: Callable[[Reading], None] = lambda _: None
     ) -> str:
@@ -333,6 +368,9 @@ class Lab(Reading):
         return True
 
     # Inside
+
+    def _dataset_path(self, name: str) -> Path:
+        return self._folder / dataset_path(name)
 
     def _cluster_path(self, ref: ClusterRef) -> Path:
         return self._folder / cluster_path(ref)

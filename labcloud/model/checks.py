@@ -163,6 +163,7 @@ def ask_again(cluster: Cluster, publish: Mapping[str, int] | None = None, **opti
     pairs = [("group", f"{name}:{facts}") for name, facts in groups.items() if facts]
     pairs += [("publish", f"{service}={port}") for service, port in (publish or cluster.publish).items()]
     pairs += [("set", f"{key}={value}") for key, value in cluster.configuration.settings.items()]
+    pairs += [("dataset", f"{name}@{number}" if number else name) for name, number in cluster.datasets.items()]
     words = [word for name, value in (*(said | options).items(), *pairs) for word in (f"--{name.replace('_', '-')}", str(value))]
     return shlex.join(["labcloud", "create", cluster.profile, "--tenant", cluster.ref.tenant, *words])
 

@@ -72,7 +72,8 @@ class Cluster:
     profile's, each group's that, and each of ``own`` (by name of a node: ``worker-0``) its group's. ``image`` is the image that its
     nodes are made of, pinned when the cluster is created, so that a newer build changes no running cluster. ``publish`` fixes the
     host ports of user interfaces by service: ``{"namenode": 9870}``. ``state`` says whether it shall run, ``lease`` until when.
-    ``labels`` are what bindings choose nodes by.
+    ``labels`` are what bindings choose nodes by. ``datasets`` are the shared datasets that its nodes see, by name, with
+    the version of each.
     """
 
     ref: ClusterRef
@@ -88,6 +89,7 @@ class Cluster:
     lease: Lease | None = None
     labels: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     own: Mapping[str, NodeOverride] = field(default_factory=lambda: MappingProxyType({}))
+    datasets: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def group(self, name: str) -> NodeGroup:
         return next(group for group in self.groups if group.name == name)

@@ -50,13 +50,15 @@ class Found:
     """What exists of a lab, a tenant or a cluster.
 
     ``networks`` are tenants' names; ``volumes`` name a node and the volume's number; ``configs`` map a cluster to the
-    `config_digests` of the tree that its nodes see.
+    `config_digests` of the tree that its nodes see; ``datasets`` map one to the shared datasets that they see, by name, each with its
+    `StoredDataset.tag` (an empty mapping: there is a place for them, and none in it).
     """
 
     nodes: tuple[FoundNode, ...] = ()
     networks: frozenset[str] = frozenset()
     volumes: frozenset[tuple[NodeRef, int]] = frozenset()
     configs: Mapping[ClusterRef, Mapping[str, str]] = field(default_factory=dict)
+    datasets: Mapping[ClusterRef, Mapping[str, str]] = field(default_factory=dict)
 
 
 def config_digests(files: Mapping[str, str]) -> dict[str, str]:

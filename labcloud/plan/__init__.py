@@ -1,10 +1,11 @@
 """Wanted × found → the steps that lead from one to the other. Pure: no I/O, no engine, no clock."""
 
-from labcloud.plan.planner import Blueprint, converge, members, remembering, remove, stop
+from labcloud.plan.planner import Blueprint, converge, datasets, members, remembering, remove, stop
 from labcloud.plan.steps import (
     AwaitGone,
     Decommission,
     DeleteConfig,
+    DeleteDatasets,
     DeleteNetwork,
     DeleteNode,
     DeleteVolume,
@@ -12,6 +13,7 @@ from labcloud.plan.steps import (
     EnsureNode,
     Plan,
     PutConfig,
+    PutDatasets,
     RefreshNodes,
     ResizeNode,
     Step,
@@ -24,6 +26,7 @@ __all__ = [
     "Blueprint",
     "Decommission",
     "DeleteConfig",
+    "DeleteDatasets",
     "DeleteNetwork",
     "DeleteNode",
     "DeleteVolume",
@@ -31,12 +34,14 @@ __all__ = [
     "EnsureNode",
     "Plan",
     "PutConfig",
+    "PutDatasets",
     "RefreshNodes",
     "ResizeNode",
     "Step",
     "StopNode",
     "UpdateUsers",
     "converge",
+    "datasets",
     "members",
     "remembering",
     "remove",

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from labcloud.model import Cluster, ClusterRef, Found, FoundNode, NodeRef, NodeSpec, Status, config_digests
+from labcloud.model.dataset import StoredDataset
 from labcloud.plan.steps import (
     AwaitGone,
     Decommission,
     DeleteConfig,
+    DeleteDatasets,
     DeleteNetwork,
     DeleteNode,
     DeleteVolume,
@@ -18,6 +20,7 @@ from labcloud.plan.steps import (
     EnsureNode,
     Plan,
     PutConfig,
+    PutDatasets,
     RefreshNodes,
     ResizeNode,
     StopNode,
@@ -34,7 +37,7 @@ class Blueprint:
     """A wanted cluster in an engine's terms: a spec for each node, retired ones included, and its rendered configuration.
 
     ``lists`` are the paths in it of the files that name excluded nodes: those that are retired, all of the groups ``scalable``.
-    ``subnet`` is where the tenant's network shall be; empty for any place.
+    ``subnet`` is where the tenant's network shall be; empty for any place. ``datasets`` are what nodes shall see of shared ones.
     """
 
     specs: Mapping[NodeRef, NodeSpec]
@@ -42,6 +45,7 @@ class Blueprint:
     lists: frozenset[str] = frozenset()
     scalable: frozenset[str] = frozenset()
     subnet: str = ""
+    datasets: Mapping[str, StoredDataset] = field(default_factory=dict)
 
 
 def remembering(wanted: Cluster, found: Found) -> Cluster:
@@ -65,6 +69,7 @@ def converge(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
     resized = tuple(_resized(blueprint.specs[ref], exists[ref]) for ref in (*declared, *leaving) if ref in exists)
     limits = tuple(step for step in resized if step)
     network = () if wanted.ref.tenant in found.networks else (EnsureNetwork(wanted.ref.tenant, blueprint.subnet),)
+    shown = _put_datasets(wanted.ref, found, blueprint)
     changed = _changed(blueprint.config, found.configs.get(wanted.ref, {}))
     orphans = tuple(DeleteVolume(ref, number) for ref, number in sorted(found.volumes) if ref not in set(declared))
     # A daemon reads the lists when it starts; one that runs has to be told.
@@ -76,11 +81,21 @@ def converge(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
         gone = (AwaitGone(wanted.ref, tuple(step.spec.ref for step in made)),) if made and lists else ()
         unread, tell, read = _lists_told(wanted.ref, blueprint, leaving, _users_unread(blueprint) if users else {})
         farewell = ((Decommission(wanted.ref, leaving),), tuple(DeleteNode(ref) for ref in leaving)) if leaving else ()
-        return Plan.of(limits, (*network, unread), healed, gone, made, (tell, *users), (read,), *farewell, orphans)
+        return Plan.of(limits, (*network, *shown, unread), healed, gone, made, (tell, *users), (read,), *farewell, orphans)
     config = {**blueprint.config, **(_users_unread(blueprint) if users else {})}
     put = (PutConfig(wanted.ref, config),) if changed else ()
     known = (PutConfig(wanted.ref, blueprint.config, made=True),) if users else ()
-    return Plan.of(limits, (*network, *put), tuple(steps), users, known, orphans)
+    return Plan.of(limits, (*network, *shown, *put), tuple(steps), users, known, orphans)
+
+
+def datasets(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
+    """The plan after which nodes see the datasets that are wanted. Nothing else is healed, and nothing restarts."""
+    return Plan.of(_put_datasets(wanted.ref, found, blueprint))
+
+
+def _put_datasets(cluster: ClusterRef, found: Found, blueprint: Blueprint) -> tuple[PutDatasets, ...]:
+    wanted = {name: each.tag for name, each in blueprint.datasets.items()}
+    return (PutDatasets(cluster, blueprint.datasets),) if wanted != dict(found.datasets.get(cluster, {})) else ()
 
 
 def members(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
@@ -166,6 +181,7 @@ def remove(cluster: ClusterRef, found: Found, *, last_of_tenant: bool) -> Plan:
         (
             *(DeleteVolume(ref, number) for ref, number in sorted(found.volumes)),
             *((DeleteConfig(cluster),) if cluster in found.configs else ()),
+            *((DeleteDatasets(cluster),) if cluster in found.datasets else ()),
             *((DeleteNetwork(cluster.tenant),) if network else ()),
         ),
     )

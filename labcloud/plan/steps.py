@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, format_memory
+from labcloud.model.dataset import StoredDataset
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,18 @@ class PutConfig(Step):
             return "note that the nodes have their users"
         what = f", excluding {', '.join(self.leaving)}" if self.leaving else ""
         return f"write the configuration{what}"
+
+
+@dataclass(frozen=True)
+class PutDatasets(Step):
+    """Let the nodes see exactly these shared datasets."""
+
+    cluster: ClusterRef
+    datasets: Mapping[str, StoredDataset]
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{name} {each.tag.partition('-')[0]}" for name, each in sorted(self.datasets.items()))
+        return f"show the nodes {f'the datasets {shown}' if shown else 'no datasets'}"
 
 
 @dataclass(frozen=True)
@@ -139,6 +152,14 @@ class DeleteConfig(Step):
 
     def __str__(self) -> str:
         return "delete the configuration"
+
+
+@dataclass(frozen=True)
+class DeleteDatasets(Step):
+    cluster: ClusterRef
+
+    def __str__(self) -> str:
+        return "delete the view of datasets"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from labcloud.errors import PreflightError, UsageError
 from labcloud.model.checks import Check, Finding, Severity, Verdict, warned
 from labcloud.providers.base import Provider
 
-_FAMILIES: Final = ("tenant", "profile", "host", "disk", "storage", "mirrors")
+_FAMILIES: Final = ("tenant", "profile", "host", "disk", "storage", "datasets", "mirrors")
 _ENTRY_POINTS: Final = "labcloud.checks"
 
 

@@ -18,6 +18,7 @@ from typing import BinaryIO, Protocol
 
 from labcloud.model import ClusterRef, Found, NodeRef, NodeSpec, config_digests
 from labcloud.model.checks import Capacity, Check
+from labcloud.model.dataset import StoredDataset
 
 __all__ = ["Command", "Found", "Inspection", "Provider", "Response", "Result", "Sink", "config_digests"]
 
@@ -135,6 +136,17 @@ class Provider(ABC):
 
     @abstractmethod
     def delete_config(self, cluster: ClusterRef) -> None: ...
+
+    @abstractmethod
+    def ensure_datasets(self, cluster: ClusterRef, datasets: Mapping[str, StoredDataset]) -> bool:
+        """Let all nodes of the cluster, those that run as well, see exactly ``datasets``, by their names.
+
+        They are read-only folders below ``/datasets``. Bytes are not copied where that can be avoided. Returns whether anything changed.
+        """
+
+    @abstractmethod
+    def delete_datasets(self, cluster: ClusterRef) -> None:
+        """What nodes see of datasets, and the place for it; the datasets themselves stay. No node of the cluster is there any more."""
 
     @abstractmethod
     def ensure_node(self, spec: NodeSpec) -> None:

@@ -22,6 +22,7 @@ from labcloud.providers.base import Provider, Response
 
 _SUPERUSER: Final = "hdfs"
 _LIMIT: Final = 30.0
+_UNFINISHED: Final = "._COPYING_"  # what ``hdfs dfs -put`` appends to a file's name until all of it is there
 Answer = TypeVar("Answer")
 
 
@@ -36,6 +37,12 @@ class Files(Protocol):
     def read(self, path: str) -> bytes: ...
 
     def delete(self, path: str) -> None: ...
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """The bytes of each file below a folder that exists, by its path in there. What is being written is not among them."""
+
+    def length(self, folder: str) -> int:
+        """The bytes of all that is below a folder, what is being written included."""
 
 
 class NativeFiles:
@@ -73,6 +80,16 @@ class NativeFiles:
     def delete(self, path: str) -> None:
         _bounded(lambda: self._client.delete(path, True), f"delete {path}")
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        def ask() -> dict[str, int]:
+            found = self._client.list_status(folder, recursive=True)
+            return {each.path.removeprefix(f"{folder}/"): int(each.length) for each in found if not each.isdir}
+
+        return _without_unfinished(_bounded(ask, f"list {folder}"))
+
+    def length(self, folder: str) -> int:
+        return _bounded(lambda: int(self._client.get_content_summary(folder).length), f"measure {folder}")
+
 
 def _bounded(do: Callable[[], Answer], doing: str) -> Answer:
     """What ``do`` returns. The library has no time limits of its own: whoever does not answer is left alone with a thread."""
@@ -91,6 +108,10 @@ def _bounded(do: Callable[[], Answer], doing: str) -> Answer:
         raise EngineError(f"HDFS did not {doing} within {_LIMIT:g} s") from exc
     except (OSError, RuntimeError, ValueError) as exc:
         raise EngineError(f"HDFS could not {doing}", details=str(exc)) from exc
+
+
+def _without_unfinished(sizes: dict[str, int]) -> dict[str, int]:
+    return {path: size for path, size in sizes.items() if not path.endswith(_UNFINISHED)}
 
 
 class WebFiles:
@@ -114,6 +135,23 @@ class WebFiles:
 
     def delete(self, path: str) -> None:
         self._on_namenode("DELETE", path, op="DELETE", recursive="true")
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        found: dict[str, int] = {}
+        left = [""]
+        while left:
+            inside = left.pop()
+            answer = self._on_namenode("GET", folder + inside, op="LISTSTATUS")
+            for each in json.loads(answer.body)["FileStatuses"]["FileStatus"]:
+                path = f"{inside}/{each['pathSuffix']}"
+                if each["type"] == "DIRECTORY":
+                    left.append(path)
+                else:
+                    found[path.removeprefix("/")] = int(each["length"])
+        return _without_unfinished(found)
+
+    def length(self, folder: str) -> int:
+        return int(json.loads(self._on_namenode("GET", folder, op="GETCONTENTSUMMARY").body)["ContentSummary"]["length"])
 
     def _on_namenode(self, method: str, path: str, **query: str) -> Response:
         target = f"/webhdfs/v1{quote(path)}?{urlencode({'user.name': _SUPERUSER, **query})}"

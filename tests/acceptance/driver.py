@@ -140,7 +140,7 @@ class Labcloud:
         found = docker("ps", "-a", "--format", "container {{.Names}}", "--filter", mine).splitlines()
         found += docker("network", "ls", "--format", "network {{.Name}}", "--filter", mine).splitlines()
         found += docker("volume", "ls", "--format", "volume {{.Name}}", "--filter", mine).splitlines()
-        folders = (path for name in ("rendered", "locks", "lab/clusters") for path in (self.home / name).rglob("*"))
+        folders = (path for name in ("rendered", "locks", "lab/clusters", "datasets/views") for path in (self.home / name).rglob("*"))
         return [each for each in (*found, *(f"file {path.relative_to(self.home)}" for path in folders)) if of in each]
 
 

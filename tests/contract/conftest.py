@@ -98,6 +98,8 @@ def _clean(provider: Provider, tenants: tuple[str, ...]) -> None:
             provider.delete_volume(ref, number)
         for cluster in found.configs:
             provider.delete_config(cluster)
+        for cluster in found.datasets:
+            provider.delete_datasets(cluster)
         provider.delete_network(tenant)
 
 

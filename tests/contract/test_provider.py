@@ -12,6 +12,7 @@ import pytest
 
 from labcloud.errors import EngineError, LabError, NotFoundError
 from labcloud.model import ClusterRef, NodeRef, NodeVolume, Status, StorageClass
+from labcloud.model.dataset import StoredDataset
 from labcloud.providers.base import Command, config_digests
 from tests.contract.conftest import CONFIG, IMAGE, Bench
 
@@ -215,6 +216,62 @@ def test_configuration_changes_in_place_and_is_read_only(bench: Bench) -> None:
     assert bench.run("tee", "/etc/labcloud/cluster/greeting", stdin=b"mine").exit_code != 0
     assert bench.text("cat", "/etc/labcloud/cluster/greeting") == "good bye"
     assert dict(bench.provider.find(cluster=bench.cluster).configs) == {bench.cluster: config_digests(changed)}
+
+
+# Shared datasets
+
+
+@pytest.fixture
+def numbers(tmp_path: Path) -> StoredDataset:
+    """A version in a store, as an import leaves it."""
+    folder = tmp_path / "home" / "datasets" / "store" / "numbers" / "1" / "content"
+    (folder / "some").mkdir(parents=True)
+    (folder / "some" / "one.txt").write_text("1\n")
+    return StoredDataset("1-0123456789ab", folder)
+
+
+def test_nodes_see_datasets_at_once_and_cannot_change_them(bench: Bench, numbers: StoredDataset) -> None:
+    bench.make()
+    assert dict(bench.provider.find(cluster=bench.cluster).datasets) == {bench.cluster: {}}
+    assert bench.run("cat", "/datasets/numbers/some/one.txt").exit_code == 1
+    assert bench.provider.ensure_datasets(bench.cluster, {"numbers": numbers}) is True
+    assert bench.text("cat", "/datasets/numbers/some/one.txt") == "1"
+    assert bench.provider.ensure_datasets(bench.cluster, {"numbers": numbers}) is False
+    assert bench.open().find(cluster=bench.cluster).datasets == {bench.cluster: {"numbers": numbers.tag}}
+    for path in ("/datasets/numbers/some/one.txt", "/datasets/numbers/mine", "/datasets/mine"):
+        assert bench.run("tee", path, stdin=b"mine").exit_code != 0
+    assert (numbers.folder / "some" / "one.txt").read_text() == "1\n"
+    assert bench.provider.ensure_datasets(bench.cluster, {}) is True
+    assert bench.run("cat", "/datasets/numbers/some/one.txt").exit_code == 1
+    assert (numbers.folder / "some" / "one.txt").exists()
+
+
+def test_another_version_takes_a_datasets_place(bench: Bench, numbers: StoredDataset, tmp_path: Path) -> None:
+    second = tmp_path / "home" / "datasets" / "store" / "numbers" / "2" / "content"
+    second.mkdir(parents=True)
+    (second / "two.txt").write_text("2\n")
+    bench.provider.ensure_datasets(bench.cluster, {"numbers": numbers})
+    bench.make()
+    assert bench.text("cat", "/datasets/numbers/some/one.txt") == "1"
+    assert bench.provider.ensure_datasets(bench.cluster, {"numbers": StoredDataset("2-0123456789ab", second)}) is True
+    assert bench.text("cat", "/datasets/numbers/two.txt") == "2"
+    assert bench.run("cat", "/datasets/numbers/some/one.txt").exit_code == 1
+    assert dict(bench.provider.find(cluster=bench.cluster).datasets) == {bench.cluster: {"numbers": "2-0123456789ab"}}
+
+
+def test_a_dataset_that_is_not_stored_is_refused(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(LabError):
+        bench.provider.ensure_datasets(bench.cluster, {"numbers": StoredDataset("1-0123456789ab", tmp_path / "none")})
+
+
+def test_deleted_datasets_leave_nothing_and_are_kept_in_the_store(bench: Bench, numbers: StoredDataset) -> None:
+    spec = bench.make()
+    bench.provider.ensure_datasets(bench.cluster, {"numbers": numbers})
+    bench.provider.delete_node(spec.ref)
+    bench.provider.delete_datasets(bench.cluster)
+    bench.provider.delete_datasets(bench.cluster)
+    assert dict(bench.provider.find(tenant=bench.tenant).datasets) == {}
+    assert (numbers.folder / "some" / "one.txt").exists()
 
 
 # Names and walls

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, Status
+from labcloud.model.dataset import MOUNTED
 from labcloud.providers.base import Inspection
 
 PREFIX: Final = "labcloud."
@@ -42,10 +43,11 @@ _PROCESSES: Final = 16384
 
 @dataclass(frozen=True)
 class Mounts:
-    """The folders of this machine that nodes see: ``base`` for all, ``cluster`` holds one folder a node."""
+    """The folders of this machine that nodes see: ``base`` for all, ``cluster`` holds one folder a node, ``datasets`` for the cluster."""
 
     base: Path
     cluster: Path
+    datasets: Path
 
 
 def network_name(tenant: str) -> str:
@@ -97,6 +99,7 @@ def _host_config(lab: str, spec: NodeSpec, mounts: Mounts) -> dict[str, Any]:
         "Mounts": [
             _bind(mounts.base, "/etc/labcloud/base"),
             _bind(mounts.cluster / ref.name, "/etc/labcloud/cluster"),
+            _bind(mounts.datasets, MOUNTED),
             *(_volume(lab, ref, number) for number in range(len(spec.volumes))),
         ],
         **limits_body(spec.memory, spec.cpus),

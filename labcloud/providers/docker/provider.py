@@ -1,7 +1,7 @@
 """The contract of `labcloud.providers.base`, kept by a Docker Engine on this machine.
 
 State lives in the engine: containers, networks and volumes carry labels. The only files are the rendered configurations,
-below ``HOME/rendered``, which nodes have mounted.
+below ``HOME/rendered``, and views of datasets, below ``HOME/datasets/views``, which nodes have mounted.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from labcloud.datasets.placement import views_root
+from labcloud.datasets.views import Views
 from labcloud.errors import ConflictError, EngineError, NotFoundError
 from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, Status
 from labcloud.model.checks import Capacity, Check
+from labcloud.model.dataset import StoredDataset
 from labcloud.providers.base import Command, Found, Inspection, Provider, Response, Result, Sink, config_digests
 from labcloud.providers.docker import containers, limits, streams, volumes
 from labcloud.providers.docker.engine import Engine, refused
@@ -46,6 +49,7 @@ class DockerProvider(Provider):
     def __init__(self, home: Path, lab_id: str, *, engine: Engine | None = None) -> None:
         self._base = home / "lab" / "base"
         self._rendered = home / "rendered"
+        self._views = Views(views_root(home))
         self._lab = lab_id
         self._engine = engine or Engine(os.environ.get("DOCKER_HOST"))
         self._addresses: dict[NodeRef, tuple[str, float]] = {}
@@ -73,6 +77,7 @@ class DockerProvider(Provider):
             networks=frozenset(tenants),
             volumes=frozenset((containers.ref_of(each["Labels"]), int(each["Labels"][containers.VOLUME])) for each in kept),
             configs={ref: config_digests(read_tree(self._config(ref))) for ref in self._configs(tenant, cluster)},
+            datasets={ref: self._views.shown(ref) for ref in self._views.clusters(tenant, cluster)},
         )
 
     def _nodes(self, api: APIClient, filters: dict[str, list[str]]) -> list[FoundNode]:
@@ -166,11 +171,17 @@ class DockerProvider(Provider):
     def delete_config(self, cluster: ClusterRef) -> None:
         delete_tree(self._config(cluster))
 
+    def ensure_datasets(self, cluster: ClusterRef, datasets: Mapping[str, StoredDataset]) -> bool:
+        return self._views.ensure(cluster, datasets)
+
+    def delete_datasets(self, cluster: ClusterRef) -> None:
+        self._views.delete(cluster)
+
     def ensure_node(self, spec: NodeSpec) -> None:
         from docker.errors import APIError
 
         name = spec.ref.qualified
-        mounts = containers.Mounts(self._base, self._config(spec.ref.cluster))
+        mounts = containers.Mounts(self._base, self._config(spec.ref.cluster), self._views.prepare(spec.ref.cluster))
         body = containers.create_body(self._lab, spec, mounts)
         with self._engine.api(f"create the node {spec.ref}") as api:
             volumes.ensure(api, self._lab, spec, here=volumes.is_local())

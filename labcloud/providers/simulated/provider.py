@@ -13,6 +13,7 @@ from typing import Final
 from labcloud.errors import ConflictError, EngineError, NotFoundError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, Status
 from labcloud.model.checks import Capacity, Check, Finding, Subject, passed
+from labcloud.model.dataset import StoredDataset
 from labcloud.providers.base import Command, Found, Inspection, Provider, Response, Result, Sink, config_digests
 from labcloud.providers.simulated import daemons, records, shell, state
 from labcloud.providers.simulated.faults import Faults
@@ -78,6 +79,7 @@ class SimulatedProvider(Provider):
                 networks=frozenset(name for name in lab.networks if owner in (None, name)),
                 volumes=frozenset(volume for _, each in states for volume in each.volumes),
                 configs={ref: config_digests(each.config) for ref, each in states if each.config is not None},
+                datasets={ref: _tags(each.datasets) for ref, each in states if each.datasets is not None},
             )
 
     def inspect(self, ref: NodeRef) -> Inspection:
@@ -148,6 +150,22 @@ class SimulatedProvider(Provider):
                 lab.clusters[cluster].config = lab.clusters[cluster].services = None
                 lab.sweep(cluster)
 
+    def ensure_datasets(self, cluster: ClusterRef, datasets: Mapping[str, StoredDataset]) -> bool:
+        with self._call("ensure_datasets", cluster) as lab:
+            for name, each in datasets.items():
+                if not each.folder.is_dir():
+                    raise EngineError(f"the store has no files of the dataset {name} in {each.folder}")
+            there = lab.opened(cluster)
+            changed = _tags(there.datasets or {}) != _tags(datasets)
+            there.datasets = dict(datasets)
+            return changed
+
+    def delete_datasets(self, cluster: ClusterRef) -> None:
+        with self._call("delete_datasets", cluster) as lab:
+            if cluster in lab.clusters:
+                lab.clusters[cluster].datasets = None
+                lab.sweep(cluster)
+
     def ensure_node(self, spec: NodeSpec) -> None:
         with self._call("ensure_node", spec.ref) as lab:
             there = lab.cluster(spec.ref.cluster)
@@ -174,6 +192,7 @@ class SimulatedProvider(Provider):
         if self._images is not None and spec.image not in {_image(name) for name in self._images}:
             raise NotFoundError(f"could not create the node {ref}: there is no image {spec.image}")
         there = lab.opened(ref.cluster)
+        there.datasets = there.datasets or {}
         if ref in there.nodes:
             self._release(there.nodes.pop(ref))
         machine = Machine(spec, self._world.serial())
@@ -281,3 +300,7 @@ def _limit(machine: Machine, memory: int, cpus: float) -> None:
 
 def _image(name: str) -> str:
     return f"labcloud/{name}:simulated"
+
+
+def _tags(datasets: Mapping[str, StoredDataset]) -> dict[str, str]:
+    return {name: each.tag for name, each in sorted(datasets.items())}

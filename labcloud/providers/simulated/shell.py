@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 from labcloud.model import Status
 from labcloud.providers.base import Command, Result
 from labcloud.providers.simulated import daemons, records
-from labcloud.providers.simulated.world import CONFIG, File, LabState, Machine, config_text, locate
+from labcloud.providers.simulated.world import CONFIG, File, LabState, Machine, config_text, dataset_path, in_datasets, locate
 
 _USERS = {"root": 0, "hdfs": 901, "yarn": 902, "mapred": 903}
 
@@ -28,6 +29,9 @@ class Place:
         text = config_text(self.lab, self.machine, path)
         if text is not None:
             return File(text.encode())
+        shown = dataset_path(self.lab, self.machine, path)
+        if shown is not None:
+            return File(mode=0o555, folder=True) if shown.is_dir() else File(shown.read_bytes(), mode=0o444)
         files, name = locate(self.lab, self.machine, path)
         return files.get(name)
 
@@ -78,12 +82,14 @@ def _stat(place: Place, command: Command) -> Result:
 
 
 def _hadoop(place: Place, command: Command) -> Result:
-    """``-refreshNodes`` (of HDFS; YARN's list is the same here) and ``hdfs dfs -ls -R PATH``, as Hadoop prints it."""
+    """``-refreshNodes`` (of HDFS; YARN's list is the same here), and of ``hdfs dfs`` what a lab needs; ``-ls -R`` as Hadoop prints it."""
     if command.argv[1:] == ("rmadmin", "-refreshNodes"):
         return Result(0)
     if command.argv[1:] == ("dfsadmin", "-refreshNodes"):
         daemons.read_lists(place.lab.cluster(place.machine.spec.ref.cluster))
         return Result(0)
+    if command.argv[1:4] in (("dfs", "-mkdir", "-p"), ("dfs", "-put", "-f")):
+        return _put(place, command) if command.argv[2] == "-put" else _hdfs_folders(place, command)
     if command.argv[1:4] != ("dfs", "-ls", "-R"):
         return Result(1, stderr=b"this node is simulated: it has no Hadoop\n")
     tree = daemons.hdfs(place.lab.cluster(place.machine.spec.ref.cluster))
@@ -97,9 +103,33 @@ def _hadoop(place: Place, command: Command) -> Result:
     return Result(0, "".join(lines).encode())
 
 
+def _hdfs_folders(place: Place, command: Command) -> Result:
+    """``hdfs dfs -mkdir -p PATH…``."""
+    tree = daemons.hdfs(place.lab.cluster(place.machine.spec.ref.cluster))
+    for path in command.argv[4:]:
+        for folder in (PurePosixPath(path), *PurePosixPath(path).parents):
+            tree.setdefault(str(folder), File(owner=command.user, group="supergroup", mode=0o755, folder=True))
+    return Result(0)
+
+
+def _put(place: Place, command: Command) -> Result:
+    """``hdfs dfs -put -f URI… FOLDER`` from the mounted datasets."""
+    *sources, target = command.argv[4:]
+    tree = daemons.hdfs(place.lab.cluster(place.machine.spec.ref.cluster))
+    for source in sources:
+        name = unquote(urlsplit(source).path, errors="surrogateescape")
+        path = dataset_path(place.lab, place.machine, name)
+        if path is None:
+            return Result(1, stderr=f"put: `{name}': No such file or directory\n".encode(errors="replace"))
+        for each in (path, *path.rglob("*")):
+            folder, content = each.is_dir(), b"" if each.is_dir() else each.read_bytes()
+            tree[f"{target}/{each.relative_to(path.parent)}"] = File(content, command.user, "supergroup", 0o644, folder)
+    return Result(0)
+
+
 def _tee(place: Place, command: Command) -> Result:
     path, data = command.argv[-1], _input(command)
-    if PurePosixPath("/", path).is_relative_to(CONFIG):
+    if PurePosixPath("/", path).is_relative_to(CONFIG) or in_datasets(path):
         return Result(1, data, f"tee: {path}: Read-only file system\n".encode())
     files, name = locate(place.lab, place.machine, path)
     parent = files.get(str(PurePosixPath(name).parent))

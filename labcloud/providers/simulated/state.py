@@ -11,6 +11,7 @@ from typing import Any
 
 from labcloud.errors import ConfigError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, Status, StorageClass
+from labcloud.model.dataset import StoredDataset
 from labcloud.model.storage import Media
 from labcloud.providers.simulated.world import ClusterState, File, Files, Machine, World
 
@@ -65,6 +66,7 @@ def _cluster_out(ref: ClusterRef, state: ClusterState) -> dict[str, Any]:
         "name": ref.name,
         "config": state.config,
         "excluded": sorted(state.excluded),
+        "datasets": _datasets_out(state.datasets),
         "nodes": nodes,
         "volumes": volumes,
     }
@@ -74,6 +76,7 @@ def _cluster_in(world: World, id: str, entry: dict[str, Any]) -> None:
     ref = ClusterRef(entry["tenant"], entry["name"])
     state = world.lab(id).opened(ref)
     state.config, state.excluded = entry["config"], frozenset(entry["excluded"])
+    state.datasets = _datasets_in(entry.get("datasets"))
     for kept in entry["nodes"]:
         node = NodeRef(ref, kept["group"], kept["index"])
         published = {int(port): host for port, host in kept["published"].items()}
@@ -83,6 +86,14 @@ def _cluster_in(world: World, id: str, entry: dict[str, Any]) -> None:
         world.ports.update(published.values())
     for kept in entry["volumes"]:
         state.volumes[NodeRef(ref, kept["group"], kept["index"]), kept["number"]] = _files_in(kept["files"])
+
+
+def _datasets_out(datasets: dict[str, StoredDataset] | None) -> dict[str, Any] | None:
+    return None if datasets is None else {name: {"tag": each.tag, "folder": str(each.folder)} for name, each in datasets.items()}
+
+
+def _datasets_in(kept: dict[str, Any] | None) -> dict[str, StoredDataset] | None:
+    return None if kept is None else {name: StoredDataset(facts["tag"], Path(facts["folder"])) for name, facts in kept.items()}
 
 
 def _spec_out(spec: NodeSpec) -> dict[str, Any]:

@@ -118,6 +118,13 @@ def _list(target: str, query: Mapping[str, str], tree: MutableMapping[str, File]
     return _json({"FileStatuses": {"FileStatus": [_facts(name, file) for name, file in inside]}})
 
 
+def _summary(target: str, query: Mapping[str, str], tree: MutableMapping[str, File]) -> Response:  # noqa: ARG001
+    if target not in tree:
+        return _missing(target)
+    length = sum(len(file.content) for path, file in tree.items() if path.startswith(target.rstrip("/") + "/"))
+    return _json({"ContentSummary": {"length": length}})
+
+
 def _delete(target: str, query: Mapping[str, str], tree: MutableMapping[str, File]) -> Response:
     inside = [path for path in tree if path.startswith(target.rstrip("/") + "/")]
     if inside and query.get("recursive", "false") != "true":
@@ -134,6 +141,7 @@ _OPERATIONS: Final[dict[tuple[str, str], Callable[[str, Mapping[str, str], Mutab
     ("PUT", "SETPERMISSION"): _set_permission,
     ("GET", "GETFILESTATUS"): _status,
     ("GET", "LISTSTATUS"): _list,
+    ("GET", "GETCONTENTSUMMARY"): _summary,
     ("DELETE", "DELETE"): _delete,
 }
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from labcloud.errors import ConflictError
 from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, Status
 from labcloud.model.checks import Capacity
+from labcloud.model.dataset import MOUNTED, StoredDataset
 
 CONFIG = PurePosixPath("/etc/labcloud/cluster")
 _FOLDERS = ("/", "/etc", "/home", "/opt", "/root", "/run", "/tmp", "/usr", "/var", "/data", "/datasets", "/dev", "/dev/shm")  # noqa: S108  # a node's folders, not ours
@@ -80,7 +81,7 @@ class Machine:
 
 @dataclass
 class ClusterState:
-    """What exists of one cluster. ``config`` is None where there is none. HDFS lives in the first volume of its NameNode.
+    """What exists of one cluster. ``config`` and ``datasets`` are None where there is none. HDFS lives in the first volume of its NameNode.
 
     ``excluded`` are the names of nodes that were in the exclude list when the daemons last read it.
     """
@@ -89,11 +90,12 @@ class ClusterState:
     volumes: dict[tuple[NodeRef, int], Files] = field(default_factory=dict)
     config: dict[str, str] | None = None
     excluded: frozenset[str] = frozenset()
+    datasets: dict[str, StoredDataset] | None = None
     services: dict[str, frozenset[str]] | None = None  # by group, read from the configuration when it is first asked for
 
     @property
     def empty(self) -> bool:
-        return not self.nodes and not self.volumes and self.config is None
+        return not self.nodes and not self.volumes and self.config is None and self.datasets is None
 
 
 class LabState:
@@ -189,3 +191,18 @@ def config_files(config: Mapping[str, str], ref: NodeRef) -> dict[str, str]:
     """All that a node sees below its mounted configuration, by relative path, where ``config`` is its cluster's."""
     prefix = f"{ref.name}/"
     return {path.removeprefix(prefix): text for path, text in config.items() if path.startswith(prefix)}
+
+
+def in_datasets(path: str) -> bool:
+    """Whether a node has the path mounted for datasets, read-only."""
+    return PurePosixPath("/", path).is_relative_to(MOUNTED)
+
+
+def dataset_path(lab: LabState, machine: Machine, path: str) -> Path | None:
+    """The file or folder of this machine that a node sees at a path below a dataset; None if it sees none."""
+    clean = PurePosixPath("/", path)
+    if not in_datasets(path) or len(clean.parts) < 3:
+        return None
+    dataset = (lab.cluster(machine.spec.ref.cluster).datasets or {}).get(clean.parts[2])
+    found = dataset.folder.joinpath(*clean.parts[3:]) if dataset else None
+    return found if found and found.exists() else None

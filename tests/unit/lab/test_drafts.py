@@ -10,6 +10,7 @@ import pytest
 from labcloud.errors import ConfigError, NotFoundError
 from labcloud.lab.drafts import Draft, load_draft, read_draft
 from labcloud.model import AtEnd, Lease, Volume
+from labcloud.model.dataset import NEWEST
 from labcloud.model.shape import GroupShape
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -27,6 +28,7 @@ groups:
 settings:
   hdfs-site:dfs.replication: 2
 publish: {namenode: 9870}
+datasets: [taxi, grades@2]
 """
 
 
@@ -39,6 +41,7 @@ def test_what_people_may_choose_is_read() -> None:
             "master": GroupShape(volumes=(Volume(5, "fast"), Volume())),
         },
         {"hdfs-site:dfs.replication": "2"}, {"namenode": 9870}, Lease(NOW + timedelta(hours=8)),
+        {"taxi": NEWEST, "grades": 2},
     )  # fmt: skip
 
 
@@ -66,6 +69,11 @@ def test_what_is_not_said_stays_open() -> None:
         ("size: 5g", "size: 5", 8, "is not a size of volumes"),
         ("hdfs-site:dfs.replication", "dfs.replication", 11, "write FILE:NAME"),
         ("9870", "0", 12, "whole number from 1"),
+        ("[taxi,", "[Taxi,", 13, "'Taxi' cannot name a dataset"),
+        ("grades@2", "grades@new", 13, "names no version of a dataset"),
+        ("grades@2", "taxi@2", 13, "the dataset taxi is named twice"),
+        ("[taxi, grades@2]", "{taxi: 0}", 13, "whole number from 1"),
+        ("[taxi, grades@2]", "taxi", 13, "lines are expected"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(old: str, new: str, line: int, said: str) -> None:
@@ -74,6 +82,10 @@ def test_what_is_wrong_is_said_with_its_line(old: str, new: str, line: int, said
         read_draft(GOOD.replace(old, new, 1), PATH, NOW)
     assert caught.value.brief.startswith(f"{PATH}:{line}:")
     assert said in caught.value.brief
+
+
+def test_datasets_are_named_as_a_cluster_has_them_too() -> None:
+    assert read_draft("datasets: {taxi: 1, grades: 2}\n", PATH, NOW).datasets == {"taxi": 1, "grades": 2}
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

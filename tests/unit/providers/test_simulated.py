@@ -259,6 +259,7 @@ def test_a_deleted_lab_leaves_nothing(cluster: SimulatedProvider) -> None:
     for ref, number in found.volumes:
         cluster.delete_volume(ref, number)
     cluster.delete_config(REF)
+    cluster.delete_datasets(REF)
     cluster.delete_network(REF.tenant)
     lab = cluster._lab
     assert (lab.networks, lab.clusters, lab.by_tenant) == ({}, {}, {})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from labcloud.errors import ConfiguringError
-from labcloud.model import ClusterRef, NodeRef, NodeSpec
+from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume
 from labcloud.providers.base import Result
 from labcloud.providers.simulated.provider import SimulatedProvider
 from labcloud.providers.simulated.world import World
@@ -21,8 +21,8 @@ PROGRAM = "/usr/lib/labcloud/refresh"
 def provider(tmp_path: Path) -> SimulatedProvider:
     provider = SimulatedProvider(tmp_path, "lab", world=World())
     provider.ensure_network("acme")
-    provider.ensure_config(REF.cluster, {"worker/node.env": ""})
-    provider.ensure_node(NodeSpec(REF, "labcloud/hadoop-2.7:simulated", "hadoop-2.7", 1024, 1, 1))
+    provider.ensure_config(REF.cluster, {"worker-0/node.env": ""})
+    provider.ensure_node(NodeSpec(REF, "labcloud/hadoop-2.7:simulated", "hadoop-2.7", 1024, 1, (NodeVolume(),)))
     return provider
 
 

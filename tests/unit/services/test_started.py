@@ -7,20 +7,20 @@ from pathlib import Path
 import pytest
 
 from labcloud.errors import ConfiguringError
-from labcloud.model import ClusterRef, NodeRef, NodeSpec
+from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume
 from labcloud.providers.base import Command
 from labcloud.providers.simulated.provider import SimulatedProvider
 from labcloud.providers.simulated.world import World
 from labcloud.services import started
 
 REF = NodeRef(ClusterRef("acme", "c"), "worker", 0)
-SPEC = NodeSpec(REF, "labcloud/hadoop-2.7:simulated", "hadoop-2.7", 1024, 1, 1)
+SPEC = NodeSpec(REF, "labcloud/hadoop-2.7:simulated", "hadoop-2.7", 1024, 1, (NodeVolume(),))
 READ = {"conf/a.xml": "1", "node.env": "E=1", "services/datanode": "S=1"}
 
 
 def configure(provider: SimulatedProvider, **changed: str) -> None:
     files = READ | {"services/nodemanager": "S=2", "users": "", "conf/a.xml": changed.get("a", "1")}
-    provider.ensure_config(REF.cluster, {f"worker/{path}": text for path, text in files.items()} | {"master/services/namenode": ""})
+    provider.ensure_config(REF.cluster, {f"worker-0/{path}": text for path, text in files.items()} | {"master-0/services/namenode": ""})
 
 
 @pytest.fixture
