@@ -51,7 +51,7 @@ def test_files_that_concern_the_cluster_say_again_what_they_said(made: Shop) -> 
             "bindings/new.yaml": "settings: {core-site:n: '1'}\n",
             "bindings/keep.yaml": None,
             "prices.yaml": None,
-            "datasets/x.yaml": "a: b\n",
+            "tenants/blue.yaml": "user_id: 20007\n",
         },
         "others",
     )
@@ -68,7 +68,7 @@ def test_files_that_concern_the_cluster_say_again_what_they_said(made: Shop) -> 
     assert not cluster.configuration.settings
     shared = made.lab.shared("acme")
     assert (dict(shared.base.settings), [each.name for each in shared.bindings]) == ({"core-site:a": "base"}, ["keep"])
-    assert made.lab.text("datasets/x.yaml") == "a: b\n"
+    assert made.lab.tenant("blue")
 
 
 def test_how_many_nodes_there_are_and_whether_they_run_stays(made: Shop) -> None:

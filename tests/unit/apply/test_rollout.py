@@ -194,11 +194,11 @@ def test_what_was_told_is_told_back(shop: Shop, engine: Recorder) -> None:
 
 
 def test_only_what_changed_since_is_taken_back_in_the_lab(shop: Shop) -> None:
-    shop.lab.change({"base/settings.yaml": "core-site:a: 1\n", "datasets/x.yaml": "a: b\n"}, "others")
+    shop.lab.change({"base/settings.yaml": "core-site:a: 1\n", "tenants/blue.yaml": "user_id: 20007\n"}, "others")
     with pytest.raises(ConfiguringError):
         apply(shop, Pace((0.5, 1.0), check="done < 1", patience=0.1))
     assert shop.lab.text("base/settings.yaml") is None
-    assert shop.lab.text("datasets/x.yaml") == "a: b\n"
+    assert shop.lab.tenant("blue")
 
 
 # Death
