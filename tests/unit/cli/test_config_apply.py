@@ -187,23 +187,24 @@ def test_a_group_and_a_node_are_resized(labcloud: Labcloud, home: Path, cluster:
         (("--node", "worker-9", "--memory", "4g"), "has no group and no node 'worker-9'"),
         (("--group", "worker", "--memory", "100m"), "worker"),
         pytest.param(
-            ("--group", "worker", "--cpus", "0"), "cores", marks=pytest.mark.xfail(raises=AssertionError, reason="cores are not checked")
+            ("--group", "worker", "--cpus", "0"),
+            "cores",
         ),
         pytest.param(
-            ("--group", "worker", "--cpus", "-1"), "cores", marks=pytest.mark.xfail(raises=AssertionError, reason="cores are not checked")
+            ("--group", "worker", "--cpus", "-1"),
+            "cores",
         ),
         pytest.param(
-            ("--group", "worker", "--cpus", "nan"), "cores", marks=pytest.mark.xfail(raises=AssertionError, reason="cores are not checked")
+            ("--group", "worker", "--cpus", "nan"),
+            "cores",
         ),
         pytest.param(
             ("--group", "worker-0", "--memory", "4g"),
             "has no group",
-            marks=pytest.mark.xfail(raises=AssertionError, reason="groups and nodes are looked for under one name"),
         ),
         pytest.param(
             ("--node", "worker", "--memory", "4g"),
             "has no node",
-            marks=pytest.mark.xfail(raises=AssertionError, reason="groups and nodes are looked for under one name"),
         ),
     ],
 )
