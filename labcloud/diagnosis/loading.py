@@ -20,7 +20,7 @@ from labcloud.diagnosis.expressions import ALWAYS, Expression, ExpressionError, 
 from labcloud.diagnosis.model import About, Action, Cause, Checkpoint, Confidence, Edge, Graph, Kind, Script, Source
 from labcloud.diagnosis.probes import PROBES
 from labcloud.errors import ConfigError, UsageError
-from labcloud.lab.documents import Document
+from labcloud.lab.document import Document
 from labcloud.lab.files import disk_errors
 
 _SHIPPED: Final = Path(__file__).parent / "graphs"

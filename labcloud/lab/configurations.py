@@ -10,13 +10,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from labcloud.errors import UsageError
+from labcloud.lab.document import Document
 from labcloud.model import NO_CONFIGURATION, Binding, Configuration, Level, NodeFile, NodeFolder
 from labcloud.model.node_paths import refused
 
 if TYPE_CHECKING:
     import yaml
-
-    from labcloud.lab.documents import Document
 
 KEYS: Final = ("settings", "environment", "files", "directories", "packages", "health")
 """The keys of a file, or of an entry in it, that a configuration is made of."""
@@ -83,8 +82,6 @@ def read_labels(document: Document, node: yaml.Node | None) -> Mapping[str, str]
 
 def read_binding(text: str, name: str, path: Path) -> Binding:
     """The binding ``name`` that ``text`` declares. Raise ConfigError with ``path`` and the line of what is wrong."""
-    from labcloud.lab.documents import Document
-
     document = Document(path)
     fields = document.mapping(document.root(text), required=(), more=("title", "where", "level", *KEYS))
     return Binding(
@@ -97,8 +94,6 @@ def read_binding(text: str, name: str, path: Path) -> Binding:
 
 def read_base(text: str, path: Path) -> Configuration:
     """The base's Hadoop settings: one mapping of ``FILE:NAME`` to values. Raise ConfigError as `read_binding` does."""
-    from labcloud.lab.documents import Document
-
     document = Document(path)
     settings = read_settings(document, document.root(text))
     return Configuration(settings=MappingProxyType(settings))

@@ -25,7 +25,7 @@ from typing import Any, Final
 import yaml
 
 from labcloud.errors import UsageError
-from labcloud.lab.documents import Document
+from labcloud.lab.document import Document
 from labcloud.model import tenant_name
 from labcloud.model.dataset import MOST_VERSIONS, Dataset, DatasetVersion
 from labcloud.model.periods import stamp

@@ -26,7 +26,8 @@ import yaml
 
 from labcloud.errors import NotFoundError
 from labcloud.lab.configurations import setting
-from labcloud.lab.documents import Document, dataset_version, group_name, port, provider, read_lease, service, word
+from labcloud.lab.document import Document
+from labcloud.lab.documents import dataset_version, group_name, port, provider, read_lease, service, word
 from labcloud.lab.files import disk_errors
 from labcloud.lab.groups import SHAPE_KEYS, read_shape
 from labcloud.model import Lease, parse_duration

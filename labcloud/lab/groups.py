@@ -12,17 +12,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import yaml
 
 from labcloud.errors import UsageError
+from labcloud.lab.document import Document
 from labcloud.model import Volume, parse_gigabytes, parse_memory
 from labcloud.model.shape import GroupShape, parse_cores, parse_count
 from labcloud.model.storage import DEFAULT_VOLUME_SIZE, MOST_VOLUMES, parse_volumes, storage_name
-
-if TYPE_CHECKING:
-    from labcloud.lab.documents import Document
 
 VOLUME_KEYS: Final = ("volumes", "volume_size", "storage")
 SHAPE_KEYS: Final = ("count", "memory", "cpus", *VOLUME_KEYS)

@@ -25,7 +25,8 @@ from typing import Final
 import yaml
 
 from labcloud.errors import UsageError
-from labcloud.lab.documents import Document, word
+from labcloud.lab.document import Document
+from labcloud.lab.documents import word
 from labcloud.model import tenant_name
 from labcloud.model.prices import PRICED, Metered, PriceBook, Prices
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from labcloud.errors import ConfigError, UsageError
 from labcloud.lab.configurations import read_base, read_binding
 from labcloud.lab.datasets import read_dataset
-from labcloud.lab.documents import Document, read_cluster
+from labcloud.lab.document import Document
+from labcloud.lab.documents import read_cluster
 from labcloud.lab.places import BASE_SETTINGS, BINDINGS, PRICES, REVIEW, STORAGE, cluster_of, dataset_of, tenant_of
 from labcloud.lab.prices import read_prices
 from labcloud.lab.review import read_review

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from labcloud.lab.documents import Document
+from labcloud.lab.document import Document
 from labcloud.lab.places import REVIEW, covers, prefix
 
 

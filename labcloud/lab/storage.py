@@ -25,7 +25,7 @@ from typing import Any, Final
 import yaml
 
 from labcloud.errors import UsageError
-from labcloud.lab.documents import Document
+from labcloud.lab.document import Document
 from labcloud.model import Cluster, ClusterRef
 from labcloud.model.storage import DEFAULT_CLASS, Classes, Media, StorageClass, storage_name
 

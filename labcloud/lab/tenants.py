@@ -13,7 +13,8 @@ import yaml
 
 from labcloud.errors import UsageError
 from labcloud.lab.configurations import KEYS, configuration_document, read_configuration
-from labcloud.lab.documents import Document, user_id, word
+from labcloud.lab.document import Document
+from labcloud.lab.documents import user_id, word
 from labcloud.model import (
     FIRST_USER_ID,
     Member,
