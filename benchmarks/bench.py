@@ -19,13 +19,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from floor import Apart, Floor, Written, docker, removed, together
 
 from labcloud.lab import Lab
-from labcloud.model import Cluster, ClusterRef, NodeGroup, NodeVolume
+from labcloud.model import Cluster, ClusterRef, Configuration, NodeGroup, NodeOverride, NodeVolume
+from labcloud.profiles import load, render
+from labcloud.profiles.golden import sample
 from labcloud.providers.docker import containers
 from labcloud.providers.docker.engine import Engine
 
@@ -141,8 +143,8 @@ class Bench:
                 cluster = Cluster(ref, "hadoop-2.7", "docker", f"{number:032x}", "labcloud/hadoop-2.7:latest", groups)
                 lab.save(cluster, "benchmark")
                 mounts.datasets.mkdir(exist_ok=True)
-                for group in groups:
-                    (mounts.cluster / group.name).mkdir(parents=True, exist_ok=True)
+                for node in cluster.nodes():
+                    (mounts.cluster / node.name).mkdir(parents=True, exist_ok=True)
                 with engine.api("create containers") as api:
                     for node in cluster.nodes():
                         spec = containers.NodeSpec(node, cluster.image, cluster.profile, 2048, 1.0, (NodeVolume(),))
@@ -158,6 +160,30 @@ class Bench:
                 lab.remove(cluster.ref, "benchmark")
         more = best - engine_answer
         return [Row("list of 50 clusters", f"{best:.2f} s", f"docker ps {engine_answer:.2f} s", "≤ 1 s beyond it", more <= 1)]
+
+    def config(self) -> list[Row]:
+        """One setting of a running cluster: rendered, compared with what its services run with, written; and 5,000 nodes rendered."""
+        self.labcloud("create", "hadoop-2.7", "--tenant", "bench")
+        name = "bench/hadoop-2.7"
+        told = [
+            self.labcloud("config", "set", name, f"hdfs-site:dfs.client.block.write.retries={number}", "--apply") for number in range(3, 8)
+        ]
+        self.labcloud("delete", "--yes", name)
+        rows = [
+            Row(
+                "config set --apply, one setting, no restart", f"{statistics.median(told):.2f} s", "", "≤ 2 s", statistics.median(told) <= 2
+            )
+        ]
+        profile = load("hadoop-3.4")
+        master, worker = sample(profile).groups
+        plain = replace(sample(profile), groups=(master, replace(worker, count=4999)))
+        own = {
+            node.name: NodeOverride(configuration=Configuration(settings={"yarn-site:a.b": node.name})) for node in plain.nodes("worker")
+        }
+        for what, cluster in (("alike", plain), ("each with a setting of its own", replace(plain, own=own))):
+            seconds = _timed(lambda cluster=cluster: render(profile, cluster, "lab"))
+            rows.append(Row(f"5,000 nodes rendered, {what}", f"{seconds:.2f} s", "", "≤ 3 s", seconds <= 3))
+        return rows
 
     def memory(self) -> list[Row]:
         """Idle memory of a cluster, and the peak of labcloud itself."""
@@ -234,7 +260,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--profiles", default="hadoop-2.7,hadoop-3.4")
-    parser.add_argument("--only", default="create,compose,tenants,preflight,help,list,memory,simulated")
+    parser.add_argument("--only", default="create,compose,tenants,preflight,help,list,config,memory,simulated")
     words = parser.parse_args()
     home = Path(tempfile.mkdtemp(prefix="labcloud-bench-"))
     bench = Bench(home, words.pairs, words.profiles.split(","))

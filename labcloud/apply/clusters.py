@@ -141,9 +141,10 @@ class Clusters(Verbs):
             if wanted.state is not Wanted.RUNNING:
                 return Plan()
             found = provider.find(cluster=ref)
-            wanted = remembering(wanted, found)
+            wanted, revision = remembering(wanted, found), self._lab.revision()
             plan = members(wanted, found, self._draw(wanted, profile, provider))
             Runner(provider, self._watch, operation).run(plan)
+            operation.event(CONFIGURED, revision=revision)
             if plan and terms.wait:
                 self._readiness(wanted, profile, provider).wait_for_homes(self._watch, deadline)
             return plan
@@ -207,13 +208,14 @@ class Clusters(Verbs):
         found = provider.find(cluster=wanted.ref)
         wanted = remembering(wanted, found)
         self._lab.save(wanted, f"{operation.verb} {wanted.ref}: nodes beyond what is declared")
+        revision = self._lab.revision()
         plan = self._plan(wanted, profile, provider, found)
         operation.event("planned", steps=[str(step) for step in plan])
         self._runner(provider, wanted, profile, operation, deadline).run(plan)
         if terms.wait:
             self._readiness(wanted, profile, provider).wait(self._watch, deadline)
             operation.event("ready")
-        operation.event(CONFIGURED, revision=self._lab.revision())
+        operation.event(CONFIGURED, revision=revision)
         return plan
 
     def _check_replication(self, provider: Provider, wanted: Cluster, group: str, count: int) -> None:

@@ -13,15 +13,17 @@ from dataclasses import dataclass, field, replace
 
 from labcloud.apply.admission import Question
 from labcloud.apply.journal import Operation
+from labcloud.apply.requests import cores
 from labcloud.apply.reverting import CONFIGURED, Reverting
 from labcloud.apply.rollout import Done, Pace, Rollout, check_expression
-from labcloud.apply.survey import Consequence, survey
+from labcloud.apply.survey import Consequence, limits_by_hand, survey
 from labcloud.apply.verbs import Terms, Verbs
 from labcloud.apply.watch import Deadline, Event, Kind
 from labcloud.errors import LabError, UsageError
 from labcloud.model import Cluster, ClusterRef, Found, NodeOverride, NodeRef, Status, Wanted
 from labcloud.plan import Blueprint, converge, remembering
 from labcloud.profiles import Profile, sizing
+from labcloud.profiles.layering import Layering
 from labcloud.profiles.settings import Level, check_settings
 from labcloud.providers.base import Provider
 
@@ -81,16 +83,18 @@ class Configuring(Verbs):
             wanted, profile, provider = self._known(ref)
             adopted: list[str] = []
             if adopting:
-                wanted, adopted = self._adopted(wanted, provider.find(cluster=ref), profile, operation)
+                wanted, adopted = self._adopted(wanted, profile, provider, operation)
             self._check(wanted, profile)
             done = self._apply(_Task(wanted, profile, provider, operation, terms, deadline), pace)
             return replace(done, adopted=tuple(adopted))
 
     def resize(self, ref: ClusterRef, name: str, size: Size, terms: Terms) -> Applied:
-        """Give every node of the group ``name``, or the one node of that name, another size; what follows from it is derived and applied.
+        """Give every node of the group ``name`` (``worker``), or the node ``name`` (``worker-0``), another size, and apply what follows.
 
         Raise UsageError for a size that cannot hold what runs there, PreflightError or QuotaError if there is no room for it.
         """
+        if size.cpus is not None:
+            cores(size.cpus)
         spec = {"of": name, "memory": size.memory, "cpus": size.cpus}
         with self._changing(ref, "resize", terms, spec) as (operation, deadline):
             wanted, profile, provider = self._known(ref)
@@ -108,17 +112,18 @@ class Configuring(Verbs):
 
     def _apply(self, task: _Task, pace: Pace) -> Applied:
         provider, ref = task.provider, task.wanted.ref
+        revision = self._lab.revision()  # what is changed from here on is not applied by this
         found = provider.find(cluster=ref)
         wanted = remembering(task.wanted, found)
         blueprint = self._draw(wanted, task.profile, provider)
         if wanted.state is not Wanted.RUNNING:
             provider.ensure_config(ref, blueprint.config)
-            task.operation.event(CONFIGURED, revision=self._lab.revision())
+            task.operation.event(CONFIGURED, revision=revision)
             return Applied()
         steps = self._heal(task, wanted, _keeping(blueprint, found, provider.config(ref)))
         done = self._roll_out(task, wanted, blueprint, pace)
         steps += self._heal(task, wanted, blueprint)
-        task.operation.event(CONFIGURED, revision=self._lab.revision())
+        task.operation.event(CONFIGURED, revision=revision)
         self._watch.tell(Event(str(ref), Kind.READY, "configured", seconds=task.deadline.seconds - task.deadline.left))
         return Applied(tuple(steps), tuple(done.told), tuple(done.restarted), tuple(done.refreshed))
 
@@ -155,15 +160,14 @@ class Configuring(Verbs):
         return restart
 
     def _check(self, wanted: Cluster, profile: Profile) -> None:
-        """Raise UsageError for a setting whose value does not work, wherever it is said."""
-        said = {**wanted.configuration.settings}
-        for group in wanted.groups:
-            said |= group.configuration.settings
-        for own in wanted.own.values():
-            said |= own.configuration.settings
-        wrong = [each for each in check_settings(profile, said) if each.level is Level.ERROR]
-        if wrong:
-            raise UsageError(f"the setting {wrong[0].key}: {wrong[0].text}", resolution=wrong[0].resolution)
+        """Raise UsageError for a setting whose value does not work, at whatever layer it is said."""
+        layering = Layering(profile, wanted, self._lab.shared(wanted.ref.tenant))
+        said = {id(layer.configuration): layer for ref in wanted.nodes() for layer in layering.of(ref)}
+        for layer in (layering.base, *said.values()):
+            known = {key: value for key, value in layer.configuration.settings.items() if key.partition(":")[0] in profile.settings}
+            for found in check_settings(profile, known):
+                if found.level is Level.ERROR:
+                    raise UsageError(f"{layer.source}: the setting {found.key}: {found.text}", resolution=found.resolution)
 
     def _revert(self, ref: ClusterRef, operation: Operation, why: LabError) -> None:
         """Let the lab repository want again what was last applied to the cluster."""
@@ -174,9 +178,9 @@ class Configuring(Verbs):
 
     # Limits
 
-    def _adopted(self, wanted: Cluster, found: Found, profile: Profile, operation: Operation) -> tuple[Cluster, list[str]]:
+    def _adopted(self, wanted: Cluster, profile: Profile, provider: Provider, operation: Operation) -> tuple[Cluster, list[str]]:
         """``wanted`` with the limits that somebody has changed on the engine: those of all nodes of a group become the group's."""
-        changed = {node.ref: node.memory for node in found.nodes if node.status is Status.RUNNING and _other(wanted, node.ref, node.memory)}
+        changed = limits_by_hand(wanted, provider.find(cluster=wanted.ref), provider.config(wanted.ref))
         if not changed:
             return wanted, []
         said = [f"{ref.name} has {memory}m, {wanted.size(ref).memory}m was declared" for ref, memory in sorted(changed.items())]
@@ -188,14 +192,10 @@ class Configuring(Verbs):
             else:
                 for ref, memory in mine.items():
                     adopted = _resized(adopted, ref.name, Size(memory=memory))
-        sizing(profile, adopted)
+        self._draw(adopted, profile, provider)  # refused before it is declared
         operation.event("adopted", limits=said)
         self._admission.reserve(adopted, f"adopt the limits that nodes of {wanted.ref} have", operation)
         return adopted, said
-
-
-def _other(wanted: Cluster, ref: NodeRef, memory: int) -> bool:
-    return memory > 0 and ref in set(wanted.nodes()) and wanted.size(ref).memory != memory
 
 
 def _resized(wanted: Cluster, name: str, size: Size) -> Cluster:

@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
-from labcloud.apply.comparing import compare
-from labcloud.apply.survey import Consequence, by_node, survey
+from labcloud.apply.comparing import compare, rendered
+from labcloud.apply.reverting import Reverting
+from labcloud.apply.survey import Consequence, by_node, limits_by_hand, survey
 from labcloud.apply.verbs import Terms, Verbs
 from labcloud.errors import LabError, UsageError
 from labcloud.model import Cluster, ClusterRef, Found, NodeOverride, NodeRef, Status, Wanted
@@ -61,14 +62,19 @@ class Drifting(Verbs):
             wanted, profile, provider = self._known(ref)
             found = provider.find(cluster=ref)
             blueprint = self._draw(remembering(wanted, found), profile, provider)
-            settings = _edited(profile, provider.config(ref), blueprint.config)
-            adopted, said = _with_settings(wanted, settings)
-            adopted, limits = _with_limits(adopted, found)
+            config = provider.config(ref)
+            adopted, said = _with_settings(wanted, _edited(profile, config, self._applied(ref, provider, blueprint)))
+            adopted, limits = _with_limits(adopted, limits_by_hand(wanted, found, config))
             if said or limits:
                 self._draw(adopted, profile, provider)
                 operation.event("adopted", settings=said, limits=limits)
                 self._admission.reserve(adopted, f"adopt what was changed by hand on {ref}", operation)
             return [*said, *limits]
+
+    def _applied(self, ref: ClusterRef, provider: Provider, blueprint: Blueprint) -> Mapping[str, str]:
+        """The configuration that nodes were given last: what differs from it was changed by hand, and not only not applied yet."""
+        revision = Reverting(self._lab, self._journal).applied(ref)
+        return (rendered(self._lab.at(revision), ref, provider) if revision else {}) or blueprint.config
 
 
 def _nodes(wanted: Cluster, found: Found, blueprint: Blueprint) -> Iterator[Drift]:
@@ -174,11 +180,6 @@ def _with_settings(wanted: Cluster, edited: Mapping[str, Mapping[str, str]]) -> 
     return replace(wanted, configuration=configuration, own=own), said
 
 
-def _with_limits(wanted: Cluster, found: Found) -> tuple[Cluster, list[str]]:
-    own, said = dict(wanted.own), []
-    declared = set(wanted.nodes())
-    for node in found.nodes:
-        if node.ref in declared and node.memory and node.status is Status.RUNNING and node.memory != wanted.size(node.ref).memory:
-            own[node.ref.name] = replace(own.get(node.ref.name, NodeOverride()), memory=node.memory)
-            said.append(f"memory of {node.ref.name} = {node.memory}m")
-    return replace(wanted, own=own), said
+def _with_limits(wanted: Cluster, limits: Mapping[NodeRef, int]) -> tuple[Cluster, list[str]]:
+    own = {ref.name: replace(wanted.own.get(ref.name, NodeOverride()), memory=memory) for ref, memory in limits.items()}
+    return replace(wanted, own={**wanted.own, **own}), [f"memory of {ref.name} = {memory}m" for ref, memory in sorted(limits.items())]

@@ -87,11 +87,16 @@ def _check_settings(profile: Profile, settings: Mapping[str, str]) -> None:
 def _group(name: str, request: CreateRequest, profile: Profile) -> NodeGroup:
     default, shape = profile.groups[name], _shape(name, request)
     count = workers(shape.count, name, profile) if default.scalable and shape.count is not None else default.count
-    cpus = default.cpus if shape.cpus is None else shape.cpus
-    if not _LEAST_CPUS <= cpus <= _MOST_CPUS:
-        raise UsageError(f"a node cannot have {cpus:g} cores", resolution=f"give it {_LEAST_CPUS:g} to {_MOST_CPUS:g}")
+    cpus = default.cpus if shape.cpus is None else cores(shape.cpus)
     memory = default.memory if shape.memory is None else shape.memory
     return NodeGroup(name, count, memory, cpus, shape.data_volumes(default.data_volumes))
+
+
+def cores(cpus: float) -> float:
+    """``cpus`` if a node may have so many; raise UsageError otherwise."""
+    if not _LEAST_CPUS <= cpus <= _MOST_CPUS:
+        raise UsageError(f"a node cannot have {cpus:g} cores", resolution=f"give it {_LEAST_CPUS:g} to {_MOST_CPUS:g}")
+    return cpus
 
 
 def _shape(name: str, request: CreateRequest) -> GroupShape:

@@ -193,7 +193,10 @@ class Rollout:
                 return exc.brief
             seen.clear()
             seen.update(facts)
-            return "" if evaluate(pace.check, seen) else f"the check {pace.check!r} to hold"
+            try:
+                return "" if evaluate(pace.check, seen) else f"the check {pace.check!r} to hold"
+            except ExpressionError as exc:
+                return f"the check cannot be evaluated: {exc}"
 
         try:
             wait_until_nothing(missing, subject=str(self._cluster.ref), watch=self._watch, deadline=deadline)
@@ -255,8 +258,8 @@ def facts(nodes: int, done: int, hdfs: Mapping[str, Any], yarn: Mapping[str, Any
 
 def check_expression(check: str) -> None:
     """Raise UsageError if a check cannot be evaluated."""
-    hdfs = {"live": 0, "dead": 0, "missing_blocks": 0, "failed_volumes": 0, "safe_mode": False}
-    sample = facts(0, 0, hdfs, {"running": 0, "unhealthy": 0, "known": 0})
+    hdfs = {"live": 1, "dead": 1, "missing_blocks": 1, "failed_volumes": 1, "safe_mode": False}
+    sample = facts(1, 1, hdfs, {"running": 1, "unhealthy": 1, "known": 1})
     try:
         if check:
             evaluate(check, sample)

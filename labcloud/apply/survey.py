@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from labcloud.model import Found, FoundNode, NodeRef, Status
+from labcloud.model import Cluster, Found, FoundNode, NodeRef, Status
 from labcloud.profiles import Profile
 from labcloud.profiles.effects import Change, Effects, Files, effects
+from labcloud.profiles.rendering import SIZE
 from labcloud.providers.base import Provider
 from labcloud.services import started
 
@@ -76,6 +77,22 @@ def rendered_only(profile: Profile, found: Found, config: Mapping[str, str]) -> 
     trees = by_node(config)
     noted = {node.ref: dict.fromkeys(profile.services_of(node.ref.group), trees.get(node.ref.name, {})) for node in running}
     return Survey(profile, running, config, noted)
+
+
+def limits_by_hand(wanted: Cluster, found: Found, config: Mapping[str, str]) -> dict[NodeRef, int]:
+    """MiB of each node whose limit somebody changed on the engine: another than its configuration was rendered for.
+
+    Where the lab wants another one by now, too, what it wants counts.
+    """
+    trees, declared = by_node(config), set(wanted.nodes())
+    changed = {}
+    for node in found.nodes:
+        rendered = trees.get(node.ref.name, {}).get(SIZE, "").strip()
+        if node.status is not Status.RUNNING or not node.memory or node.ref not in declared or not rendered.isdigit():
+            continue
+        if node.memory != int(rendered) == wanted.size(node.ref).memory:
+            changed[node.ref] = node.memory
+    return changed
 
 
 def by_node(config: Mapping[str, str]) -> dict[str, dict[str, str]]:

@@ -74,6 +74,11 @@ def checking(opened: Session, paths: Sequence[str]) -> Callable[[Reading], None]
         from labcloud.profiles import names
 
         check_facts(opened.lab, after, paths, names())
+        if any(path.startswith("bindings/") for path in paths):
+            from labcloud.profiles.layering import check_where
+
+            for each in after.bindings():
+                check_where(each.where)
 
     return check
 

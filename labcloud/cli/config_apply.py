@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from labcloud.cli import configuring
@@ -136,6 +138,10 @@ def resize_command(
         raise UsageError("say which nodes", resolution="give --group worker, or --node worker-0")
     if memory is None and cpus is None:
         raise UsageError("say which size", resolution="give --memory 4g, or --cpus 2")
+    if group is not None and re.search("-[0-9]+$", group):
+        raise UsageError(f"{cluster} has no group {group!r}", resolution=f"a node alone is --node {group}")
+    if node is not None and not re.search("-[0-9]+$", node):
+        raise UsageError(f"{cluster} has no node {node!r}", resolution=f"all nodes of a group are --group {node}")
     size = Size(parse_memory(memory) if memory is not None else None, cpus)
     with session() as opened:
         with progress() as watch:

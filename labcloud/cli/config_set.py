@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +19,9 @@ from labcloud.lab import places
 from labcloud.lab.configurations import package, setting, variable
 from labcloud.lab.edit import set_value
 from labcloud.model import ClusterRef, NodeRef
+
+if TYPE_CHECKING:
+    from labcloud.apply.rollout import Pace
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ def set_values(words: tuple[str, ...], applying: bool, reason: str | None, outpu
     labcloud config set --tenant acme yarn-site:yarn.log-aggregation-enable=true
     labcloud config set --binding ssd --where "labels.disk == 'ssd'" hdfs-site:dfs.datanode.max.transfer.threads=8192
     """
+    pace = configuring.pace(options["gray"], options["pause"], options["check"], options["patience"])  # type: ignore[arg-type]
     clusters = [word for word in words if "=" not in word]
     values = pairs([word for word in words if "=" in word], "FILE:NAME=VALUE")
     with session() as opened:
@@ -67,7 +72,7 @@ def set_values(words: tuple[str, ...], applying: bool, reason: str | None, outpu
         done = submit(opened, "config set", {target.path: _text(opened, target, changes, options)}, reason or _reason(target, changes))
         tell(done, "table" if applying else output)
         if applying:
-            _apply(opened, done, output, options)
+            _apply(opened, done, output, pace)
 
 
 def _target(opened: Session, clusters: Sequence[str], options: Mapping[str, object]) -> Target:
@@ -159,12 +164,9 @@ def _reason(target: Target, changes: Mapping[tuple[str, str], str | None]) -> st
     return f"set {', '.join(name for _, name in changes) or 'packages'} in {target.path}"
 
 
-def _apply(opened: Session, done: Submitted, output: str, options: Mapping[str, object]) -> None:
+def _apply(opened: Session, done: Submitted, output: str, pace: Pace) -> None:
     from labcloud.apply.verbs import DEFAULT_TIMEOUT, Terms
     from labcloud.model import Wanted
 
-    if not done.revision:
-        return
-    pace = configuring.pace(options["gray"], options["pause"], options["check"], options["patience"])  # type: ignore[arg-type]
     running = [ref for ref in done.clusters if (each := opened.lab.cluster(ref)) and each.state is Wanted.RUNNING]
     configuring.tell(configuring.apply(opened, running, Terms(DEFAULT_TIMEOUT), pace), output)

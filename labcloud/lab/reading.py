@@ -75,16 +75,20 @@ class Reading:
     def shared(self, tenant: str) -> Shared:
         """What the lab says for a tenant's clusters beside their own files: its base, its bindings, the tenant's own."""
         there = self.tenant(tenant)
-        bindings = (self._binding(name.removesuffix(".yaml")) for name in self._source.listed(places.BINDINGS) if name.endswith(".yaml"))
         sources = {path: self._source.text(path) or "" for path in self._source.files(places.FILES)}
         return Shared(
             base=self._value(places.BASE_SETTINGS, read_base) or NO_CONFIGURATION,
-            bindings=tuple(each for each in bindings if each),
+            bindings=self.bindings(),
             tenant=there.configuration if there else NO_CONFIGURATION,
             sources={path.removeprefix(f"{places.FILES}/"): text for path, text in sources.items()},
             storage=self.storage(),
             log4j=self._source.text(places.BASE_LOG4J) or "",
         )
+
+    def bindings(self) -> tuple[Binding, ...]:
+        """The configurations that hold where an expression does, by name."""
+        names = (name.removesuffix(".yaml") for name in self._source.listed(places.BINDINGS) if name.endswith(".yaml"))
+        return tuple(binding for name in names if (binding := self._binding(name)))
 
     def _binding(self, name: str) -> Binding | None:
         return self._value(f"{places.BINDINGS}/{name}.yaml", lambda text, path: read_binding(text, name, path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -59,6 +59,29 @@ class Found:
     volumes: frozenset[tuple[NodeRef, int]] = frozenset()
     configs: Mapping[ClusterRef, Mapping[str, str]] = field(default_factory=dict)
     datasets: Mapping[ClusterRef, Mapping[str, str]] = field(default_factory=dict)
+
+
+class Digests(Mapping[ClusterRef, Mapping[str, str]]):
+    """The `config_digests` of clusters, each read by ``read`` when somebody asks for it: whoever lists a lab asks for none."""
+
+    def __init__(self, clusters: Iterable[ClusterRef], read: Callable[[ClusterRef], Mapping[str, str]]) -> None:
+        self._read = read
+        self._found: dict[ClusterRef, Mapping[str, str] | None] = dict.fromkeys(clusters)
+
+    def __getitem__(self, cluster: ClusterRef) -> Mapping[str, str]:
+        found = self._found[cluster]
+        if found is None:
+            found = self._found[cluster] = config_digests(self._read(cluster))
+        return found
+
+    def __contains__(self, cluster: object) -> bool:
+        return cluster in self._found
+
+    def __iter__(self) -> Iterator[ClusterRef]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 def config_digests(files: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from labcloud.errors import ConfigError
+from labcloud.errors import ConfigError, UsageError
 from labcloud.model import Binding, Cluster, Configuration, Layer, Level, NodeFile, NodeFolder, NodeRef, Shared
 from labcloud.profiles.expressions import ExpressionError, evaluate
 from labcloud.profiles.model import Profile
@@ -75,6 +75,16 @@ class Layering:
             "index": ref.index,
             "labels": Labels(labels),
         }
+
+
+def check_where(where: str) -> None:
+    """Raise UsageError for a condition that no node can be asked: one that is no expression, or asks for what nodes have not."""
+    sample = dict.fromkeys(("tenant", "cluster", "profile", "version", "provider", "group", "node"), "")
+    try:
+        if where:
+            evaluate(where, {**sample, "index": 0, "labels": Labels()})
+    except ExpressionError as exc:
+        raise UsageError(f"where cannot be evaluated: {exc}", resolution=f"it may ask for {', '.join(sample)}, index and labels") from exc
 
 
 def _holds(binding: Binding, facts: Mapping[str, Any]) -> bool:

@@ -22,6 +22,8 @@ from labcloud.profiles.model import Profile, Service
 from labcloud.profiles.sizing import GroupSizing, size_group, sizing
 
 Settings = Mapping[str, Mapping[str, str]]
+SIZE: Final = "size"
+"""The file in a node's configuration that says for which memory (MiB) it was rendered."""
 _LOG4J: Final = "log4j.properties"
 _DEEPEST: Final = 8  # of setting() within setting()
 
@@ -212,6 +214,7 @@ class Group:
     def files(self, size: GroupSizing, excluded: Collection[str]) -> Iterable[tuple[str, str]]:
         """Path and text of every file."""
         yield "node.env", shell_assignments(self._environment())
+        yield SIZE, f"{self._group.memory}\n"
         for name, service in self._profile.services_of(self._group.name).items():
             yield f"services/{name}", shell_assignments(self._service(service, size))
         for file in self._profile.settings:

@@ -99,6 +99,7 @@ def test_each_layer_overrides_the_one_below_and_says_where_it_stands(labcloud: L
 
 
 def test_what_can_be_told_is_told_and_nothing_restarts(labcloud: Labcloud, new: Cluster) -> None:
+    labcloud("config", "apply", new.ref)  # the binding above reaches this cluster, too
     before = new.exec("pgrep", "-f", "proc_namenode", node="master-0", user="root").text
     done = labcloud.json("config", "set", new.ref, "hdfs-site:dfs.namenode.heartbeat.recheck-interval=12000", "--apply")
     assert done["restarted"] == []

@@ -23,7 +23,8 @@ from labcloud.errors import ConflictError, EngineError, NotFoundError
 from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, Status
 from labcloud.model.checks import Capacity, Check
 from labcloud.model.dataset import StoredDataset
-from labcloud.providers.base import Command, Found, Inspection, Provider, Response, Result, Sink, config_digests
+from labcloud.model.found import Digests
+from labcloud.providers.base import Command, Found, Inspection, Provider, Response, Result, Sink
 from labcloud.providers.docker import containers, limits, streams, volumes
 from labcloud.providers.docker.engine import Engine, refused
 from labcloud.providers.docker.facts import Facts
@@ -78,7 +79,7 @@ class DockerProvider(Provider):
             nodes=tuple(sorted(found, key=lambda node: node.ref)),
             networks=frozenset(tenants),
             volumes=frozenset((containers.ref_of(each["Labels"]), int(each["Labels"][containers.VOLUME])) for each in kept),
-            configs={ref: config_digests(read_tree(self._config(ref))) for ref in self._configs(tenant, cluster)},
+            configs=Digests(self._configs(tenant, cluster), self.config),
             datasets={ref: self._views.shown(ref) for ref in self._views.clusters(tenant, cluster)},
         )
 

@@ -204,7 +204,6 @@ def test_what_is_no_configuration_any_more_is_not_adopted(shop: Shop) -> None:
     assert shop.drifting().find(REF) == []
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="what is wanted and not applied yet is taken for what was changed by hand")
 def test_what_is_wanted_and_not_applied_yet_is_not_taken_back(shop: Shop) -> None:
     shop.configure({"hdfs-site:dfs.datanode.handler.count": "20"})
     assert shop.drifting().adopt(REF, TERMS) == []

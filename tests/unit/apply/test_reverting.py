@@ -13,11 +13,6 @@ from tests.unit.apply.conftest import REF, TERMS, Shop, asked
 
 OTHER = ClusterRef("acme", "other")
 C = "clusters/acme/c.yaml"
-DATASET = f"""\
-access: public
-versions:
-- {{number: 1, sha256: {"a" * 64}, bytes: 1, files: 1, added: 2026-11-21T18:00:00Z, source: /srv/x}}
-"""
 
 
 @pytest.fixture
@@ -56,7 +51,7 @@ def test_files_that_concern_the_cluster_say_again_what_they_said(made: Shop) -> 
             "bindings/new.yaml": "settings: {core-site:n: '1'}\n",
             "bindings/keep.yaml": None,
             "prices.yaml": None,
-            "datasets/x.yaml": DATASET,
+            "tenants/blue.yaml": "user_id: 20007\n",
         },
         "others",
     )
@@ -73,7 +68,7 @@ def test_files_that_concern_the_cluster_say_again_what_they_said(made: Shop) -> 
     assert not cluster.configuration.settings
     shared = made.lab.shared("acme")
     assert (dict(shared.base.settings), [each.name for each in shared.bindings]) == ({"core-site:a": "base"}, ["keep"])
-    assert made.lab.text("datasets/x.yaml") == DATASET
+    assert made.lab.tenant("blue")
 
 
 def test_how_many_nodes_there_are_and_whether_they_run_stays(made: Shop) -> None:

@@ -316,7 +316,7 @@ def test_what_is_reviewed_is_proposed(labcloud: Labcloud, bob: Labcloud, lab: La
     assert labcloud("config", "approve", "1").code == 5
     approved = bob("config", "approve", "1", "-o", "json")
     assert json.loads(approved.out) | {"revision": ""} == {
-        "revision": "", "proposal": 1, "paths": [C], "clusters": ["acme/c"], "author": "Ada", "mail": "ada@example.org",
+        "revision": "", "applied": {}, "proposal": 1, "paths": [C], "clusters": ["acme/c"], "author": "Ada", "mail": "ada@example.org",
     }  # fmt: skip
     assert replication(lab) == "1"
     assert bob("config", "approve", "1").code == 5

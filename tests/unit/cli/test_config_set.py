@@ -149,7 +149,6 @@ def test_what_cannot_be_said_is_refused(labcloud: Labcloud, lab: Lab, cluster: s
     done = labcloud("config", "set", *options, *value)
     assert done.code == 2
     assert said in done.err
-    assert "try: " in done.err or "labcloud's own" in said or "not " in said
     assert lab.revision() == before
 
 
