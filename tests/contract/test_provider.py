@@ -186,6 +186,24 @@ def test_nodes_are_made_from_several_threads(bench: Bench) -> None:
     assert len({node.address for node in found.nodes}) == 4
 
 
+def test_what_nodes_see_is_written_from_several_threads(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "one").write_text("1\n")
+    configs = [CONFIG | {"worker-0/greeting": f"hello {number}\n"} for number in range(4)]
+    datasets = [{name: StoredDataset("1-0123456789ab", tmp_path / "store")} for name in "abcd"]
+
+    def write(number: int) -> None:
+        bench.provider.ensure_config(bench.cluster, configs[number])
+        bench.provider.ensure_datasets(bench.cluster, datasets[number])
+
+    for _ in range(20):
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(write, range(4)))
+        assert bench.provider.config(bench.cluster) in configs
+        (shown,) = bench.provider.find(cluster=bench.cluster).datasets[bench.cluster].items()
+        assert shown in {(name, "1-0123456789ab") for name in "abcd"}
+
+
 def test_ports_are_published_on_this_machine_only(bench: Bench) -> None:
     bench.make(publish={9870: 0, 8088: 0})
     (node,) = bench.provider.find(cluster=bench.cluster).nodes

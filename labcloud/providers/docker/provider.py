@@ -55,6 +55,8 @@ class DockerProvider(Provider):
         self._engine = engine or Engine(os.environ.get("DOCKER_HOST"))
         self._addresses: dict[NodeRef, tuple[str, float]] = {}
         self._network_lock = threading.Lock()
+        self._config_lock = threading.Lock()
+        self._views_lock = threading.Lock()
         self._facts = Facts(self._engine)
         self._probes = Probes(self._engine, lab_id)
 
@@ -164,7 +166,8 @@ class DockerProvider(Provider):
             api.remove_network(containers.network_name(tenant))
 
     def ensure_config(self, cluster: ClusterRef, files: Mapping[str, str]) -> bool:
-        return write_tree(self._config(cluster), files)
+        with self._config_lock:
+            return write_tree(self._config(cluster), files)
 
     def config(self, cluster: ClusterRef) -> dict[str, str]:
         return read_tree(self._config(cluster))
@@ -173,7 +176,8 @@ class DockerProvider(Provider):
         delete_tree(self._config(cluster))
 
     def ensure_datasets(self, cluster: ClusterRef, datasets: Mapping[str, StoredDataset]) -> bool:
-        return self._views.ensure(cluster, datasets)
+        with self._views_lock:
+            return self._views.ensure(cluster, datasets)
 
     def delete_datasets(self, cluster: ClusterRef) -> None:
         self._views.delete(cluster)
