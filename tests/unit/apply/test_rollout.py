@@ -265,7 +265,7 @@ def test_a_check_sees_what_hdfs_and_yarn_say(shop: Shop) -> None:
 def test_a_check_that_cannot_be_evaluated_with_what_is_seen_does_not_hold(shop: Shop) -> None:
     before = shop.provider().config(REF)
     with pytest.raises(ConfiguringError, match="taken back"):
-        apply(shop, Pace((0.25, 1.0), check="1 / (2 - done) > 0", patience=0.2))
+        apply(shop, Pace((0.25, 0.5, 1.0), check="1 / (2 - done) > 0", patience=0.2))
     assert shop.provider().config(REF) == before
 
 

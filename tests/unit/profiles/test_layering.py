@@ -155,6 +155,12 @@ def test_where_chooses_nodes(where: str, nodes: list[str]) -> None:
     assert chosen(where, cluster) == nodes
 
 
+@pytest.mark.xfail(raises=AssertionError, reason="labels.items is a method of dict, not a label")
+@pytest.mark.parametrize("name", ["items", "get", "values"])
+def test_a_label_may_have_any_name(name: str) -> None:
+    assert chosen(f"labels.{name} == 'x'", replace(PLAIN, labels={name: "x"})) == ["master-0", "worker-0", "worker-1"]
+
+
 @pytest.mark.parametrize("where", ["groups == 'worker'", "group ==", "index / 0 == 1", "labels.a.b.c == 1", "__import__('os')", "[].x()"])
 def test_what_cannot_be_evaluated_is_an_error_of_the_bindings_file(where: str) -> None:
     with pytest.raises(ConfigError, match=r"^bindings/b\.yaml: where: ") as caught:
