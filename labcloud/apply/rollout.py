@@ -147,12 +147,11 @@ class Rollout:
         return failed
 
     def _tell_node(self, consequence: Consequence, tree: Mapping[str, str], deadline: Deadline) -> list[Live]:
-        ref, refused = consequence.ref, []
-        for live in consequence.effects.live:
-            if self._told(ref, live.on(host_name(ref, self._provider.domain(ref.cluster.tenant))), deadline):
-                started.update(self._provider, ref, live.service, {path: text for path, text in tree.items() if path.startswith("conf/")})
-            else:
-                refused.append(live)
+        ref, host = consequence.ref, host_name(consequence.ref, self._provider.domain(consequence.ref.cluster.tenant))
+        refused = [live for live in consequence.effects.live if not self._told(ref, live.on(host), deadline)]
+        # Noted when all is told: who dies in between tells it once more.
+        for service in {live.service for live in consequence.effects.live} - {live.service for live in refused}:
+            started.update(self._provider, ref, service, {path: text for path, text in tree.items() if path.startswith("conf/")})
         return refused
 
     def _told(self, ref: NodeRef, live: Live, deadline: Deadline) -> bool:

@@ -105,7 +105,7 @@ class Ending:
             return self._tell(cluster, now)
         # A stop that broke off is wanted already, but nodes still run.
         if asked is Due.END or (asked is Due.ENDED and self._runs(cluster)):
-            return self._end(cluster, cluster.lease)
+            return self._end(cluster, cluster.lease, finishing=asked is Due.ENDED)
         return None
 
     def _read(self, ref: ClusterRef) -> Cluster | None:
@@ -158,9 +158,16 @@ class Ending:
 
     # Ending
 
-    def _end(self, cluster: Cluster, lease: Lease) -> Outcome:
+    def _end(self, cluster: Cluster, lease: Lease, *, finishing: bool) -> Outcome:
         self._before_end(cluster)
-        terms = Terms(still=lambda: self._still(cluster))
+
+        def still() -> None:
+            self._still(cluster)
+            # Another pass may have been about to stop it, and has done so while this one waited for the lock.
+            if finishing and not self._runs(cluster):
+                raise _OvertakenError(f"{cluster.ref} was stopped meanwhile")
+
+        terms = Terms(still=still)
         if lease.then is AtEnd.DELETE:
             self._clusters.delete(cluster.ref, terms)
         else:

@@ -15,11 +15,19 @@ BASE: Final = "base/settings.yaml"
 """Where in the lab repository the base's Hadoop settings stand."""
 
 
-class Labels(dict[str, str]):
-    """Labels as expressions see them: one that nobody gave is empty."""
+class Labels:
+    """Labels as expressions see them: one that nobody gave is empty. It has no other names, so that each may be a label's."""
 
-    def __missing__(self, key: str) -> str:
-        return ""
+    __iter__ = None  # a test with "in" would ask for one number after the other
+
+    def __init__(self, said: Mapping[str, str]) -> None:
+        self._said = dict(said)
+
+    def __getitem__(self, name: str) -> str:
+        return self._said.get(name, "")
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._said
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ def check_where(where: str) -> None:
     sample = dict.fromkeys(("tenant", "cluster", "profile", "version", "provider", "group", "node"), "")
     try:
         if where:
-            evaluate(where, {**sample, "index": 0, "labels": Labels()})
+            evaluate(where, {**sample, "index": 0, "labels": Labels({})})
     except ExpressionError as exc:
         raise UsageError(f"where cannot be evaluated: {exc}", resolution=f"it may ask for {', '.join(sample)}, index and labels") from exc
 

@@ -96,6 +96,13 @@ class Drawing:
         group = self._group(ref, self._cluster.size(ref), merged(self._layering.of(ref)))
         return {file: group.settings(file) for file in self._profile.settings}
 
+    def _meant(self, ref: NodeRef, wanted: Configuration) -> Mapping[str, str]:
+        """The settings that are for this profile: what a tenant or the lab says of a file that it has not is for others."""
+        own = self._cluster.own.get(ref.name)
+        levels = (self._cluster.configuration, self._cluster.group(ref.group).configuration, *((own.configuration,) if own else ()))
+        said = {key for each in levels for key in each.settings}
+        return {key: value for key, value in wanted.settings.items() if key in said or key.partition(":")[0] in self._profile.settings}
+
     def _layers(self, ref: NodeRef) -> tuple[Layer, ...]:
         if self._shared.bindings or self._cluster.own:
             return self._layering.of(ref)
@@ -114,7 +121,10 @@ class Drawing:
         names = self._common | {"here": here, "group": ref.group}
         base = {key: value for key, value in self._shared.base.settings.items() if key.partition(":")[0] in self._profile.settings}
         said = Said(
-            user_settings(self._profile, base), user_settings(self._profile, wanted.settings), wanted.environment, self._shared.log4j
+            user_settings(self._profile, base),
+            user_settings(self._profile, self._meant(ref, wanted)),
+            wanted.environment,
+            self._shared.log4j,
         )
         filled = self._filled.setdefault((node.name, node.memory, node.cpus), {})
         return Group(self._profile, self._cluster, node, names=names, said=said, filled=filled)
