@@ -227,6 +227,13 @@ def namenode_disk_full(cluster: Cluster) -> None:
     bash(
         cluster, "master-0", f"cp -a /var/tmp/name/. {_NAME}; chown hdfs:hadoop {_NAME}; chmod 700 {_NAME}; s6-svc -u /run/service/namenode"
     )
+    # That they are not back yet is true, and named, but is not this fault.
+    wait_for("the DataNodes", lambda: all_registered(cluster))
+
+
+def all_registered(cluster: Cluster) -> bool:
+    answer = cluster.page("namenode", "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState")() or {}
+    return any(bean.get("NumLiveDataNodes") == 2 for bean in answer.get("beans", ()))
 
 
 def namenode_disk_free(cluster: Cluster) -> None:
