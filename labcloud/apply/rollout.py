@@ -10,7 +10,7 @@ Workers come first and masters last: what breaks a worker is seen while the othe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,6 +27,7 @@ from labcloud.profiles.expressions import ExpressionError, evaluate
 from labcloud.providers.base import Command, Provider
 from labcloud.services import refreshing, started
 from labcloud.services.hadoop import IN_SERVICE, Hadoop
+from labcloud.services.reconfiguration import Reconfiguration, outcome
 
 _THREADS: Final = 8
 _TIME_TO_RECOVER: Final = 120.0
@@ -80,7 +81,6 @@ class Rollout:
 
         Where the pace is gradual and something is not well after a step, everything is taken back, and ConfiguringError says what it was.
         """
-        check_expression(pace.check)
         done = Done()
         order = sorted(survey.consequences(wanted), key=self._rank)
         try:
@@ -94,7 +94,7 @@ class Rollout:
         except LabError as exc:
             if not pace.gradual:
                 raise
-            self._take_back(survey, wanted, done, exc, deadline)
+            self._take_back(survey, order[: len(done.nodes)], exc, deadline)
         return done
 
     def _rank(self, consequence: Consequence) -> tuple[bool, str, int]:
@@ -166,16 +166,15 @@ class Rollout:
 
     def _reconfigured(self, at: NodeRef, live: Live, deadline: Deadline) -> bool:
         """Whether a reconfiguration that was begun has taken up all changes."""
-        said = ""
+        ended = Reconfiguration()
 
         def running() -> str:
-            nonlocal said
-            said = self._provider.execute(at, Command(live.status, user=live.user)).stdout.decode(errors="replace")
-            return "" if "finished at" in said else f"the {live.service} on {at.name} takes up its configuration"
+            nonlocal ended
+            ended = outcome(self._provider.execute(at, Command(live.status, user=live.user)).stdout.decode(errors="replace"))
+            return "" if ended.finished else f"the {live.service} on {at.name} takes up its configuration"
 
         wait_until_nothing(running, subject=str(self._cluster.ref), watch=self._watch, deadline=deadline)
-        failed = {line.partition("Change property")[2].split()[0] for line in said.splitlines() if line.strip().startswith("FAILED")}
-        return not failed & {change.what.partition(":")[2] for change in live.changes}
+        return not ended.failed.keys() & {change.what.partition(":")[2] for change in live.changes}
 
     # Health
 
@@ -223,13 +222,12 @@ class Rollout:
 
     # Back
 
-    def _take_back(self, survey: Survey, wanted: Mapping[str, str], done: Done, why: LabError, deadline: Deadline) -> None:
+    def _take_back(self, survey: Survey, touched: Sequence[Consequence], why: LabError, deadline: Deadline) -> None:
         """Let the nodes that were reached have what they had, and raise ConfiguringError."""
-        self._operation.event("check failed", nodes=[ref.name for ref in done.nodes], error=why.brief, details=why.details)
+        reached = [each.ref.name for each in touched]
+        self._operation.event("check failed", nodes=reached, error=why.brief, details=why.details)
         self._watch.tell(Event(str(self._cluster.ref), Kind.WAITING, f"taking back: {why.brief}"))
-        reached = {ref.name for ref in done.nodes}
-        self._provider.ensure_config(self._cluster.ref, self._before(survey, wanted, reached))
-        touched = [each for each in survey.consequences(wanted) if each.ref.name in reached]
+        self._provider.ensure_config(self._cluster.ref, survey.config)
         with suppress(ConfiguringError):  # what a node cannot make may be the very reason
             self._refresh(touched, Done())
         restarts = {
@@ -243,11 +241,6 @@ class Rollout:
             details=why.details,
             resolution=f"'labcloud operation show {self._operation.id}' tells what was done; correct the change, then apply it again",
         )
-
-    def _before(self, survey: Survey, wanted: Mapping[str, str], reached: Iterable[str]) -> dict[str, str]:
-        running = {node.ref.name for node in survey.nodes} | set(reached)
-        rest = {path: text for path, text in wanted.items() if path.partition("/")[0] not in running}
-        return {**rest, **survey.config}
 
 
 def facts(nodes: int, done: int, hdfs: Mapping[str, Any], yarn: Mapping[str, Any]) -> dict[str, Any]:
