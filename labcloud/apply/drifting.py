@@ -5,7 +5,6 @@ Put right it is by `Configuring.apply`; here it is found, and adopted.
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from labcloud.errors import LabError, UsageError
 from labcloud.model import Cluster, ClusterRef, Found, NodeOverride, NodeRef, Status, Wanted
 from labcloud.plan import Blueprint, remembering
 from labcloud.profiles import Profile
+from labcloud.profiles.formats import read_hadoop_xml
 from labcloud.providers.base import Provider
 from labcloud.services import refreshing
 
@@ -143,7 +143,7 @@ def _edited(profile: Profile, found: Mapping[str, str], wanted: Mapping[str, str
     for node, files in by_node(found).items():
         for file in profile.settings:
             path = f"conf/{file}.xml"
-            old, new = _settings(trees.get(node, {}).get(path, "")), _settings(files.get(path, ""))
+            old, new = read_hadoop_xml(trees.get(node, {}).get(path)), read_hadoop_xml(files.get(path))
             if new is None:
                 raise UsageError(
                     f"{path} on {node} is no Hadoop configuration any more", resolution="put it right: labcloud config drift --fix"
@@ -151,16 +151,6 @@ def _edited(profile: Profile, found: Mapping[str, str], wanted: Mapping[str, str
             changed = {f"{file}:{name}": value for name, value in new.items() if (old or {}).get(name) != value}
             edited.setdefault(node, {}).update(changed)
     return {node: settings for node, settings in edited.items() if settings}
-
-
-def _settings(text: str) -> dict[str, str] | None:
-    if not text:
-        return {}
-    try:
-        root = ET.fromstring(text.encode())  # noqa: S314 - the lab's own file
-    except ET.ParseError:
-        return None
-    return {each.findtext("name") or "": each.findtext("value") or "" for each in root.iter("property")}
 
 
 def _with_settings(wanted: Cluster, edited: Mapping[str, Mapping[str, str]]) -> tuple[Cluster, list[str]]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 import shlex
-import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from labcloud.profiles.formats import read_hadoop_xml
 from labcloud.profiles.knowledge import Knowledge, Refresh, knowledge
 from labcloud.profiles.model import Profile
 
@@ -165,7 +165,7 @@ class _Verdict:
     def _value(self, files: Files, setting: str) -> str | None:
         file, _, name = setting.partition(":")
         known = self._known.known.get(name)
-        return (_settings(files.get(f"{_CONF}{file}{_XML}")) or {}).get(name, known.default if known else None)
+        return (read_hadoop_xml(files.get(f"{_CONF}{file}{_XML}")) or {}).get(name, known.default if known else None)
 
     def command(self, refresh: Refresh, changes: Iterable[Change]) -> Live:
         argv = self._filled(refresh) or ()
@@ -203,7 +203,7 @@ def _configuration(before: Files, after: Files) -> Iterator[Change]:
         if not path.startswith(_CONF) or before.get(path) == after.get(path):
             continue
         file = path.removeprefix(_CONF)
-        old, new = (_settings(each.get(path)) if path.endswith(_XML) else None for each in (before, after))
+        old, new = (read_hadoop_xml(each.get(path)) if path.endswith(_XML) else None for each in (before, after))
         if old is None or new is None:
             yield Change(file)
         else:
@@ -230,19 +230,6 @@ def _changed(old: Mapping[str, str], new: Mapping[str, str], prefix: str = "") -
     for name in sorted({*old, *new}):
         if old.get(name) != new.get(name):
             yield Change(prefix + name, old.get(name), new.get(name))
-
-
-def _settings(text: str | None) -> dict[str, str] | None:
-    """The settings of one of Hadoop's files; None for what is none, as XML of another kind. A file that is not there has no settings."""
-    if not text:
-        return {}
-    try:
-        root = ET.fromstring(text.encode())  # noqa: S314 - it is a tenant's own configuration
-    except ET.ParseError:
-        return None
-    if root.tag != "configuration":
-        return None
-    return {(each.findtext("name") or "").strip(): (each.findtext("value") or "") for each in root.iter("property")}
 
 
 def _assignments(text: str | None) -> dict[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
@@ -33,6 +34,19 @@ def _property(name: str, value: str) -> str:
     if unrepresentable(name + value):
         raise ValueError(f"{unrepresentable(name + value)!r} in {name!r} cannot be written in XML")
     return f"  <property><name>{name.translate(_ESCAPES)}</name><value>{value.translate(_ESCAPES)}</value></property>"
+
+
+def read_hadoop_xml(text: str | None) -> dict[str, str] | None:
+    """The settings of one of Hadoop's files; None for what is none, as XML of another kind. A file that is not there has no settings."""
+    if not text:
+        return {}
+    try:
+        root = ET.fromstring(text.encode())  # noqa: S314 - it is a tenant's own configuration
+    except ET.ParseError:
+        return None
+    if root.tag != "configuration":
+        return None
+    return {(each.findtext("name") or "").strip(): (each.findtext("value") or "") for each in root.iter("property")}
 
 
 def shell_assignments(variables: Mapping[str, str]) -> str:
