@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
@@ -52,6 +51,7 @@ class Explaining:
         self._profile = profile
         self._layering = Layering(profile, cluster, shared)
         self._drawing = Drawing(profile, cluster, domain, shared)
+        self._written = files.parsed(profile.folders)
         self._root = cache(lambda source: yaml.compose(text(source), Loader=_LOADER))
 
     def node(self, ref: NodeRef) -> list[Explained]:
@@ -66,14 +66,11 @@ class Explaining:
                 said = [self._said(layer, "settings", key) for layer in reversed(above) if key in layer.configuration.settings]
                 written = self._profile.settings[file].get(name)
                 if written is not None:
-                    path, line = self._in_profile(file, name)
+                    path, line = files.located(self._written, ("settings", file, name))
                     said.append(Origin(PROFILE, str(path), line, written))
                 if key in self._layering.shared.base.settings:
                     said.append(self._said(self._layering.base, "settings", key))
                 yield Explained("settings", key, value, tuple(said))
-
-    def _in_profile(self, file: str, name: str) -> tuple[Path, int]:
-        return files.locate(self._profile.folders, ("settings", file, name))
 
     def _others(self, above: Sequence[Layer]) -> Iterator[Explained]:
         for kind in ("environment", "files", "directories", "packages", "health"):
@@ -83,18 +80,12 @@ class Explaining:
                 yield Explained(kind, name, said[0].value, said)
 
     def _said(self, layer: Layer, kind: str, name: str) -> Origin:
-        place = (name,) if layer.level is Level.BASE else (*layer.place, kind, name)
-        return Origin(str(layer.level), layer.source, self._line(layer.source, place), _entries(layer.configuration, kind)[name])
-
-    def _line(self, source: str, place: Sequence[str]) -> int:
-        """The line of the deepest part of ``place`` that is there; an entry of a list is found by its number or by what it says."""
-        node, line = self._root(source), 1
-        for step in place:
-            found = next((pair for pair in _children(node) if step in pair[0]), None)
-            if found is None:
-                return line
-            _, line, node = found
-        return line
+        step: str | int = name
+        if kind == "packages":  # a list in the file
+            step = [each.partition("=")[0] for each in layer.configuration.packages].index(name)
+        place = (step,) if layer.level is Level.BASE else (*layer.place, kind, step)
+        _, line = files.walk(self._root(layer.source), place)
+        return Origin(str(layer.level), layer.source, line, _entries(layer.configuration, kind)[name])
 
 
 def _entries(configuration: Configuration, kind: str) -> dict[str, str]:
@@ -111,13 +102,3 @@ def _entries(configuration: Configuration, kind: str) -> dict[str, str]:
     if kind == "health":
         return {name: f"{len(text)} characters" for name, text in configuration.health.items()}
     return dict(configuration.settings if kind == "settings" else configuration.environment)
-
-
-def _children(node: Any) -> Iterator[tuple[tuple[str, ...], int, Any]]:
-    """Names, line and value of what a YAML node holds."""
-    if isinstance(node, yaml.MappingNode):
-        yield from (((str(key.value),), key.start_mark.line + 1, value) for key, value in node.value)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            text = str(value.value).partition("=")[0] if isinstance(value, yaml.ScalarNode) else ""
-            yield (str(index), text), value.start_mark.line + 1, value

@@ -113,20 +113,39 @@ def merged(chain: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]:
     return result
 
 
+Written = Sequence[tuple[Path, Any]]
+"""Files of profiles, each with its YAML nodes."""
+
+
+def parsed(folders: Sequence[Path]) -> Written:
+    """What `located` looks into: for whoever asks for many lines."""
+    return [(folder / FILE, yaml.compose((folder / FILE).read_text(encoding="utf-8"), _Loader)) for folder in folders]
+
+
 def locate(folders: Sequence[Path], path: Sequence[str | int]) -> tuple[Path, int]:
     """Return the file and line that decide the value at ``path``: the nearest file that goes furthest along the path."""
-    best, depth, line = folders[0] / FILE, -1, 1
-    for folder in folders:
-        node: Any = yaml.compose((folder / FILE).read_text(encoding="utf-8"), _Loader)
-        reached, at = 0, 1
-        for step in path:
-            found = next((pair for pair in _children(node) if pair[0] == str(step)), None)
-            if found is None:
-                break
-            reached, at, node = reached + 1, found[1], found[2]
+    return located(parsed(folders), path)
+
+
+def located(written: Written, path: Sequence[str | int]) -> tuple[Path, int]:
+    """`locate` in files that were parsed before."""
+    best, depth, line = written[0][0], -1, 1
+    for file, node in written:
+        reached, at = walk(node, path)
         if reached > depth:
-            best, depth, line = folder / FILE, reached, at
+            best, depth, line = file, reached, at
     return best, line
+
+
+def walk(node: Any, path: Sequence[str | int]) -> tuple[int, int]:
+    """How many steps of ``path`` lead on from a YAML node, by keys and by places in lists, and the line of the last that does."""
+    reached, line = 0, 1
+    for step in path:
+        found = next((pair for pair in _children(node) if pair[0] == str(step)), None)
+        if found is None:
+            break
+        reached, line, node = reached + 1, found[1], found[2]
+    return reached, line
 
 
 def error(folders: Sequence[Path], path: Sequence[str | int], message: str) -> ConfigError:
