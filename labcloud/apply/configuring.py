@@ -22,7 +22,7 @@ from labcloud.apply.watch import Deadline, Event, Kind
 from labcloud.errors import LabError, UsageError
 from labcloud.model import Cluster, ClusterRef, Found, NodeOverride, NodeRef, Status, Wanted
 from labcloud.plan import Blueprint, converge, remembering
-from labcloud.profiles import Profile, sizing
+from labcloud.profiles import Profile
 from labcloud.profiles.layering import Layering
 from labcloud.profiles.settings import Level, check_settings
 from labcloud.providers.base import Provider
@@ -99,8 +99,7 @@ class Configuring(Verbs):
         with self._changing(ref, "resize", terms, spec) as (operation, deadline):
             wanted, profile, provider = self._known(ref)
             resized = _resized(wanted, name, size)
-            sizing(profile, resized)
-            self._draw(resized, profile, provider)
+            self._draw(resized, profile, provider)  # refused before it is declared
             if _larger(wanted, resized):
                 self._admission.insist(Question(resized, profile, provider), terms.ignored, operation)
             self._admission.reserve(resized, f"resize {name} of {ref}", operation, self._room(provider, terms))
@@ -164,7 +163,7 @@ class Configuring(Verbs):
         layering = Layering(profile, wanted, self._lab.shared(wanted.ref.tenant))
         said = {id(layer.configuration): layer for ref in wanted.nodes() for layer in layering.of(ref)}
         for layer in (layering.base, *said.values()):
-            known = {key: value for key, value in layer.configuration.settings.items() if key.partition(":")[0] in profile.settings}
+            known = {key: value for key, value in layer.configuration.settings.items() if profile.has_file_of(key)}
             for found in check_settings(profile, known):
                 if found.level is Level.ERROR:
                     raise UsageError(f"{layer.source}: the setting {found.key}: {found.text}", resolution=found.resolution)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import click
 
 from labcloud.cli import configuring
-from labcloud.cli.changing import Submitted, submit, tell
+from labcloud.cli.changing import submit, tell
 from labcloud.cli.config_apply import check_option, gray_option, patience_option, pause_option
 from labcloud.cli.output import note, output_option
 from labcloud.cli.request import pairs
@@ -19,9 +18,6 @@ from labcloud.lab import places
 from labcloud.lab.configurations import package, setting, variable
 from labcloud.lab.edit import set_value
 from labcloud.model import ClusterRef, NodeRef
-
-if TYPE_CHECKING:
-    from labcloud.apply.rollout import Pace
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ def set_values(words: tuple[str, ...], applying: bool, reason: str | None, outpu
         done = submit(opened, "config set", {target.path: _text(opened, target, changes, options)}, reason or _reason(target, changes))
         tell(done, "table" if applying else output)
         if applying:
-            _apply(opened, done, output, pace)
+            configuring.apply_to(opened, done.clusters if done.revision else (), pace, output)
 
 
 def _target(opened: Session, clusters: Sequence[str], options: Mapping[str, object]) -> Target:
@@ -151,7 +147,7 @@ def _check(opened: Session, target: Target, values: Mapping[str, str]) -> None:
     for name in sorted(profiles):
         profile = load(name)
         known = {
-            key: value for key, value in values.items() if target.place or key.partition(":")[0] in profile.settings or len(profiles) == 1
+            key: value for key, value in values.items() if target.place or profile.has_file_of(key) or len(profiles) == 1
         }
         user_settings(profile, known)
         for found in check_settings(profile, known):
@@ -162,11 +158,3 @@ def _check(opened: Session, target: Target, values: Mapping[str, str]) -> None:
 
 def _reason(target: Target, changes: Mapping[tuple[str, str], str | None]) -> str:
     return f"set {', '.join(name for _, name in changes) or 'packages'} in {target.path}"
-
-
-def _apply(opened: Session, done: Submitted, output: str, pace: Pace) -> None:
-    from labcloud.apply.verbs import DEFAULT_TIMEOUT, Terms
-    from labcloud.model import Wanted
-
-    running = [ref for ref in done.clusters if (each := opened.lab.cluster(ref)) and each.state is Wanted.RUNNING]
-    configuring.tell(configuring.apply(opened, running, Terms(DEFAULT_TIMEOUT), pace), output)

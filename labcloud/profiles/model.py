@@ -162,6 +162,10 @@ class Profile:
     exclude_files: tuple[str, ...]
     folders: tuple[Path, ...] = ()
 
+    def has_file_of(self, key: str) -> bool:
+        """Whether a setting (``hdfs-site:dfs.replication``) is of a file that this profile has."""
+        return key.partition(":")[0] in self.settings
+
     @property
     def image_name(self) -> str:
         """The name of the image that its nodes are made of."""

@@ -101,7 +101,7 @@ class Drawing:
         own = self._cluster.own.get(ref.name)
         levels = (self._cluster.configuration, self._cluster.group(ref.group).configuration, *((own.configuration,) if own else ()))
         said = {key for each in levels for key in each.settings}
-        return {key: value for key, value in wanted.settings.items() if key in said or key.partition(":")[0] in self._profile.settings}
+        return {key: value for key, value in wanted.settings.items() if key in said or self._profile.has_file_of(key)}
 
     def _layers(self, ref: NodeRef) -> tuple[Layer, ...]:
         if self._shared.bindings or self._cluster.own:
@@ -119,7 +119,7 @@ class Drawing:
     def _group(self, ref: NodeRef, node: NodeGroup, wanted: Configuration) -> Group:
         here = _group_names(node, self._size(node), self._shared.storage)
         names = self._common | {"here": here, "group": ref.group}
-        base = {key: value for key, value in self._shared.base.settings.items() if key.partition(":")[0] in self._profile.settings}
+        base = {key: value for key, value in self._shared.base.settings.items() if self._profile.has_file_of(key)}
         said = Said(
             user_settings(self._profile, base),
             user_settings(self._profile, self._meant(ref, wanted)),
