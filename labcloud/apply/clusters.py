@@ -20,7 +20,7 @@ from labcloud.apply.journal import Journal, Operation
 from labcloud.apply.requests import CreateRequest, provider_of, workers
 from labcloud.apply.reverting import CONFIGURED
 from labcloud.apply.runner import Runner
-from labcloud.apply.verbs import Terms, Verbs
+from labcloud.apply.verbs import Terms, Verbs, check_whole
 from labcloud.apply.watch import Deadline, Event, Kind, Watch
 from labcloud.errors import ConfiguringError, ConflictError, UsageError
 from labcloud.lab import Lab
@@ -74,6 +74,7 @@ class Clusters(Verbs):
             if there is not None and there.state is Wanted.DELETED:
                 self._remove(there.ref, self._provider(there.provider), operation)
             wanted = self._asking.cluster(request, profile, provider)
+            check_whole(wanted)
             check_lease(wanted, datetime.now(UTC))
             if there is None or not self._runs(wanted, provider):
                 others = self._asking.new(alongside, profile)
@@ -261,4 +262,4 @@ def _with_count(cluster: Cluster, group: str, count: int) -> Cluster:
 
 
 def _exists(found: Found, ref: ClusterRef) -> bool:
-    return bool(found.nodes or found.volumes or ref in found.configs or ref in found.datasets)
+    return bool(found.nodes or found.volumes or found.snapshots or ref in found.configs or ref in found.datasets)

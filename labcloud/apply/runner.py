@@ -174,7 +174,7 @@ class Runner:
 
     @_do.register
     def _(self, step: DeleteVolume) -> None:
-        self._provider.delete_volume(step.ref, step.number)
+        self._provider.delete_volume(step.ref, step.number, step.snapshot)
 
     @_do.register
     def _(self, step: DeleteConfig) -> None:

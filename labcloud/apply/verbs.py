@@ -71,6 +71,7 @@ class Verbs:
             raise self._unknown(ref)
         if wanted.state is Wanted.DELETED:
             raise ConflictError(f"the deletion of {ref} was begun and not finished", resolution=f"finish it: labcloud delete {ref}")
+        check_whole(wanted)
         return wanted, load(wanted.profile), self._provider(wanted.provider)
 
     def _unknown(self, ref: ClusterRef) -> NotFoundError:
@@ -119,6 +120,15 @@ class Verbs:
     def _runner(self, provider: Provider, wanted: Cluster, profile: Profile, operation: Operation, deadline: Deadline) -> Runner:
         decommissioner = Decommissioner(provider, wanted, profile, watch=self._watch, deadline=deadline)
         return Runner(provider, self._watch, operation, decommissioner, subnet=self._admission.tenant(wanted.ref.tenant).subnet)
+
+
+def check_whole(cluster: Cluster) -> None:
+    """Raise ConflictError if the cluster has only a part of its data, because bringing that back was broken off."""
+    if cluster.restoring:
+        raise ConflictError(
+            f"{cluster.ref} was about to get its data from the snapshot {cluster.restoring}, and that was not finished",
+            resolution=f"finish it: labcloud snapshot restore {cluster.restoring} --to {cluster.ref}; or: labcloud delete {cluster.ref}",
+        )
 
 
 def _leave(service: Service, host: str) -> tuple[str, ...]:

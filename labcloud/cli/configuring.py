@@ -52,14 +52,14 @@ def _seconds(text: str) -> float:
 apply_option = click.option("--apply", "applying", is_flag=True, help="Let the nodes that it concerns have it right away.")
 
 
-def apply_to(opened: Session, refs: Sequence[ClusterRef]) -> dict[str, Any]:
-    """Apply what is wanted to those of the clusters that run; what was done, by cluster, as plain data that was also said."""
+def apply_to(opened: Session, refs: Sequence[ClusterRef], how: Pace | None = None, output: str = "table") -> dict[str, Any]:
+    """Apply what is wanted to those of the clusters that run; what was done, by cluster, as plain data that was also told as ``output``."""
     from labcloud.apply.rollout import Pace
     from labcloud.apply.verbs import DEFAULT_TIMEOUT, Terms
 
     running = [ref for ref in refs if (each := opened.lab.cluster(ref)) and each.state is Wanted.RUNNING]
-    done = apply(opened, running, Terms(DEFAULT_TIMEOUT), Pace())
-    tell(done, "table")
+    done = apply(opened, running, Terms(DEFAULT_TIMEOUT), how or Pace())
+    tell(done, output)
     return {str(ref): public(ref, each) for ref, each in done.items()}
 
 

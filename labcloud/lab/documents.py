@@ -33,6 +33,7 @@ from labcloud.model import (
     parse_memory,
 )
 from labcloud.model.dataset import MOST_VERSIONS, dataset_name
+from labcloud.model.snapshot import SnapshotRef
 
 Value = TypeVar("Value")
 
@@ -66,7 +67,7 @@ def cluster_document(cluster: Cluster) -> dict[str, Any]:
         "settings": {}, "publish": dict(sorted(cluster.publish.items())),
     } | said | ({"nodes": own} if own else {}) | ({"lease": _lease_document(cluster.lease)} if cluster.lease else {}) | (
         {"datasets": dict(sorted(cluster.datasets.items()))} if cluster.datasets else {}
-    )  # fmt: skip
+    ) | ({"restoring": cluster.restoring} if cluster.restoring else {})  # fmt: skip
 
 
 def _said(labels: Mapping[str, str], configuration: Configuration) -> dict[str, Any]:
@@ -108,10 +109,11 @@ def read_cluster(text: str, ref: ClusterRef, path: Path) -> Cluster:
         labels=read_labels(document, fields.get("labels")),
         own=MappingProxyType(_own(document, fields.get("nodes"), ref, groups)),
         datasets=MappingProxyType(document.entries(fields.get("datasets"), dataset_name, dataset_version)),
+        restoring=document.scalar(fields.get("restoring"), snapshot_name, ""),
     )
 
 
-_OPTIONAL: Final = ("user_id", "state", "publish", "lease", "labels", "nodes", "datasets", *KEYS)
+_OPTIONAL: Final = ("user_id", "state", "publish", "lease", "labels", "nodes", "datasets", "restoring", *KEYS)
 
 
 def _groups(document: Document, node: yaml.Node) -> tuple[NodeGroup, ...]:
@@ -151,6 +153,11 @@ def _own(document: Document, node: yaml.Node | None, ref: ClusterRef, groups: tu
             configuration=read_configuration(document, fields),
         )
     return own
+
+
+def snapshot_name(text: str) -> str:
+    """``text`` if it names a snapshot: ``TENANT/CLUSTER@ID``. Raise UsageError otherwise."""
+    return str(SnapshotRef.parse(text))
 
 
 def _matching(rule: re.Pattern[str], what: str, text: str) -> str:

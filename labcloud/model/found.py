@@ -49,7 +49,8 @@ class FoundNode:
 class Found:
     """What exists of a lab, a tenant or a cluster.
 
-    ``networks`` are tenants' names; ``volumes`` name a node and the volume's number; ``configs`` map a cluster to the
+    ``networks`` are tenants' names; ``volumes`` name a node and the volume's number, ``snapshots`` besides the snapshot that a volume beside
+    that one holds; ``configs`` map a cluster to the
     `config_digests` of the tree that its nodes see; ``datasets`` map one to the shared datasets that they see, by name, each with its
     `StoredDataset.tag` (an empty mapping: there is a place for them, and none in it).
     """
@@ -57,6 +58,7 @@ class Found:
     nodes: tuple[FoundNode, ...] = ()
     networks: frozenset[str] = frozenset()
     volumes: frozenset[tuple[NodeRef, int]] = frozenset()
+    snapshots: frozenset[tuple[NodeRef, int, str]] = frozenset()
     configs: Mapping[ClusterRef, Mapping[str, str]] = field(default_factory=dict)
     datasets: Mapping[ClusterRef, Mapping[str, str]] = field(default_factory=dict)
 

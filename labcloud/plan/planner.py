@@ -180,6 +180,7 @@ def remove(cluster: ClusterRef, found: Found, *, last_of_tenant: bool) -> Plan:
         tuple(DeleteNode(node.ref) for node in found.nodes),
         (
             *(DeleteVolume(ref, number) for ref, number in sorted(found.volumes)),
+            *(DeleteVolume(ref, number, snapshot) for ref, number, snapshot in sorted(found.snapshots)),
             *((DeleteConfig(cluster),) if cluster in found.configs else ()),
             *((DeleteDatasets(cluster),) if cluster in found.datasets else ()),
             *((DeleteNetwork(cluster.tenant),) if network else ()),

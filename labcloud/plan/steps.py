@@ -141,9 +141,11 @@ class DeleteNode(Step):
 class DeleteVolume(Step):
     ref: NodeRef
     number: int
+    snapshot: str = ""
 
     def __str__(self) -> str:
-        return f"delete volume {self.number} of {self.ref.name}"
+        what = f" in the snapshot {self.snapshot}" if self.snapshot else ""
+        return f"delete volume {self.number} of {self.ref.name}{what}"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 
@@ -129,6 +130,29 @@ class Service:
     probe: Probe | None = None
 
 
+class Way(StrEnum):
+    """How a file comes into a snapshot: as another name of the same file, which never changes; as a copy, because it is written in
+    place; or as a copy of what it has at that moment, because it only grows."""
+
+    LINK = "link"
+    COPY = "copy"
+    GROW = "grow"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a snapshot of a cluster is made of.
+
+    ``still`` are the services that stand still at its moment. ``files`` are patterns (`fnmatch`; ``*`` matches ``/`` as well) of paths
+    in a data volume, each with its way; the first that fits counts, and what none fits is left out. ``needs`` are paths of which at least
+    one volume must have each: without them it is not the whole.
+    """
+
+    still: tuple[str, ...] = ()
+    files: tuple[tuple[str, Way], ...] = ()
+    needs: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Profile:
     """A version of Hadoop, or of what runs on it.
@@ -160,6 +184,7 @@ class Profile:
     settings: Mapping[str, Mapping[str, str]]
     files: Mapping[str, str]
     exclude_files: tuple[str, ...]
+    snapshot: Snapshot = Snapshot()
     folders: tuple[Path, ...] = ()
 
     def has_file_of(self, key: str) -> bool:

@@ -121,6 +121,24 @@ class Folder(_Shape):
     mode: Annotated[str, StringConstraints(pattern="^[01]?[0-7]{3}$")]
 
 
+class SnapshotFile(_Shape):
+    link: str | None = None
+    grow: str | None = None
+    copy_: Annotated[str | None, Field(alias="copy")] = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if sum(each is not None for each in (self.link, self.grow, self.copy_)) != 1:
+            raise ValueError("give one of link, grow and copy")
+        return self
+
+
+class Snapshot(_Shape):
+    still: list[Name] = []
+    needs: list[str] = []
+    files: list[SnapshotFile] = []
+
+
 class ProfileFile(_Shape):
     """A whole profile."""
 
@@ -142,6 +160,7 @@ class ProfileFile(_Shape):
     exclude_files: list[FileName] = []
     settings: dict[FileName, dict[str, Scalar]] = {}
     commands: dict[Name, dict[str, Command]] = {}
+    snapshot: Snapshot = Snapshot()
 
     @model_validator(mode="after")
     def _java_is_known(self) -> Self:

@@ -14,9 +14,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from labcloud.model import ClusterRef, Found, NodeRef, NodeSpec, config_digests
+from labcloud.model import ClusterRef, Found, NodeRef, NodeSpec, NodeVolume, config_digests
 from labcloud.model.checks import Capacity, Check
 from labcloud.model.dataset import StoredDataset
 
@@ -171,8 +172,23 @@ class Provider(ABC):
         """The node, at once; its volumes stay."""
 
     @abstractmethod
-    def delete_volume(self, ref: NodeRef, number: int) -> None:
-        """The volume with its data, wherever it lies. Raise a LabError if a node uses it."""
+    def delete_volume(self, ref: NodeRef, number: int, snapshot: str = "") -> None:
+        """The volume with its data, wherever it lies; or the one beside it that holds ``snapshot``. Raise a LabError if a node uses it."""
+
+    @abstractmethod
+    def ensure_volume(self, ref: NodeRef, number: int, volume: NodeVolume, snapshot: str = "") -> Path:
+        """The data volume, without its node; or, where ``snapshot`` is given, one for that snapshot of it.
+
+        A snapshot's volume lies on the file system that the node's volume lies on, where there is one. What is in a volume that exists
+        stays. Returns its folder, as `volume_folder` does, and raises what that raises.
+        """
+
+    @abstractmethod
+    def volume_folder(self, ref: NodeRef, number: int, snapshot: str = "") -> Path:
+        """The folder on this machine in which the data of a volume, or of a snapshot of it, lies.
+
+        Raise NotFoundError if there is no such volume, EngineError if its data cannot be reached from here.
+        """
 
     # Talking to nodes
 

@@ -26,6 +26,7 @@ DIGEST: Final = PREFIX + "digest"
 MEMORY: Final = PREFIX + "memory"
 CPUS: Final = PREFIX + "cpus"
 FOLDER: Final = PREFIX + "folder"
+SNAPSHOT: Final = PREFIX + "snapshot"
 
 _LOOPBACK: Final = "127.0.0.1"
 _STATUS: Final = {
@@ -55,8 +56,13 @@ def network_name(tenant: str) -> str:
     return f"labcloud-{tenant}"
 
 
-def volume_name(ref: NodeRef, number: int) -> str:
-    return f"{ref.qualified}.data-{number}"
+def volume_name(ref: NodeRef, number: int, snapshot: str = "") -> str:
+    return f"{ref.qualified}.data-{number}" + (f".{snapshot}" if snapshot else "")
+
+
+def volume_identity(lab: str, ref: NodeRef, number: int, snapshot: str = "") -> dict[str, str]:
+    """The labels that say whose a volume is, and which snapshot it holds if it is none that a node has."""
+    return identity(lab, ref) | {VOLUME: str(number)} | ({SNAPSHOT: snapshot} if snapshot else {})
 
 
 def filters(lab: str, *, tenant: str | None = None, cluster: ClusterRef | None = None) -> dict[str, list[str]]:
@@ -131,7 +137,7 @@ def _bind(source: Path, target: str) -> dict[str, Any]:
 
 def _volume(lab: str, ref: NodeRef, number: int) -> dict[str, Any]:
     # Without a driver: a volume that exists is taken whatever made it, one that does not is Docker's local one.
-    options = {"Labels": identity(lab, ref) | {VOLUME: str(number)}}
+    options = {"Labels": volume_identity(lab, ref, number)}
     return {"Type": "volume", "Source": volume_name(ref, number), "Target": f"/data/{number}", "VolumeOptions": options}
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from labcloud.datasets.placement import views_root
 from labcloud.datasets.views import Views
 from labcloud.errors import ConflictError, EngineError, NotFoundError
-from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, Status
+from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, NodeVolume, Status
 from labcloud.model.checks import Capacity, Check
 from labcloud.model.dataset import StoredDataset
 from labcloud.model.found import Digests
@@ -78,7 +78,8 @@ class DockerProvider(Provider):
         return Found(
             nodes=tuple(sorted(found, key=lambda node: node.ref)),
             networks=frozenset(tenants),
-            volumes=frozenset((containers.ref_of(each["Labels"]), int(each["Labels"][containers.VOLUME])) for each in kept),
+            volumes=frozenset((ref, number) for ref, number, snapshot in map(_which, kept) if not snapshot),
+            snapshots=frozenset(each for each in map(_which, kept) if each[2]),
             configs=Digests(self._configs(tenant, cluster), self.config),
             datasets={ref: self._views.shown(ref) for ref in self._views.clusters(tenant, cluster)},
         )
@@ -228,9 +229,17 @@ class DockerProvider(Provider):
         with self._engine.api(f"delete the node {ref}") as api, _gone_is_done():
             api.remove_container(ref.qualified, force=True, v=True)
 
-    def delete_volume(self, ref: NodeRef, number: int) -> None:
+    def delete_volume(self, ref: NodeRef, number: int, snapshot: str = "") -> None:
         with self._engine.api(f"delete volume {number} of {ref}") as api, _gone_is_done():
-            volumes.remove(api, self._lab, ref, number)
+            volumes.remove(api, self._lab, (ref, number, snapshot))
+
+    def ensure_volume(self, ref: NodeRef, number: int, volume: NodeVolume, snapshot: str = "") -> Path:
+        with self._engine.api(f"make volume {number} of {ref}") as api:
+            return volumes.ensure_alone(api, self._lab, (ref, number, snapshot), volume, here=volumes.is_local())
+
+    def volume_folder(self, ref: NodeRef, number: int, snapshot: str = "") -> Path:
+        with self._engine.api(f"look for volume {number} of {ref}") as api:
+            return volumes.folder_of(api, self._lab, (ref, number, snapshot), here=volumes.is_local())
 
     # Talking to nodes
 
@@ -271,6 +280,11 @@ class DockerProvider(Provider):
         if not address:
             raise EngineError(f"the node {ref} does not run")
         return address
+
+
+def _which(volume: Mapping[str, Any]) -> volumes.Which:
+    labels = volume["Labels"]
+    return containers.ref_of(labels), int(labels[containers.VOLUME]), labels.get(containers.SNAPSHOT, "")
 
 
 def _taken(api: APIClient) -> list[IPv4Network]:

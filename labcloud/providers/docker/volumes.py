@@ -2,7 +2,7 @@
 
 A volume of the engine's own is made with its container, and none of this is asked for it. One with a class is a volume of a driver; one in
 a folder of this machine is Docker's local driver with a bind to ``PATH/volumes/LAB/NAME``, which a label keeps: the class may say another
-place later, and a volume stays where it was made.
+place later, and a volume stays where it was made. A snapshot of a volume lies in a volume beside it, made in the same way.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from labcloud.errors import ConflictError, EngineError
+from labcloud.errors import ConflictError, EngineError, NotFoundError
 from labcloud.images.model import LABEL_NAME
 from labcloud.lab.files import disk_errors
-from labcloud.model import NodeRef, NodeSpec, StorageClass
-from labcloud.providers.docker.containers import FOLDER, LAB, VOLUME, identity, volume_name
+from labcloud.model import NodeRef, NodeSpec, NodeVolume, StorageClass
+from labcloud.providers.docker.containers import FOLDER, LAB, volume_identity, volume_name
 from labcloud.providers.docker.engine import refused
 from labcloud.providers.docker.probes import pick_image
 
@@ -29,6 +29,9 @@ _FOLDER: Final = "volumes"
 _TRIES: Final = 5
 _PATIENCE: Final = 600  # seconds; a volume may hold millions of blocks
 
+Which = tuple[NodeRef, int, str]
+"""A node, the number of one of its volumes, and the snapshot of that which is meant, or nothing for the volume itself."""
+
 
 def ensure(api: APIClient, lab: str, spec: NodeSpec, *, here: bool) -> None:
     """Every volume of ``spec`` that has a storage class, with its folder. ``here`` is whether the engine works on this machine.
@@ -38,11 +41,52 @@ def ensure(api: APIClient, lab: str, spec: NodeSpec, *, here: bool) -> None:
     """
     for number, volume in enumerate(spec.volumes):
         if volume.storage.path or volume.storage.driver:
-            there = find(api, volume_name(spec.ref, number))
-            if there is None:
-                _make(api, lab, spec.ref, number, volume.storage, here=here)
-            else:
-                _check(there, lab)
+            _ensure(api, lab, (spec.ref, number, ""), volume.storage, here=here)
+
+
+def ensure_alone(api: APIClient, lab: str, which: Which, volume: NodeVolume, *, here: bool) -> Path:
+    """A volume without its node; a snapshot's on the file system of what it is of, if that is there. Returns its folder."""
+    ref, number, snapshot = which
+    original = find(api, volume_name(ref, number)) if snapshot else None
+    storage = volume.storage if original is None else _storage_of(original, lab, volume.storage)
+    _ensure(api, lab, which, storage, here=here)
+    return folder_of(api, lab, which, here=here)
+
+
+def folder_of(api: APIClient, lab: str, which: Which, *, here: bool) -> Path:
+    """Where the data of a volume lies. Raise NotFoundError if there is none, EngineError if nobody gets at it from here."""
+    ref, number, _ = which
+    there = find(api, volume_name(*which))
+    if there is None or (there.get("Labels") or {}).get(LAB) != lab:
+        raise NotFoundError(f"there is no volume {volume_name(*which)}")
+    _check(there, lab)
+    kept = (there["Labels"] or {}).get(FOLDER)
+    folder = Path(kept or there["Mountpoint"])
+    own = bool(kept) or (there.get("Driver") == "local" and not there.get("Options"))
+    if not here or not own:
+        where = "the engine works on another machine" if not here else f"the driver {there.get('Driver')} keeps it"
+        raise EngineError(f"the data of volume {number} of {ref} cannot be reached from here: {where}")
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise EngineError(
+            f"the data of volume {number} of {ref} belongs to the engine: {folder} cannot be opened", resolution="run the same command as root"
+        )
+    return folder
+
+
+def _storage_of(volume: Mapping[str, Any], lab: str, wanted: StorageClass) -> StorageClass:
+    """A class by which another volume comes to lie beside an existing one."""
+    folder = Path((volume.get("Labels") or {}).get(FOLDER, ""))
+    if folder.parts[-3:-1] == (_FOLDER, lab):
+        return StorageClass(wanted.name, path=str(folder.parents[2]))
+    return StorageClass()
+
+
+def _ensure(api: APIClient, lab: str, which: Which, storage: StorageClass, *, here: bool) -> None:
+    there = find(api, volume_name(*which))
+    if there is None:
+        _make(api, lab, which, storage, here=here)
+    else:
+        _check(there, lab)
 
 
 def find(api: APIClient, name: str) -> Mapping[str, Any] | None:
@@ -58,10 +102,11 @@ def find(api: APIClient, name: str) -> Mapping[str, Any] | None:
     return found
 
 
-def _make(api: APIClient, lab: str, ref: NodeRef, number: int, storage: StorageClass, *, here: bool) -> None:
-    name, labels = volume_name(ref, number), identity(lab, ref) | {VOLUME: str(number)}
+def _make(api: APIClient, lab: str, which: Which, storage: StorageClass, *, here: bool) -> None:
+    ref, number, _ = which
+    name, labels = volume_name(*which), volume_identity(lab, *which)
     if not storage.path:
-        api.create_volume(name, driver=storage.driver, driver_opts=dict(storage.options), labels=labels)
+        api.create_volume(name, driver=storage.driver or "local", driver_opts=dict(storage.options), labels=labels)
         return
     if not here:
         raise EngineError(
@@ -123,9 +168,10 @@ def _check(there: Mapping[str, Any], lab: str) -> None:
     _make_folder(folder)  # a run was killed before it came to that
 
 
-def remove(api: APIClient, lab: str, ref: NodeRef, number: int) -> None:
+def remove(api: APIClient, lab: str, which: Which) -> None:
     """The volume, and its folder if it has one. Raise ConflictError if a container uses it."""
-    name = volume_name(ref, number)
+    ref, number, _ = which
+    name = volume_name(*which)
     there = find(api, name)
     folder = Path(((there or {}).get("Labels") or {}).get(FOLDER, ""))
     if folder.parts[-3:] == (_FOLDER, lab, name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from labcloud.errors import ConflictError, EngineError, NotFoundError
-from labcloud.model import ClusterRef, NodeRef, NodeSpec, Status
+from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, Status
 from labcloud.model.checks import Capacity, Check, Finding, Subject, passed
 from labcloud.model.dataset import StoredDataset
 from labcloud.providers.base import Command, Found, Inspection, Provider, Response, Result, Sink, config_digests
@@ -27,15 +28,16 @@ class SimulatedProvider(Provider):
     """Nodes are entries of a table.
 
     ``world`` is the engine that several providers may share; ``faults`` is what goes wrong; ``images`` are the images that are
-    built (all, unless it is given); ``startup`` is how many requests a node's daemons refuse after its start. Without a world, the
-    file that LABCLOUD_SIMULATED_STATE names is read at first and written by `close`.
+    built (all, unless it is given); ``startup`` is how many requests a node's daemons refuse after its start; ``folders`` is where volumes
+    have folders of their own, beside what nodes see of them, for what works on volumes from outside (without it their data cannot be
+    reached). Without a world, the file that LABCLOUD_SIMULATED_STATE names is read at first and written by `close`.
     """
 
     name = "simulated"
 
     def __init__(  # the first two are every provider's, the others are for tests
         self, home: Path, lab_id: str, *, world: World | None = None, faults: Faults | None = None,
-        images: Collection[str] | None = None, startup: int = 0,
+        images: Collection[str] | None = None, startup: int = 0, folders: Path | None = None,
     ) -> None:  # fmt: skip
         del home  # nothing of a simulated node lies on the disk
         kept = os.environ.get(STATE)
@@ -45,6 +47,7 @@ class SimulatedProvider(Provider):
         self._faults = faults or Faults()
         self._images = images
         self._startup = startup
+        self._folders = folders
         self._answers: dict[tuple[str, ...], Result] = {}
         self._inspections: dict[NodeRef, Inspection] = {}
 
@@ -78,6 +81,7 @@ class SimulatedProvider(Provider):
                 nodes=tuple(each.nodes[ref].found() for _, each in states for ref in sorted(each.nodes)),
                 networks=frozenset(name for name in lab.networks if owner in (None, name)),
                 volumes=frozenset(volume for _, each in states for volume in each.volumes),
+                snapshots=frozenset(snapshot for _, each in states for snapshot in each.snapshots),
                 configs={ref: config_digests(each.config) for ref, each in states if each.config is not None},
                 datasets={ref: _tags(each.datasets) for ref, each in states if each.datasets is not None},
             )
@@ -226,14 +230,43 @@ class SimulatedProvider(Provider):
                 self._release(machine)
                 lab.sweep(ref.cluster)
 
-    def delete_volume(self, ref: NodeRef, number: int) -> None:
+    def delete_volume(self, ref: NodeRef, number: int, snapshot: str = "") -> None:
         with self._call("delete_volume", ref) as lab:
             there = lab.cluster(ref.cluster)
             machine = there.nodes.get(ref)
-            if machine and number < len(machine.spec.volumes):
+            if machine and number < len(machine.spec.volumes) and not snapshot:
                 raise ConflictError(f"could not delete volume {number} of {ref}: its node uses it")
-            there.volumes.pop((ref, number), None)
+            if self._folders:
+                shutil.rmtree(self._folder(ref, number, snapshot), ignore_errors=True)
+            if snapshot:
+                there.snapshots.discard((ref, number, snapshot))
+            else:
+                there.volumes.pop((ref, number), None)
             lab.sweep(ref.cluster)
+
+    def ensure_volume(self, ref: NodeRef, number: int, volume: NodeVolume, snapshot: str = "") -> Path:  # noqa: ARG002  # all lie alike
+        with self._call("ensure_volume", ref) as lab:
+            there = lab.opened(ref.cluster)
+            if snapshot:
+                there.snapshots.add((ref, number, snapshot))
+            else:
+                there.volumes.setdefault((ref, number), {"/": File(mode=0o755, folder=True)})
+        return self.volume_folder(ref, number, snapshot)
+
+    def volume_folder(self, ref: NodeRef, number: int, snapshot: str = "") -> Path:
+        with self._call("volume_folder", ref) as lab:
+            there = lab.cluster(ref.cluster)
+            known = (ref, number, snapshot) in there.snapshots if snapshot else (ref, number) in there.volumes
+            if not known:
+                raise NotFoundError(f"there is no volume {number} of {ref}")
+            if self._folders is None:
+                raise EngineError(f"the data of volume {number} of {ref} cannot be reached from here: it is simulated")
+            folder = self._folder(ref, number, snapshot)
+            folder.mkdir(parents=True, exist_ok=True)
+            return folder
+
+    def _folder(self, ref: NodeRef, number: int, snapshot: str) -> Path:
+        return Path(self._folders or "", f"{ref.qualified}.{number}.{snapshot}".rstrip("."))
 
     # Talking to nodes
 

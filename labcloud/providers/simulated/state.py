@@ -69,6 +69,7 @@ def _cluster_out(ref: ClusterRef, state: ClusterState) -> dict[str, Any]:
         "datasets": _datasets_out(state.datasets),
         "nodes": nodes,
         "volumes": volumes,
+        "snapshots": [[each.name, number, id] for each, number, id in sorted(state.snapshots)],
     }
 
 
@@ -84,6 +85,7 @@ def _cluster_in(world: World, id: str, entry: dict[str, Any]) -> None:
         state.nodes[node] = machine
         world.resume(machine.serial)
         world.ports.update(published.values())
+    state.snapshots = {(NodeRef.parse(ref, name), number, id) for name, number, id in entry.get("snapshots", ())}
     for kept in entry["volumes"]:
         state.volumes[NodeRef(ref, kept["group"], kept["index"]), kept["number"]] = _files_in(kept["files"])
 

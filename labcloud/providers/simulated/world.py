@@ -88,6 +88,7 @@ class ClusterState:
 
     nodes: dict[NodeRef, Machine] = field(default_factory=dict)
     volumes: dict[tuple[NodeRef, int], Files] = field(default_factory=dict)
+    snapshots: set[tuple[NodeRef, int, str]] = field(default_factory=set)
     config: dict[str, str] | None = None
     excluded: frozenset[str] = frozenset()
     datasets: dict[str, StoredDataset] | None = None
@@ -95,7 +96,7 @@ class ClusterState:
 
     @property
     def empty(self) -> bool:
-        return not self.nodes and not self.volumes and self.config is None and self.datasets is None
+        return not self.nodes and not self.volumes and not self.snapshots and self.config is None and self.datasets is None
 
 
 class LabState:

@@ -1,0 +1,46 @@
+"""Snapshots by name: a moment of a cluster. Pure."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from labcloud.errors import UsageError
+from labcloud.model.names import ClusterRef
+
+_ID: Final = re.compile(r"(?P<time>[0-9]{8}t[0-9]{6})-[0-9a-f]{4}")
+_TIME: Final = "%Y%m%dt%H%M%S"
+
+
+def new_snapshot_id(now: datetime) -> str:
+    """A name for a snapshot that is taken now: in the order of time, and fit for names of volumes."""
+    return f"{now.astimezone(UTC):{_TIME}}-{secrets.token_hex(2)}"
+
+
+def snapshot_id(text: str) -> str:
+    """``text`` if it can name a snapshot. Raise UsageError otherwise."""
+    if not _ID.fullmatch(text):
+        raise UsageError(f"{text!r} cannot name a snapshot", resolution="'labcloud snapshot list' shows those that there are")
+    return text
+
+
+@dataclass(frozen=True, order=True)
+class SnapshotRef:
+    """A snapshot of a cluster: ``TENANT/CLUSTER@ID``."""
+
+    cluster: ClusterRef
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.cluster}@{self.id}"
+
+    @classmethod
+    def parse(cls, text: str, tenant: str | None = None) -> SnapshotRef:
+        """Read ``TENANT/CLUSTER@ID``. Raise UsageError on anything else."""
+        cluster, at, id = text.partition("@")
+        if not at:
+            raise UsageError(f"{text!r} names no snapshot", resolution="write TENANT/CLUSTER@ID; 'labcloud snapshot list' shows them")
+        return cls(ClusterRef.parse(cluster, tenant), snapshot_id(id))

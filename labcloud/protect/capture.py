@@ -1,0 +1,122 @@
+"""One consistent point of a cluster in snapshot volumes beside its data volumes. docs/protection.md says why it is consistent.
+
+::
+
+    link everything that never changes          while all runs; as long as it takes
+    services stand still → settle → go on       tenths of a second, however much data there is
+    finish what grew, write the manifest        while all runs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from labcloud.apply.watch import Event, Kind, Watch
+from labcloud.lab.documents import cluster_document, dump
+from labcloud.lab.files import disk_errors
+from labcloud.lab.files import replace as write
+from labcloud.model import Cluster, NodeRef, NodeVolume, Status
+from labcloud.profiles import Profile
+from labcloud.protect.manifest import NAME, Manifest, Origin
+from labcloud.protect.still import Moment, standing_still
+from labcloud.protect.trees import Mirror, Rules
+from labcloud.providers.base import Provider
+
+_THREADS: Final = 8
+_TRIES: Final = 3
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What shall be taken: the snapshot's name, why, for people a title, and the tenant's file of the lab repository."""
+
+    id: str
+    origin: Origin
+    title: str = ""
+    tenant: str = ""
+
+
+class Capture:
+    """Takes snapshots of one cluster, whose lock is held."""
+
+    def __init__(self, provider: Provider, cluster: Cluster, profile: Profile, watch: Watch) -> None:
+        self._provider, self._cluster, self._profile, self._watch = provider, cluster, profile, watch
+        self._rules = Rules(profile.snapshot.files)
+
+    def take(self, asked: Asked) -> Manifest:
+        """Take the snapshot. Raise EngineError if data cannot be reached or copied; what was made then has no manifest.
+
+        A moment that could not be held is tried again; the manifest says so if it never could.
+        """
+        ref = self._cluster.ref
+        found = self._provider.find(cluster=ref)
+        running = [node.ref for node in found.nodes if node.status is Status.RUNNING]
+        volumes = sorted(found.volumes)
+        self._tell("files that never change get a second name")
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="capture") as pool:
+            folders = list(pool.map(lambda each: self._folders(asked.id, *each), volumes))
+            mirrors = [Mirror(source, target, self._rules) for source, target in folders]
+            with disk_errors(f"link the data of {ref}"):
+                _all(pool.map(Mirror.link, mirrors))
+            taken, moment = self._hold(running, mirrors, pool.map)
+            with disk_errors(f"copy what is being written in {ref}"):
+                _all(pool.map(Mirror.finish, mirrors))
+            sizes = list(pool.map(lambda each: _size(each[1]), folders))
+        why = moment.why or self._lacking([target for _, target in folders])
+        manifest = Manifest(
+            id=asked.id, ref=ref, taken=taken, origin=asked.origin, title=asked.title, tenant=asked.tenant,
+            declaration=dump(cluster_document(replace(self._cluster, restoring=""))), pause=moment.seconds, why=why,
+            volumes={node.name: 1 + max(number for each, number in volumes if each == node) for node, _ in volumes},
+            bytes=sum(size for size, _ in sizes), files=sum(count for _, count in sizes), facts=self._facts(),
+        )  # fmt: skip
+        if folders:
+            place = folders[0][1] / NAME
+            with disk_errors(f"write {place}"):
+                write(place, manifest.dump(), scratch=place.with_name(f".{NAME}.new"))
+        return manifest
+
+    def _folders(self, id: str, node: NodeRef, number: int) -> tuple[Path, Path]:
+        return self._provider.volume_folder(node, number), self._provider.ensure_volume(node, number, NodeVolume(), id)
+
+    def _hold(
+        self, running: Sequence[NodeRef], mirrors: Sequence[Mirror], each: Callable[..., Iterable[None]]
+    ) -> tuple[datetime, Moment]:
+        services = {
+            node: [name for name in self._profile.snapshot.still if name in self._profile.services_of(node.group)] for node in running
+        }
+        for attempt in range(_TRIES):
+            self._tell("services stand still for a moment" + (", once more" if attempt else ""))
+            with standing_still(self._provider, services) as moment:
+                taken = datetime.now(UTC)
+                with disk_errors(f"copy the state of {self._cluster.ref}"):
+                    _all(each(Mirror.settle, mirrors))
+            if moment.held:
+                break
+        return taken, moment
+
+    def _lacking(self, folders: Sequence[Path]) -> str:
+        """Why what was taken cannot be whole: a service's folders are somewhere else than the profile says, or empty."""
+        absent = [path for path in self._profile.snapshot.needs if not any((folder / path).exists() for folder in folders)]
+        return f"no data volume has {', '.join(absent)}" if absent else ""
+
+    def _facts(self) -> dict[str, str]:
+        return {"profile": self._profile.name, "version": self._profile.version, "image": self._cluster.image}
+
+    def _tell(self, text: str) -> None:
+        self._watch.tell(Event(str(self._cluster.ref), Kind.WAITING, text))
+
+
+def _all(results: Iterable[None]) -> None:
+    for _ in results:
+        pass
+
+
+def _size(folder: Path) -> tuple[int, int]:
+    """Bytes and number of the files below a folder."""
+    sizes = [path.lstat().st_size for path in folder.rglob("*") if path.is_file()]
+    return sum(sizes), len(sizes)

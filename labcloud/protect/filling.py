@@ -1,0 +1,88 @@
+"""Puts the data of a snapshot into a cluster's volumes, which no running node uses. Done again, it ends the same.
+
+A volume gets all of its new data beside the old before the old goes: whatever kills it, the old or the new is there whole.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from labcloud.errors import ConflictError
+from labcloud.lab.files import disk_errors
+from labcloud.model import Cluster, NodeRef, NodeVolume
+from labcloud.model.snapshot import SnapshotRef
+from labcloud.model.storage import Classes, storage_class
+from labcloud.profiles import Profile
+from labcloud.profiles.model import Way
+from labcloud.protect.identity import HdfsIdentity, adopt
+from labcloud.protect.manifest import NAME, Manifest
+from labcloud.protect.trees import Rules, clone
+from labcloud.providers.base import Provider
+
+_NEW: Final = ".labcloud-new"
+_OLD: Final = ".labcloud-old"
+_THREADS: Final = 8
+# What belongs to the one cluster that it was taken of: applications that ran, and the keys of its ResourceManager.
+_PERSONAL: Final = "yarn"
+
+
+def fill(provider: Provider, profile: Profile, cluster: Cluster, manifest: Manifest, classes: Classes) -> int:
+    """Give every volume of ``cluster`` what the snapshot has of it; return how many bytes that took besides what is shared.
+
+    A cluster with another id than the one that the snapshot is of gets an identity of its own. Raise ConflictError if it has not the
+    snapshot's nodes and volumes, EngineError for what the disk refuses.
+    """
+    source = SnapshotRef(manifest.ref, manifest.id)
+    _check_shape(cluster, manifest)
+    rules, same = Rules(profile.snapshot.files), manifest.cluster.id == cluster.id
+    identity = None if same else HdfsIdentity.of(cluster.id)
+
+    def one(place: tuple[NodeRef, int, NodeVolume]) -> int:
+        node, number, volume = place
+        folder = provider.volume_folder(NodeRef(source.cluster, node.group, node.index), number, source.id)
+        return _fill(folder, provider.ensure_volume(node, number, volume), rules, identity)
+
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="fill") as pool:
+        return sum(pool.map(one, _volumes(cluster, classes)))
+
+
+def _volumes(cluster: Cluster, classes: Classes) -> Iterator[tuple[NodeRef, int, NodeVolume]]:
+    for node in cluster.nodes():
+        for number, volume in enumerate(cluster.size(node).volumes):
+            yield node, number, NodeVolume(volume.size, storage_class(classes, volume.storage))
+
+
+def _check_shape(cluster: Cluster, manifest: Manifest) -> None:
+    wanted = {node.name: len(cluster.size(node).volumes) for node in cluster.nodes()}
+    has = {name: count for name, count in manifest.volumes.items() if count}
+    if {name: count for name, count in wanted.items() if count} != has:
+        raise ConflictError(
+            f"the snapshot {manifest.id} of {manifest.ref} is of {len(has)} nodes with {sum(has.values())} data volumes, and {cluster.ref} has others",
+            resolution="leave the number of workers and volumes to the snapshot",
+        )
+
+
+def _fill(source: Path, volume: Path, rules: Rules, identity: HdfsIdentity | None) -> int:
+    new, old = volume / _NEW, volume / _OLD
+
+    def wanted(path: str) -> bool:
+        return path != NAME and not (identity and path == _PERSONAL)
+
+    with disk_errors(f"fill {volume}"):
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
+        own = clone(source, new, lambda path: rules.way(path) is Way.LINK, wanted)
+        if identity:
+            adopt(new, identity)
+        old.mkdir(mode=0o700)
+        for entry in [each for each in volume.iterdir() if each not in (new, old)]:
+            entry.rename(old / entry.name)
+        for entry in list(new.iterdir()):
+            entry.rename(volume / entry.name)
+        new.rmdir()
+        shutil.rmtree(old)
+    return own
