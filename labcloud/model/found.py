@@ -58,9 +58,9 @@ class Found:
     nodes: tuple[FoundNode, ...] = ()
     networks: frozenset[str] = frozenset()
     volumes: frozenset[tuple[NodeRef, int]] = frozenset()
-    snapshots: frozenset[tuple[NodeRef, int, str]] = frozenset()
     configs: Mapping[ClusterRef, Mapping[str, str]] = field(default_factory=dict)
     datasets: Mapping[ClusterRef, Mapping[str, str]] = field(default_factory=dict)
+    snapshots: frozenset[tuple[NodeRef, int, str]] = frozenset()
 
 
 class Digests(Mapping[ClusterRef, Mapping[str, str]]):
