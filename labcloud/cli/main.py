@@ -31,6 +31,8 @@ _COMMANDS: Final = {
     "scale": ("lifecycle", "Change the number of workers without losing a block.", "Clusters"),
     "resize": ("config_apply", "Give nodes another size while they work.", "Clusters"),
     "delete": ("lifecycle", "Delete clusters with all their data.", "Clusters"),
+    "snapshot": ("snapshot", "Moments of clusters on their own storage: create, list, restore, delete.", "Protection"),
+    "reset": ("snapshot", "Put a cluster back to where it started.", "Protection"),
     "lease": ("lease", "For how long clusters are wanted: list, set, extend, remove, run.", "Clusters"),
     "exec": ("work", "Run a command on one node or many.", "Work"),
     "shell": ("work", "A shell on a node, as the tenant's user.", "Work"),

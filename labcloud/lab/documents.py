@@ -67,7 +67,7 @@ def cluster_document(cluster: Cluster) -> dict[str, Any]:
         "settings": {}, "publish": dict(sorted(cluster.publish.items())),
     } | said | ({"nodes": own} if own else {}) | ({"lease": _lease_document(cluster.lease)} if cluster.lease else {}) | (
         {"datasets": dict(sorted(cluster.datasets.items()))} if cluster.datasets else {}
-    ) | ({"restoring": cluster.restoring} if cluster.restoring else {})  # fmt: skip
+    ) | {key: value for key, value in (("from", cluster.origin), ("restoring", cluster.restoring)) if value}  # fmt: skip
 
 
 def _said(labels: Mapping[str, str], configuration: Configuration) -> dict[str, Any]:
@@ -110,10 +110,11 @@ def read_cluster(text: str, ref: ClusterRef, path: Path) -> Cluster:
         own=MappingProxyType(_own(document, fields.get("nodes"), ref, groups)),
         datasets=MappingProxyType(document.entries(fields.get("datasets"), dataset_name, dataset_version)),
         restoring=document.scalar(fields.get("restoring"), snapshot_name, ""),
+        origin=document.scalar(fields.get("from"), snapshot_name, ""),
     )
 
 
-_OPTIONAL: Final = ("user_id", "state", "publish", "lease", "labels", "nodes", "datasets", "restoring", *KEYS)
+_OPTIONAL: Final = ("user_id", "state", "publish", "lease", "labels", "nodes", "datasets", "restoring", "from", *KEYS)
 
 
 def _groups(document: Document, node: yaml.Node) -> tuple[NodeGroup, ...]:

@@ -74,7 +74,7 @@ class Cluster:
     host ports of user interfaces by service: ``{"namenode": 9870}``. ``state`` says whether it shall run, ``lease`` until when.
     ``labels`` are what bindings choose nodes by. ``datasets`` are the shared datasets that its nodes see, by name, with
     the version of each. ``restoring`` names the snapshot (``TENANT/CLUSTER@ID``) whose data it shall get before it runs: until then its own is
-    not whole.
+    not whole. ``origin`` names the one that it was made of.
     """
 
     ref: ClusterRef
@@ -92,6 +92,7 @@ class Cluster:
     own: Mapping[str, NodeOverride] = field(default_factory=lambda: MappingProxyType({}))
     datasets: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     restoring: str = ""
+    origin: str = ""
 
     def group(self, name: str) -> NodeGroup:
         return next(group for group in self.groups if group.name == name)

@@ -149,7 +149,9 @@ def _jvm(written: Any, early: Mapping[str, Any]) -> tuple[dict[str, str], str]:
 
 
 def _snapshot(written: Any) -> Snapshot:
-    files = ((each.link, Way.LINK) if each.link else (each.grow, Way.GROW) if each.grow else (each.copy_, Way.COPY) for each in written.files)
+    files = (
+        (each.link, Way.LINK) if each.link else (each.grow, Way.GROW) if each.grow else (each.copy_, Way.COPY) for each in written.files
+    )
     return Snapshot(still=tuple(written.still), files=tuple(files), needs=tuple(written.needs))
 
 

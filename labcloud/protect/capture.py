@@ -83,9 +83,7 @@ class Capture:
     def _folders(self, id: str, node: NodeRef, number: int) -> tuple[Path, Path]:
         return self._provider.volume_folder(node, number), self._provider.ensure_volume(node, number, NodeVolume(), id)
 
-    def _hold(
-        self, running: Sequence[NodeRef], mirrors: Sequence[Mirror], each: Callable[..., Iterable[None]]
-    ) -> tuple[datetime, Moment]:
+    def _hold(self, running: Sequence[NodeRef], mirrors: Sequence[Mirror], each: Callable[..., Iterable[None]]) -> tuple[datetime, Moment]:
         services = {
             node: [name for name in self._profile.snapshot.still if name in self._profile.services_of(node.group)] for node in running
         }

@@ -75,7 +75,9 @@ class Manifest:
         try:
             read: dict[str, Any] = json.loads(text)
             if read["version"] != _VERSION:
-                raise ConfigError(f"{where} is of another version ({read['version']})", resolution="use the labcloud that wrote it, or a newer one")
+                raise ConfigError(
+                    f"{where} is of another version ({read['version']})", resolution="use the labcloud that wrote it, or a newer one"
+                )
             return cls(
                 id=read["id"], ref=ClusterRef(read["tenant"], read["name"]), taken=datetime.fromisoformat(read["taken"]),
                 origin=Origin(read["origin"]), declaration=read["declaration"], tenant=read["tenant_declaration"],

@@ -44,6 +44,37 @@ class Files(Protocol):
     def length(self, folder: str) -> int:
         """The bytes of all that is below a folder, what is being written included."""
 
+    def children(self, folder: str) -> dict[str, bool]:
+        """The names in a folder, and whether each is a folder itself. Empty if there is no such folder."""
+
+    def rename(self, path: str, to: str) -> None:
+        """Give a file or folder another path, that is not taken."""
+
+    def give(self, path: str, *, owner: str, group: str) -> None:
+        """Let a file or folder be somebody else's."""
+
+
+def give_home(files: Files, before: str, after: str) -> None:
+    """Let all that is in the home of the user ``before`` be in the home of ``after``, which exists, and be that user's.
+
+    What has a name there that is taken stays where it is. Done again, it goes on.
+    """
+    old, new = f"/user/{before}", f"/user/{after}"
+    taken = files.children(new)
+    left = {name: folder for name, folder in files.children(old).items() if name in taken}
+    for name, folder in files.children(old).items():
+        if name not in left:
+            _give_tree(files, f"{old}/{name}", folder, after)
+            files.rename(f"{old}/{name}", f"{new}/{name}")
+    if not left:
+        files.delete(old)
+
+
+def _give_tree(files: Files, path: str, folder: bool, user: str) -> None:
+    for name, inside in files.children(path).items() if folder else ():
+        _give_tree(files, f"{path}/{name}", inside, user)
+    files.give(path, owner=user, group=user)
+
 
 class NativeFiles:
     """By HDFS' own protocol, through the one door to the library hdfs-native."""
@@ -86,6 +117,21 @@ class NativeFiles:
             return {each.path.removeprefix(f"{folder}/"): int(each.length) for each in found if not each.isdir}
 
         return _without_unfinished(_bounded(ask, f"list {folder}"))
+
+    def children(self, folder: str) -> dict[str, bool]:
+        def ask() -> dict[str, bool]:
+            try:
+                return {each.path.rpartition("/")[2]: bool(each.isdir) for each in self._client.list_status(folder)}
+            except FileNotFoundError:
+                return {}
+
+        return _bounded(ask, f"list {folder}")
+
+    def rename(self, path: str, to: str) -> None:
+        _bounded(lambda: self._client.rename(path, to), f"rename {path} to {to}")
+
+    def give(self, path: str, *, owner: str, group: str) -> None:
+        _bounded(lambda: self._client.set_owner(path, owner, group), f"give {path} to {owner}")
 
     def length(self, folder: str) -> int:
         return _bounded(lambda: int(self._client.get_content_summary(folder).length), f"measure {folder}")
@@ -149,6 +195,24 @@ class WebFiles:
                 else:
                     found[path.removeprefix("/")] = int(each["length"])
         return _without_unfinished(found)
+
+    def children(self, folder: str) -> dict[str, bool]:
+        if self._status(folder) == HTTPStatus.NOT_FOUND:
+            return {}
+        answer = self._on_namenode("GET", folder, op="LISTSTATUS")
+        found = json.loads(answer.body)["FileStatuses"]["FileStatus"]
+        return {each["pathSuffix"]: each["type"] == "DIRECTORY" for each in found if each["pathSuffix"]}
+
+    def _status(self, path: str) -> int:
+        target = f"/webhdfs/v1{quote(path)}?{urlencode({'user.name': _SUPERUSER, 'op': 'GETFILESTATUS'})}"
+        return self._provider.request(self._namenode, self._port, target).status
+
+    def rename(self, path: str, to: str) -> None:
+        if not json.loads(self._on_namenode("PUT", path, op="RENAME", destination=to).body)["boolean"]:
+            raise EngineError(f"HDFS did not rename {path} to {to}")
+
+    def give(self, path: str, *, owner: str, group: str) -> None:
+        self._on_namenode("PUT", path, op="SETOWNER", owner=owner, group=group)
 
     def length(self, folder: str) -> int:
         return int(json.loads(self._on_namenode("GET", folder, op="GETCONTENTSUMMARY").body)["ContentSummary"]["length"])
