@@ -1,4 +1,4 @@
-"""Create one large simulated cluster and print what planning and applying cost, as JSON: ``steps``, ``seconds`` of computing, peak ``mib``."""
+"""Create one large simulated cluster and print what it cost, as JSON: ``steps``, ``seconds`` of computing, peak ``mib``."""
 
 from __future__ import annotations
 

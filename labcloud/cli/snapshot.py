@@ -183,11 +183,11 @@ def _when(manifest: Manifest) -> str:
 def _tell(manifest: Manifest, output: str) -> None:
     facts = {
         "tenant": manifest.ref.tenant, "name": manifest.ref.name, "id": manifest.id, "consistent": manifest.consistent, "why": manifest.why,
-        "pause_seconds": round(manifest.pause, 3), "bytes": manifest.bytes, "files": manifest.files,
+        "pause_seconds": round(manifest.pause, 3), "bytes": manifest.size, "files": manifest.files,
     }  # fmt: skip
 
     def said() -> None:
-        note(f"snapshot {manifest.id} of {manifest.ref}: {format_bytes(manifest.bytes)}; writers waited for {manifest.pause:.1f} s at most")
+        note(f"snapshot {manifest.id} of {manifest.ref}: {format_bytes(manifest.size)}; writers waited for {manifest.pause:.1f} s at most")
         if not manifest.consistent:
             note(f"warning: it is not consistent ({manifest.why}), and cannot be brought back")
         else:

@@ -49,10 +49,9 @@ class FoundNode:
 class Found:
     """What exists of a lab, a tenant or a cluster.
 
-    ``networks`` are tenants' names; ``volumes`` name a node and the volume's number, ``snapshots`` besides the snapshot that a volume beside
-    that one holds; ``configs`` map a cluster to the
-    `config_digests` of the tree that its nodes see; ``datasets`` map one to the shared datasets that they see, by name, each with its
-    `StoredDataset.tag` (an empty mapping: there is a place for them, and none in it).
+    ``networks`` are tenants' names; ``volumes`` name a node and the volume's number, ``snapshots`` besides the snapshot that a volume
+    beside that one holds; ``configs`` map a cluster to the `config_digests` of the tree that its nodes see; ``datasets`` map one to the
+    shared datasets that they see, by name, each with its `StoredDataset.tag` (an empty mapping: there is a place for them, and none in it).
     """
 
     nodes: tuple[FoundNode, ...] = ()

@@ -10,7 +10,7 @@ from typing import Any
 from labcloud.errors import ConfigError, NotFoundError
 from labcloud.profiles import files
 from labcloud.profiles.expressions import ExpressionError, as_text, fill
-from labcloud.profiles.model import Artifact, Command, Folder, GroupDefaults, Probe, Profile, Service, Snapshot, UserInterface, Way
+from labcloud.profiles.model import Artifact, Command, Folder, GroupDefaults, Probe, Profile, Service, Snapshot, UserInterface
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,8 @@ def _dangling(written: Any) -> Iterable[tuple[tuple[str | int, ...], str]]:
     for name, group in written.groups.items():
         if not group.minimum <= group.count <= group.maximum:
             yield ("groups", name, "count"), f"{group.count} is not between {group.minimum} and {group.maximum}"
-    for index, name in enumerate(written.snapshot.still):
-        if name not in written.services:
-            yield ("snapshot", "still", index), f"there is no service {name!r}"
+    unknown = [(index, name) for index, name in enumerate(written.snapshot.still) if name not in written.services]
+    yield from ((("snapshot", "still", index), f"there is no service {name!r}") for index, name in unknown)
     for name, service in written.services.items():
         place = ("services", name)
         if service.group not in written.groups:
@@ -149,10 +148,8 @@ def _jvm(written: Any, early: Mapping[str, Any]) -> tuple[dict[str, str], str]:
 
 
 def _snapshot(written: Any) -> Snapshot:
-    files = (
-        (each.link, Way.LINK) if each.link else (each.grow, Way.GROW) if each.grow else (each.copy_, Way.COPY) for each in written.files
-    )
-    return Snapshot(still=tuple(written.still), files=tuple(files), needs=tuple(written.needs))
+    files = tuple((each.pattern, each.way) for each in written.files)
+    return Snapshot(still=tuple(written.still), files=files, needs=tuple(written.needs))
 
 
 def _artifact(name: str, written: Any, early: Mapping[str, Any]) -> Artifact:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from labcloud.errors import UsageError
 from labcloud.model import MAX_NODES, parse_memory
+from labcloud.profiles.model import Way
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$")]
 GroupName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*$")]
@@ -131,6 +132,14 @@ class SnapshotFile(_Shape):
         if sum(each is not None for each in (self.link, self.grow, self.copy_)) != 1:
             raise ValueError("give one of link, grow and copy")
         return self
+
+    @property
+    def pattern(self) -> str:
+        return self.link or self.grow or self.copy_ or ""
+
+    @property
+    def way(self) -> Way:
+        return Way.LINK if self.link else Way.GROW if self.grow else Way.COPY
 
 
 class Snapshot(_Shape):

@@ -72,7 +72,7 @@ class Capture:
             id=asked.id, ref=ref, taken=taken, origin=asked.origin, title=asked.title, tenant=asked.tenant,
             declaration=dump(cluster_document(replace(self._cluster, restoring=""))), pause=moment.seconds, why=why,
             volumes={node.name: 1 + max(number for each, number in volumes if each == node) for node, _ in volumes},
-            bytes=sum(size for size, _ in sizes), files=sum(count for _, count in sizes), facts=self._facts(),
+            size=sum(size for size, _ in sizes), files=sum(count for _, count in sizes), facts=self._facts(),
         )  # fmt: skip
         if folders:
             place = folders[0][1] / NAME

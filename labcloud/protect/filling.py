@@ -30,13 +30,12 @@ _THREADS: Final = 8
 _PERSONAL: Final = "yarn"
 
 
-def fill(provider: Provider, profile: Profile, cluster: Cluster, manifest: Manifest, classes: Classes) -> int:
-    """Give every volume of ``cluster`` what the snapshot has of it; return how many bytes that took besides what is shared.
+def fill(provider: Provider, profile: Profile, cluster: Cluster, source: SnapshotRef, manifest: Manifest, classes: Classes) -> int:
+    """Give every volume of ``cluster`` what the snapshot ``source`` has of it; return how many bytes that took besides what is shared.
 
     A cluster with another id than the one that the snapshot is of gets an identity of its own. Raise ConflictError if it has not the
     snapshot's nodes and volumes, EngineError for what the disk refuses.
     """
-    source = SnapshotRef(manifest.ref, manifest.id)
     _check_shape(cluster, manifest)
     rules, same = Rules(profile.snapshot.files), manifest.cluster.id == cluster.id
     identity = None if same else HdfsIdentity.of(cluster.id)
@@ -60,8 +59,9 @@ def _check_shape(cluster: Cluster, manifest: Manifest) -> None:
     wanted = {node.name: len(cluster.size(node).volumes) for node in cluster.nodes()}
     has = {name: count for name, count in manifest.volumes.items() if count}
     if {name: count for name, count in wanted.items() if count} != has:
+        what = f"{len(has)} nodes with {sum(has.values())} data volumes"
         raise ConflictError(
-            f"the snapshot {manifest.id} of {manifest.ref} is of {len(has)} nodes with {sum(has.values())} data volumes, and {cluster.ref} has others",
+            f"the snapshot {manifest.id} of {manifest.ref} is of {what}, and {cluster.ref} has others",
             resolution="leave the number of workers and volumes to the snapshot",
         )
 

@@ -31,9 +31,9 @@ class Origin(StrEnum):
 class Manifest:
     """One consistent point of a cluster, or one that is not, and ``why``.
 
-    ``taken`` is the moment (UTC) and ``pause`` for how many seconds services stood still. ``declaration`` is the cluster's file of the lab
-    repository, ``tenant`` its tenant's. ``volumes`` are how many data volumes each node has, by its name. ``bytes`` and ``files`` count what
-    lies in them.
+    ``taken`` is the moment (UTC) and ``pause`` for how many seconds services stood still. ``declaration`` is the cluster's file of the
+    lab repository, ``tenant`` its tenant's. ``volumes`` are how many data volumes each node has, by its name. ``size`` (bytes) and
+    ``files`` count what lies in them.
     """
 
     id: str
@@ -46,7 +46,7 @@ class Manifest:
     pause: float = 0.0
     why: str = ""
     title: str = ""
-    bytes: int = 0
+    size: int = 0
     files: int = 0
     facts: Mapping[str, str] = field(default_factory=dict)
 
@@ -64,7 +64,7 @@ class Manifest:
             "version": _VERSION, "id": self.id, "tenant": self.ref.tenant, "name": self.ref.name,
             "taken": self.taken.astimezone(UTC).isoformat(timespec="milliseconds"), "origin": str(self.origin),
             "consistent": self.consistent, "why": self.why, "pause_seconds": round(self.pause, 3), "title": self.title,
-            "bytes": self.bytes, "files": self.files, "volumes": dict(self.volumes), "facts": dict(self.facts),
+            "bytes": self.size, "files": self.files, "volumes": dict(self.volumes), "facts": dict(self.facts),
             "declaration": self.declaration, "tenant_declaration": self.tenant,
         }  # fmt: skip
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
@@ -75,14 +75,12 @@ class Manifest:
         try:
             read: dict[str, Any] = json.loads(text)
             if read["version"] != _VERSION:
-                raise ConfigError(
-                    f"{where} is of another version ({read['version']})", resolution="use the labcloud that wrote it, or a newer one"
-                )
+                raise ConfigError(f"{where} is of another version ({read['version']})", resolution="use the labcloud that wrote it")
             return cls(
                 id=read["id"], ref=ClusterRef(read["tenant"], read["name"]), taken=datetime.fromisoformat(read["taken"]),
                 origin=Origin(read["origin"]), declaration=read["declaration"], tenant=read["tenant_declaration"],
                 volumes={str(name): int(count) for name, count in read["volumes"].items()}, pause=float(read["pause_seconds"]),
-                why=read["why"], title=read["title"], bytes=int(read["bytes"]), files=int(read["files"]), facts=read["facts"],
+                why=read["why"], title=read["title"], size=int(read["bytes"]), files=int(read["files"]), facts=read["facts"],
             )  # fmt: skip
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
             raise ConfigError(f"{where} is not what a copy says of itself", details=str(exc)) from exc

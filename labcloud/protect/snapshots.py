@@ -39,8 +39,8 @@ TAKEN: Final = "snapshot"
 
 @dataclass(frozen=True)
 class SnapshotView:
-    """``state`` is ``consistent``, ``inconsistent``, or ``unfinished`` for one without a manifest; ``why`` says why it is not good. ``taken``
-    is UTC in ISO 8601, ``bytes`` what its files have, shared ones included."""
+    """``state`` is ``consistent``, ``inconsistent``, or ``unfinished`` for one without a manifest; ``why`` says why it is not good.
+    ``taken`` is UTC in ISO 8601, ``bytes`` what its files have, shared ones included."""
 
     tenant: str
     name: str
@@ -53,6 +53,17 @@ class SnapshotView:
     files: int = 0
     pause_seconds: float = 0.0
     why: str = ""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a verb works with while it runs."""
+
+    profile: Profile
+    provider: Provider
+    operation: Operation
+    terms: Terms
+    deadline: Deadline
 
 
 class Snapshots(Clusters):
@@ -81,7 +92,7 @@ class Snapshots(Clusters):
         manifest = Capture(provider, wanted, profile, self._watch).take(asked)
         operation.event(
             TAKEN, id=manifest.id, consistent=manifest.consistent, why=manifest.why, pause_seconds=round(manifest.pause, 3),
-            bytes=manifest.bytes, files=manifest.files,
+            bytes=manifest.size, files=manifest.files,
         )  # fmt: skip
         return manifest
 
@@ -147,7 +158,7 @@ class Snapshots(Clusters):
                 self._take(wanted, profile, provider, operation, title=f"before {name.id} was restored", origin=Origin.SAFETY)
             self._admission.reserve(back, f"restore {ref} to {name.id}: begun", operation, self._room(provider, terms))
             self._clear(back, provider, operation)
-            self._filled(back, manifest, profile, provider, operation, terms, deadline)
+            self._filled(back, name, manifest, Scene(profile, provider, operation, terms, deadline))
             return manifest
 
     def copy(self, name: SnapshotRef, asked: Copying, terms: Terms) -> Manifest:
@@ -167,7 +178,7 @@ class Snapshots(Clusters):
             self._admission.insist(Question(wanted, profile, provider), terms.ignored, operation)
             wanted = replace(wanted, user_id=self._lab.ensure_tenant(asked.ref.tenant).user_id)
             self._admission.reserve(wanted, f"create {asked.ref} from {name}", operation, self._room(provider, terms))
-            self._filled(wanted, manifest, profile, provider, operation, terms, deadline)
+            self._filled(wanted, name, manifest, Scene(profile, provider, operation, terms, deadline))
             return manifest
 
     def _asked(self, name: SnapshotRef, asked: Copying, manifest: Manifest, profile: Profile, provider: Provider) -> Cluster | None:
@@ -184,24 +195,16 @@ class Snapshots(Clusters):
             resolution=f"choose another name, or first: labcloud delete {asked.ref}",
         )
 
-    def _filled(
-        self,
-        wanted: Cluster,
-        manifest: Manifest,
-        profile: Profile,
-        provider: Provider,
-        operation: Operation,
-        terms: Terms,
-        deadline: Deadline,
-    ) -> None:
-        self._watch.tell(Event(str(wanted.ref), Kind.WAITING, f"data of {manifest.ref}@{manifest.id} is put into place"))
-        own = fill(provider, profile, wanted, manifest, self._lab.shared(wanted.ref.tenant).storage)
-        operation.event("filled", snapshot=manifest.id, bytes=own)
+    def _filled(self, wanted: Cluster, source: SnapshotRef, manifest: Manifest, scene: Scene) -> None:
+        """Put data into place, and let the cluster run with it."""
+        self._watch.tell(Event(str(wanted.ref), Kind.WAITING, f"the data of {source} is put into place"))
+        own = fill(scene.provider, scene.profile, wanted, source, manifest, self._lab.shared(wanted.ref.tenant).storage)
+        scene.operation.event("filled", snapshot=str(source), bytes=own)
         whole = replace(wanted, restoring="")
-        self._admission.reserve(whole, f"{operation.verb} {wanted.ref}: its data is in place", operation)
-        self._converge(whole, profile, provider, operation, terms, deadline)
-        if terms.wait and manifest.ref.tenant != wanted.ref.tenant:
-            self._move_home(whole, manifest.ref.tenant, profile, provider)
+        self._admission.reserve(whole, f"{scene.operation.verb} {wanted.ref}: its data is in place", scene.operation)
+        self._converge(whole, scene.profile, scene.provider, scene.operation, scene.terms, scene.deadline)
+        if scene.terms.wait and manifest.ref.tenant != wanted.ref.tenant:
+            self._move_home(whole, manifest.ref.tenant, scene.profile, scene.provider)
 
     def _move_home(self, wanted: Cluster, before: str, profile: Profile, provider: Provider) -> None:
         """What the former tenant had in its home in HDFS is the new one's, at home."""
@@ -282,7 +285,7 @@ def _view(name: SnapshotRef, manifest: Manifest | LabError | None) -> SnapshotVi
         return SnapshotView(tenant, cluster, name.id, UNFINISHED, why=manifest.brief if manifest else "it was broken off")
     return SnapshotView(
         tenant, cluster, name.id, "consistent" if manifest.consistent else "inconsistent",
-        taken=manifest.taken.isoformat(timespec="seconds"), origin=str(manifest.origin), title=manifest.title, bytes=manifest.bytes,
+        taken=manifest.taken.isoformat(timespec="seconds"), origin=str(manifest.origin), title=manifest.title, bytes=manifest.size,
         files=manifest.files, pause_seconds=round(manifest.pause, 3), why=manifest.why,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Trees of files, taken while they change: what never changes gets a second name, the rest is copied in the moment in which all stands still.
+"""Trees of files, taken while they change: what never changes gets a second name, the rest is copied while all stands still.
 
 Knows nothing of clusters: a `Mirror` is told by patterns which file is of which kind. Hard links cost neither time nor room, but both names
 are one file; a reflink (btrfs, XFS) shares the bytes only until one of the two is written.
@@ -85,6 +85,7 @@ class Mirror:
         self._grown.clear()
         for root in self._rules.roots:
             self._compare(root)
+        self._take_loose()
 
     def finish(self) -> None:
         """Cut off what has been written since `settle` to files that only grow: they become files of their own."""
@@ -104,26 +105,14 @@ class Mirror:
 
     def _scan(self, path: str) -> None:
         """Read a folder anew, and bring its links and those of what is in it up to date."""
-        known = self._seen.pop(path, None)
+        before = self._seen.pop(path, None) or _Folder(0, sure=False)
         try:
-            began = time.time_ns()
-            changed = (self._source / path).stat().st_mtime_ns
-            entries = list(os.scandir(self._source / path))
+            here = self._read(path)
         except FileNotFoundError:
             self._drop(path)
             return
-        here = self._seen[path] = _Folder(changed, sure=began - changed > _MOMENT)
+        self._seen[path] = here
         _like(self._source / path, self._target / path)
-        for entry in entries:
-            inside = f"{path}/{entry.name}" if path else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                here.folders.append(inside)
-            elif entry.is_file(follow_symlinks=False) and (way := self._rules.way(inside)):
-                if way is Way.LINK:
-                    here.links[entry.name] = entry.inode()
-                else:
-                    here.loose[entry.name] = way
-        before = known or _Folder(0, sure=False)
         for name in before.links.keys() - here.links.keys() | before.loose.keys() - here.loose.keys():
             (self._target / path / name).unlink(missing_ok=True)
         for gone in set(before.folders) - set(here.folders):
@@ -132,26 +121,37 @@ class Mirror:
             if before.links.get(name) != inode:
                 _link(self._source / path / name, self._target / path / name)
         for folder in here.folders:
-            if folder in self._seen:
-                self._compare(folder, loose=False)
-            else:
-                self._scan(folder)
+            self._compare(folder)
 
-    def _compare(self, path: str, *, loose: bool = True) -> None:
-        """Bring the copy of a folder up to date, reading only what has changed since it was read."""
+    def _read(self, path: str) -> _Folder:
+        began = time.time_ns()
+        changed = (self._source / path).stat().st_mtime_ns
+        here = _Folder(changed, sure=began - changed > _MOMENT)
+        with os.scandir(self._source / path) as entries:
+            for entry in entries:
+                inside = f"{path}/{entry.name}" if path else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    here.folders.append(inside)
+                elif entry.is_file(follow_symlinks=False) and (way := self._rules.way(inside)):
+                    if way is Way.LINK:
+                        here.links[entry.name] = entry.inode()
+                    else:
+                        here.loose[entry.name] = way
+        return here
+
+    def _compare(self, path: str) -> None:
+        """Bring the links of a folder up to date, reading only what has changed since it was read."""
         seen = self._seen.get(path)
         if seen is None or not seen.sure or not self._unchanged(path, seen):
             self._scan(path)
-            seen = self._seen.get(path)
         else:
             for folder in seen.folders:
-                self._compare(folder, loose=False)
-        if loose:
-            self._take_loose(path)
+                self._compare(folder)
 
-    def _take_loose(self, path: str) -> None:
-        for folder in [each for each in self._seen if each == path or each.startswith(f"{path}/") or not path]:
-            for name, way in self._seen[folder].loose.items():
+    def _take_loose(self) -> None:
+        """Copy all that is written in place."""
+        for folder, seen in self._seen.items():
+            for name, way in seen.loose.items():
                 inside = f"{folder}/{name}" if folder else name
                 source, target = self._source / inside, self._target / inside
                 if way is Way.GROW:

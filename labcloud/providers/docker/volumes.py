@@ -68,7 +68,7 @@ def folder_of(api: APIClient, lab: str, which: Which, *, here: bool) -> Path:
         raise EngineError(f"the data of volume {number} of {ref} cannot be reached from here: {where}")
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise EngineError(
-            f"the data of volume {number} of {ref} belongs to the engine: {folder} cannot be opened",
+            f"the data of volume {number} of {ref} cannot be reached from here: {folder} is the engine's own",
             resolution="run the same command as root",
         )
     return folder

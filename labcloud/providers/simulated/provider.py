@@ -35,7 +35,7 @@ class SimulatedProvider(Provider):
 
     name = "simulated"
 
-    def __init__(  # the first two are every provider's, the others are for tests
+    def __init__(  # noqa: PLR0913  # the first two are every provider's, the others are for tests
         self, home: Path, lab_id: str, *, world: World | None = None, faults: Faults | None = None,
         images: Collection[str] | None = None, startup: int = 0, folders: Path | None = None,
     ) -> None:  # fmt: skip
