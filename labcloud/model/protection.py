@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from difflib import get_close_matches
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -145,13 +145,13 @@ def said(terms: BackupTerms) -> dict[str, Any]:
     return found
 
 
-def resolve(*terms: BackupTerms, home: str | PurePosixPath) -> BackupPolicy:
+def resolve(*terms: BackupTerms, home: str | PurePath) -> BackupPolicy:
     """What follows from ``terms``, of which a later one counts before an earlier one, key by key. Without a target backups lie in the
     folder ``backups`` of ``home``, the lab's own."""
     return explain({str(number): each for number, each in enumerate(terms)}, home=home).policy
 
 
-def explain(layers: Mapping[str, BackupTerms], *, home: str | PurePosixPath) -> Explained:
+def explain(layers: Mapping[str, BackupTerms], *, home: str | PurePath) -> Explained:
     """As `resolve`, with the name of the layer that says each key; `DEFAULT` where none does."""
     values: dict[str, Any] = {"target": f"{home}/backups"}
     sources = dict.fromkeys([*(key for key in TERMS if key != "keep"), *(f"keep.{rule}" for rule in KEEP_RULES)], DEFAULT)
