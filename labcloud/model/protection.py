@@ -35,6 +35,7 @@ __all__ = [
     "due",
     "explain",
     "keep_rule",
+    "over",
     "parse_count",
     "parse_credentials",
     "parse_keep",
@@ -143,6 +144,15 @@ def said(terms: BackupTerms) -> dict[str, Any]:
         elif value is not None:
             found[key] = value
     return found
+
+
+def over(terms: BackupTerms, below: BackupTerms) -> BackupTerms:
+    """``terms``, and what ``below`` says of all that they do not; another target does not get the credentials of that below."""
+    values = {key: getattr(terms, key) for key in TERMS}
+    inherited = {key: getattr(below, key) for key in TERMS if values[key] is None}
+    if terms.target is not None:
+        inherited.pop("credentials", None)
+    return BackupTerms(**values | inherited | {"keep": MappingProxyType({**below.keep, **terms.keep})})
 
 
 def resolve(*terms: BackupTerms, home: str | PurePath) -> BackupPolicy:
