@@ -32,6 +32,7 @@ _COMMANDS: Final = {
     "resize": ("config_apply", "Give nodes another size while they work.", "Clusters"),
     "delete": ("lifecycle", "Delete clusters with all their data.", "Clusters"),
     "lease": ("lease", "For how long clusters are wanted: list, set, extend, remove, run.", "Clusters"),
+    "backup": ("backup", "Copies that lie elsewhere: policy, schedule.", "Clusters"),
     "exec": ("work", "Run a command on one node or many.", "Work"),
     "shell": ("work", "A shell on a node, as the tenant's user.", "Work"),
     "submit": ("work", "Run a MapReduce jar on the cluster.", "Work"),

@@ -74,8 +74,8 @@ class Cluster:
     nodes are made of, pinned when the cluster is created, so that a newer build changes no running cluster. ``publish`` fixes the
     host ports of user interfaces by service: ``{"namenode": 9870}``. ``state`` says whether it shall run, ``lease`` until when.
     ``labels`` are what bindings choose nodes by. ``datasets`` are the shared datasets that its nodes see, by name, with
-    the version of each. ``restoring`` names the snapshot (``TENANT/CLUSTER@ID``) whose data it shall get before it runs: until then its own is
-    not whole. ``backup`` is what it says itself of how it is protected.
+    the version of each. ``restoring`` names the snapshot (``TENANT/CLUSTER@ID``) whose data it shall get before it runs: until then its own
+    is not whole. ``backup`` is what it says itself of how it is protected.
     """
 
     ref: ClusterRef

@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 _COUNT: Final = re.compile(r"0|[1-9][0-9]{0,3}")
-_CREDENTIALS: Final = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
+_CREDENTIALS: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,38}[a-z0-9])?")
 _SFTP: Final = re.compile(r"sftp:(?:[A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:.+")
 _TARGETS: Final = "write a folder as /srv/backups, or sftp:USER@HOST:/PATH, s3:https://HOST/BUCKET, rest:https://HOST/"
 _MOST_SNAPSHOTS: Final = 100
