@@ -10,6 +10,7 @@ from typing import TypeVar
 from labcloud.apply.requests import CreateRequest
 from labcloud.model import Tenant, parse_duration, parse_gigabytes, parse_memory
 from labcloud.model.leases import lease_for
+from labcloud.model.protection import parse_switch
 
 Value = TypeVar("Value")
 
@@ -31,5 +32,6 @@ def with_defaults(request: CreateRequest, tenant: Tenant, now: datetime) -> Crea
         cpus=first(request.cpus, "cpus", float),
         volume_size=first(request.volume_size, "volume-size", parse_gigabytes),
         lease=first(request.lease, "lease", lambda text: lease_for(parse_duration(text), now)),
+        backup=replace(request.backup, enabled=first(request.backup.enabled, "backup", parse_switch)),
         settings={**{key: value for key, value in tenant.defaults.items() if ":" in key}, **request.settings},
     )

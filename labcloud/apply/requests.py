@@ -11,6 +11,7 @@ from typing import Final
 from labcloud.errors import ConflictError, UsageError
 from labcloud.model import Cluster, ClusterRef, Configuration, Lease, NodeGroup, Wanted, format_memory
 from labcloud.model.dataset import NEWEST
+from labcloud.model.protection import NO_TERMS, BackupTerms, said
 from labcloud.model.shape import GroupShape
 from labcloud.model.storage import format_volumes
 from labcloud.profiles import Profile, sizing
@@ -25,7 +26,7 @@ _DEFAULT_PROVIDER: Final = "docker"
 @dataclass(frozen=True)
 class CreateRequest:
     """The options of ``create``. None stands for the profile's default; ``memory`` is MiB a node, ``volume_size`` GiB a volume,
-    ``datasets`` are numbers of versions by name, `NEWEST` for the newest.
+    ``datasets`` are numbers of versions by name, `NEWEST` for the newest, ``backup`` what the cluster says of how it is protected.
 
     What ``groups`` say of some of them goes before what is said of all.
     """
@@ -42,6 +43,7 @@ class CreateRequest:
     publish: Mapping[str, int] = field(default_factory=dict)
     groups: Mapping[str, GroupShape] = field(default_factory=dict)
     datasets: Mapping[str, int] = field(default_factory=dict)
+    backup: BackupTerms = NO_TERMS
 
 
 def provider_of(request: CreateRequest) -> str:
@@ -68,6 +70,7 @@ def declared(request: CreateRequest, profile: Profile, *, user_id: int, sized: b
         user_id=user_id,
         lease=request.lease,
         datasets=dict(request.datasets),
+        backup=request.backup,
     )
     if sized:
         sizing(profile, asked)
@@ -163,6 +166,12 @@ def _differences(request: CreateRequest, asked: Cluster, there: Cluster) -> list
         request.datasets.keys() - there.datasets.keys()
     ):
         found.append(f"datasets is {_said(there.datasets)}, not {_said(asked.datasets)}")
+    terms = said(there.backup)
+    found += [
+        f"backup {key} is {_told(terms.get(key))}, not {_told(value)}"
+        for key, value in said(request.backup).items()
+        if terms.get(key) != value
+    ]
     for new in asked.groups:
         old, shape = there.group(new.name), _shape(new.name, request)
         same = shape.data_volumes(old.volumes) == old.volumes
@@ -176,6 +185,13 @@ def _differences(request: CreateRequest, asked: Cluster, there: Cluster) -> list
             f"{new.name} {what} is {before}, not {after}" for what, said, before, after in facts if said is not None and before != after
         ]
     return found
+
+
+def _told(value: object) -> str:
+    """What is said of one key of backups."""
+    if value is None:
+        return "not said"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _said(value: object) -> str:

@@ -34,6 +34,7 @@ _COMMANDS: Final = {
     "snapshot": ("snapshot", "Moments of clusters on their own storage: create, list, restore, delete.", "Protection"),
     "reset": ("snapshot", "Put a cluster back to where it started.", "Protection"),
     "lease": ("lease", "For how long clusters are wanted: list, set, extend, remove, run.", "Clusters"),
+    "backup": ("backup", "Copies that lie elsewhere: policy, schedule.", "Clusters"),
     "exec": ("work", "Run a command on one node or many.", "Work"),
     "shell": ("work", "A shell on a node, as the tenant's user.", "Work"),
     "submit": ("work", "Run a MapReduce jar on the cluster.", "Work"),

@@ -13,6 +13,7 @@ import click
 from labcloud.cli.output import note
 from labcloud.errors import UsageError
 from labcloud.model import ClusterRef, cluster_name, parse_gigabytes, parse_memory, tenant_name
+from labcloud.model.protection import BackupTerms, over
 from labcloud.model.shape import GroupShape, parse_shapes
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ _OPTIONS = (
     ),
     click.option("--set", "settings", multiple=True, metavar="FILE:KEY=VALUE", help="A Hadoop setting, as in hdfs-site:dfs.replication=2."),
     click.option("--dataset", "datasets", multiple=True, metavar="D[@V]", help="A shared dataset, or a version of it, for all nodes."),
+    click.option("--backup/--no-backup", default=None, help="Whether it is backed up.  [default: the tenant's, or the lab's policy]"),
     click.option("--publish", multiple=True, metavar="SERVICE=PORT", help="A fixed port on 127.0.0.1 for a user interface."),
 )
 
@@ -84,6 +86,7 @@ def requests(profile: str | None, tenants: Sequence[str], options: dict[str, Any
             datasets=_datasets(options["datasets"]),
             publish={service: _port(port) for service, port in pairs(options["publish"], "SERVICE=PORT").items()},
             groups=parse_shapes(options["groups"]),
+            backup=BackupTerms(enabled=options["backup"]),
         )
         for tenant in dict.fromkeys(tenants)
     ]
@@ -115,6 +118,7 @@ def _drafted(request: CreateRequest, draft: Draft) -> CreateRequest:
         publish={**draft.publish, **request.publish},
         datasets={**draft.datasets, **request.datasets},
         lease=request.lease or draft.lease,
+        backup=over(request.backup, draft.backup),
     )
 
 

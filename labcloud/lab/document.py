@@ -7,6 +7,7 @@ The checks are written by hand: `yaml.compose` gives the line of each value, and
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,7 +48,9 @@ class Document:
         known = (*required, *more)
         for key in pairs:
             if key.value not in known:
-                raise self.wrong(key.start_mark.line, f"{key.value!r} means nothing here", f"known are {', '.join(known)}")
+                near = get_close_matches(str(key.value), known, n=1, cutoff=0.6)
+                hint = f"did you mean {near[0]}? " if near else ""
+                raise self.wrong(key.start_mark.line, f"{key.value!r} means nothing here", f"{hint}known are {', '.join(known)}")
         fields = {str(key.value): value for key, value in pairs.items()}
         for name in required:
             if name not in fields:

@@ -16,6 +16,7 @@ from labcloud.errors import UsageError
 from labcloud.lab.configurations import KEYS, configuration_document, read_configuration, read_labels
 from labcloud.lab.document import Document
 from labcloud.lab.groups import VOLUME_KEYS, read_volumes, volumes_document
+from labcloud.lab.protection import read_terms, terms_document
 from labcloud.model import (
     FIRST_USER_ID,
     MAX_NODES,
@@ -67,7 +68,9 @@ def cluster_document(cluster: Cluster) -> dict[str, Any]:
         "settings": {}, "publish": dict(sorted(cluster.publish.items())),
     } | said | ({"nodes": own} if own else {}) | ({"lease": _lease_document(cluster.lease)} if cluster.lease else {}) | (
         {"datasets": dict(sorted(cluster.datasets.items()))} if cluster.datasets else {}
-    ) | {key: value for key, value in (("from", cluster.origin), ("restoring", cluster.restoring)) if value}  # fmt: skip
+    ) | ({"backup": terms_document(cluster.backup)} if cluster.backup else {}) | (
+        {key: value for key, value in (("from", cluster.origin), ("restoring", cluster.restoring)) if value}
+    )  # fmt: skip
 
 
 def _said(labels: Mapping[str, str], configuration: Configuration) -> dict[str, Any]:
@@ -111,10 +114,11 @@ def read_cluster(text: str, ref: ClusterRef, path: Path) -> Cluster:
         datasets=MappingProxyType(document.entries(fields.get("datasets"), dataset_name, dataset_version)),
         restoring=document.scalar(fields.get("restoring"), snapshot_name, ""),
         origin=document.scalar(fields.get("from"), snapshot_name, ""),
+        backup=read_terms(document, fields.get("backup")),
     )
 
 
-_OPTIONAL: Final = ("user_id", "state", "publish", "lease", "labels", "nodes", "datasets", "restoring", "from", *KEYS)
+_OPTIONAL: Final = ("user_id", "state", "publish", "lease", "labels", "nodes", "datasets", "restoring", "from", "backup", *KEYS)
 
 
 def _groups(document: Document, node: yaml.Node) -> tuple[NodeGroup, ...]:

@@ -10,6 +10,7 @@
     settings: {"hdfs-site:dfs.replication": 2}
     publish: {namenode: 9870}
     datasets: [taxi, grades@2]       # or {grades: 2}, as in a cluster's own file
+    backup: {keep: {daily: 14}}      # or off
 
 What it does not say is asked for elsewhere. Knows nothing of profiles: whether there is such a group is theirs to say.
 """
@@ -30,12 +31,14 @@ from labcloud.lab.document import Document
 from labcloud.lab.documents import dataset_version, group_name, port, provider, read_lease, service, word
 from labcloud.lab.files import disk_errors
 from labcloud.lab.groups import SHAPE_KEYS, read_shape
+from labcloud.lab.protection import read_terms
 from labcloud.model import Lease, parse_duration
 from labcloud.model.dataset import dataset_name, parse_dataset
 from labcloud.model.leases import lease_for
+from labcloud.model.protection import NO_TERMS, BackupTerms
 from labcloud.model.shape import GroupShape
 
-_KEYS: Final = ("profile", "provider", "groups", "settings", "publish", "lease", "datasets")
+_KEYS: Final = ("profile", "provider", "groups", "settings", "publish", "lease", "datasets", "backup")
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Draft:
     publish: Mapping[str, int] = field(default_factory=dict)
     lease: Lease | None = None
     datasets: Mapping[str, int] = field(default_factory=dict)
+    backup: BackupTerms = NO_TERMS
 
 
 def load_draft(path: Path, now: datetime) -> Draft:
@@ -76,6 +80,7 @@ def read_draft(text: str, path: Path, now: datetime) -> Draft:
         publish=document.entries(fields.get("publish"), service, port),
         lease=_lease(document, fields.get("lease"), now),
         datasets=_datasets(document, fields.get("datasets")),
+        backup=read_terms(document, fields.get("backup")),
     )
 
 

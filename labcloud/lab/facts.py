@@ -36,10 +36,13 @@ _DATASET: Final[Mapping[str, str]] = {
 
 
 def with_facts(configured: Cluster, now: Cluster) -> Cluster:
-    """The cluster as it is ``now``, with the configuration of ``configured``: of it, and of those of its groups that were there."""
+    """The cluster as it is ``now``, with the configuration of ``configured``: of it, and of those of its groups that were there.
+
+    How it is protected stays as it is now: who takes older settings back does not want fewer backups.
+    """
     there = {group.name: group for group in configured.groups}
     groups = tuple(replace(there[each.name], **_values(each, _GROUP)) if each.name in there else each for each in now.groups)
-    return replace(configured, groups=groups, **_values(now, _CLUSTER))
+    return replace(configured, groups=groups, backup=now.backup, **_values(now, _CLUSTER))
 
 
 def with_dataset_facts(configured: Dataset, now: Dataset) -> Dataset:

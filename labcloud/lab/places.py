@@ -21,9 +21,10 @@ BASE_LOG4J: Final = "base/log4j.properties"
 STORAGE: Final = "storage.yaml"
 REVIEW: Final = "review.yaml"
 PRICES: Final = "prices.yaml"
+BACKUP: Final = "backup.yaml"
 
 _SUFFIX: Final = ".yaml"
-_FILES: Final = (STORAGE, REVIEW, PRICES)
+_FILES: Final = (STORAGE, REVIEW, PRICES, BACKUP)
 _KNOWN: Final = "tenants/T.yaml, clusters/T/C.yaml, base/…, files/…, bindings/NAME.yaml, datasets/NAME.yaml, " + ", ".join(_FILES)
 
 

@@ -10,15 +10,18 @@ from labcloud.lab.configurations import read_base, read_binding
 from labcloud.lab.datasets import read_dataset
 from labcloud.lab.document import Document
 from labcloud.lab.documents import read_cluster
-from labcloud.lab.places import BASE_SETTINGS, BINDINGS, PRICES, REVIEW, STORAGE, cluster_of, dataset_of, tenant_of
+from labcloud.lab.places import BACKUP, BASE_SETTINGS, BINDINGS, PRICES, REVIEW, STORAGE, cluster_of, dataset_of, tenant_of
 from labcloud.lab.prices import read_prices
+from labcloud.lab.protection import read_backup
 from labcloud.lab.review import read_review
 from labcloud.lab.storage import read_storage
 from labcloud.lab.tenants import read_tenant
 
 Reader = Callable[[str, Path], object]
 
-_READERS: dict[str, Reader] = {PRICES: read_prices, REVIEW: read_review, BASE_SETTINGS: read_base, STORAGE: read_storage}
+_READERS: dict[str, Reader] = {
+    PRICES: read_prices, REVIEW: read_review, BASE_SETTINGS: read_base, STORAGE: read_storage, BACKUP: read_backup,
+}  # fmt: skip
 
 
 def reader(path: str) -> Reader | None:

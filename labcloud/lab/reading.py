@@ -12,6 +12,7 @@ from labcloud.lab.configurations import read_base, read_binding
 from labcloud.lab.datasets import read_dataset
 from labcloud.lab.documents import read_cluster
 from labcloud.lab.prices import read_prices
+from labcloud.lab.protection import NO_LAB_BACKUP, LabBackup, read_backup
 from labcloud.lab.review import Review, read_review
 from labcloud.lab.sources import Source
 from labcloud.lab.storage import read_storage
@@ -19,6 +20,7 @@ from labcloud.lab.tenants import read_tenant
 from labcloud.model import NO_CONFIGURATION, Binding, Cluster, ClusterRef, Shared, Tenant, cluster_name, tenant_name
 from labcloud.model.dataset import NEWEST, Dataset, dataset_name
 from labcloud.model.prices import PriceBook
+from labcloud.model.protection import NO_TERMS, BackupTerms
 from labcloud.model.storage import NO_CLASSES, Classes
 
 Name = TypeVar("Name")
@@ -58,6 +60,25 @@ class Reading:
     def storage(self) -> Classes:
         """The storage classes, by name."""
         return self._value(places.STORAGE, read_storage) or NO_CLASSES
+
+    def backup(self) -> LabBackup:
+        """What the lab says of all backups, and where runs report to."""
+        return self._value(places.BACKUP, read_backup) or NO_LAB_BACKUP
+
+    def backup_layers(self, tenant: str | None = None, ref: ClusterRef | None = None) -> dict[str, BackupTerms]:
+        """What is said of backups, by file, the later before the earlier: of all, of a ``tenant``'s, of the cluster ``ref``.
+
+        A tenant or a cluster that is not wanted (any more) says nothing; its backups may still be there.
+        """
+        layers = {places.BACKUP: self.backup().terms}
+        owner = ref.tenant if ref else tenant
+        if owner is not None:
+            there = self.tenant(owner)
+            layers[places.tenant_path(owner)] = there.backup if there else NO_TERMS
+        if ref is not None:
+            cluster = self.cluster(ref)
+            layers[places.cluster_path(ref)] = cluster.backup if cluster else NO_TERMS
+        return layers
 
     def dataset(self, name: str) -> Dataset | None:
         return self._value(places.dataset_path(name), lambda text, path: read_dataset(text, name, path))

@@ -8,6 +8,7 @@
         clusters/T/C.yaml         the cluster T/C
         datasets/D.yaml           the shared dataset D; its bytes are elsewhere
         storage.yaml              where data volumes lie, by storage class; may be missing
+        backup.yaml               how clusters are protected, and where runs report to; may be missing
         prices.yaml               what resources cost, for bills; may be missing
         bindings/NAME.yaml        configuration of the nodes for which an expression holds
         files/                    texts that nodes get as files
@@ -35,8 +36,9 @@ from labcloud.lab.edit import update
 from labcloud.lab.history import SHORT, Change, Commit, History
 from labcloud.lab.lastgood import Broken, LastGood
 from labcloud.lab.past import older, previous, restored
-from labcloud.lab.places import STORAGE, cluster_path, dataset_path, inputs, prefix, tenant_path
+from labcloud.lab.places import BACKUP, STORAGE, cluster_path, dataset_path, inputs, prefix, tenant_path
 from labcloud.lab.proposals import Proposals
+from labcloud.lab.protection import NO_LAB_BACKUP, LabBackup, backup_document
 from labcloud.lab.reading import Reading
 from labcloud.lab.sources import Overlay, Revision, WorkTree
 from labcloud.lab.storage import storage_document
@@ -44,6 +46,7 @@ from labcloud.lab.tenants import free_id, free_subnet, numbered, read_tenant, te
 from labcloud.lab.writing import Texts, Writer
 from labcloud.model import Cluster, ClusterRef, Tenant
 from labcloud.model.dataset import NEWEST, Dataset, check_covers, check_unused
+from labcloud.model.protection import BackupPolicy, Explained, explain
 from labcloud.model.storage import Classes, storage_class
 
 Value = TypeVar("Value")
@@ -165,6 +168,14 @@ class Lab(Reading):
         with suppress(LabError):
             self._value(path, lambda text, where: readers.check(path, text, where))
         return next((each for each in self.broken if each.path == path), None)
+
+    def backup_policy(self, ref: ClusterRef) -> BackupPolicy:
+        """How a cluster is protected, or was: of one that is not wanted any more, what its tenant and the lab say."""
+        return self.explained_backup(ref=ref).policy
+
+    def explained_backup(self, tenant: str | None = None, ref: ClusterRef | None = None) -> Explained:
+        """How all clusters, a ``tenant``'s, or the cluster ``ref`` are protected, and which file says each key of it."""
+        return explain(self.backup_layers(tenant, ref), home=self.home)
 
     def proposals(self) -> Proposals:
         """What is proposed and not decided."""
@@ -362,6 +373,26 @@ class Lab(Reading):
                 return False
             if wanted:
                 self._write(path, _rewritten(text, storage_document(wanted)))
+            else:
+                path.unlink()
+            commit(path)
+        return True
+
+    def change_backup(self, change: Callable[[LabBackup], LabBackup], reason: str) -> bool:
+        """Make ``backup.yaml`` say what ``change`` gives for what it says now, as one commit with ``reason``.
+
+        It is called while nobody else can change the lab, and refuses by raising. Returns whether that changed anything. Comments in
+        the file are kept.
+        """
+        path = self._folder / BACKUP
+        with self._changing(reason) as commit:
+            text = self._writer.now(BACKUP)
+            there = self.backup()
+            wanted = change(there)
+            if wanted == there:
+                return False
+            if wanted != NO_LAB_BACKUP:
+                self._write(path, _rewritten(text, backup_document(wanted)))
             else:
                 path.unlink()
             commit(path)

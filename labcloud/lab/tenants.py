@@ -15,6 +15,7 @@ from labcloud.errors import UsageError
 from labcloud.lab.configurations import KEYS, configuration_document, read_configuration
 from labcloud.lab.document import Document
 from labcloud.lab.documents import user_id, word
+from labcloud.lab.protection import read_terms, terms_document
 from labcloud.model import (
     FIRST_USER_ID,
     Member,
@@ -29,7 +30,7 @@ from labcloud.model import (
 )
 from labcloud.model.defaults import check_default, check_url
 
-_OPTIONAL: Final = ("quotas", "limits", "members", "former", "subnet", "defaults", "notify", "review", *KEYS)
+_OPTIONAL: Final = ("quotas", "limits", "members", "former", "subnet", "defaults", "notify", "review", "backup", *KEYS)
 
 
 def tenant_document(tenant: Tenant) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def tenant_document(tenant: Tenant) -> dict[str, Any]:
         "notify": tenant.notify,
         **configuration_document(tenant.configuration),
         "review": "required" if tenant.review else "",
+        "backup": terms_document(tenant.backup),
     }
     return {key: value for key, value in document.items() if value or key == "user_id"}
 
@@ -82,6 +84,7 @@ def read_tenant(text: str, name: str, path: Path, *, profiles: Collection[str] |
         former=MappingProxyType(document.entries(fields.get("former"), lambda key: member_name(key, name), own_id)),
         configuration=read_configuration(document, fields),
         review=document.scalar(fields.get("review"), review_wanted, False),
+        backup=read_terms(document, fields.get("backup")),
     )
     if len(tenant.user_ids) != 1 + len(tenant.members) + len(tenant.former):
         raise document.wrong(0, "two people of this tenant have the same user id")

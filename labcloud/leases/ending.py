@@ -15,10 +15,11 @@ from labcloud.apply.clusters import Clusters
 from labcloud.apply.journal import Journal
 from labcloud.apply.verbs import Terms
 from labcloud.apply.watch import Watch
+from labcloud.apply.webhooks import post, shown_host
 from labcloud.errors import DeadlineError, LabError
 from labcloud.lab import Lab
 from labcloud.lab.locks import cluster_lock
-from labcloud.leases.notices import NOTICE_EVENT, Told, message, post, show_on_nodes, shown_host, told
+from labcloud.leases.notices import NOTICE_EVENT, Told, message, show_on_nodes, told
 from labcloud.model import AtEnd, Cluster, ClusterRef, Lease, Status
 from labcloud.model.leases import NOTICE, Due, due, next_moment, time_left
 from labcloud.model.periods import stamp

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from labcloud.model.configuration import NO_CONFIGURATION, Configuration, NodeOverride
 from labcloud.model.names import ClusterRef, NodeRef
+from labcloud.model.protection import NO_TERMS, BackupTerms
 from labcloud.model.storage import NodeVolume, Volume
 
 MAX_NODES = 5000
@@ -74,7 +75,7 @@ class Cluster:
     host ports of user interfaces by service: ``{"namenode": 9870}``. ``state`` says whether it shall run, ``lease`` until when.
     ``labels`` are what bindings choose nodes by. ``datasets`` are the shared datasets that its nodes see, by name, with
     the version of each. ``restoring`` names the snapshot (``TENANT/CLUSTER@ID``) whose data it shall get before it runs: until then its
-    own is not whole. ``origin`` names the one that it was made of.
+    own is not whole. ``origin`` names the one that it was made of. ``backup`` is what it says itself of how it is protected.
     """
 
     ref: ClusterRef
@@ -93,6 +94,7 @@ class Cluster:
     datasets: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     restoring: str = ""
     origin: str = ""
+    backup: BackupTerms = NO_TERMS
 
     def group(self, name: str) -> NodeGroup:
         return next(group for group in self.groups if group.name == name)

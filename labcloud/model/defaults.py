@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from labcloud.errors import UsageError
 from labcloud.model.durations import parse_duration
+from labcloud.model.protection import parse_switch
 from labcloud.model.sizes import parse_gigabytes, parse_memory
 
 _SETTING: Final = re.compile(r"[a-z][a-z0-9-]*:[^\s:=][^\s=]*")
@@ -73,6 +74,6 @@ def _cpus(text: str) -> None:
 
 OPTIONS: Final[dict[str, Callable[[str], object]]] = {
     "provider": _provider, "workers": _workers, "memory": parse_memory, "cpus": _cpus, "volume-size": parse_gigabytes,
-    "lease": parse_duration,
+    "lease": parse_duration, "backup": parse_switch,
 }  # fmt: skip
 """The options of ``create`` that a tenant may have defaults for."""

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from labcloud.model.configuration import NO_CONFIGURATION, Configuration
+from labcloud.model.protection import NO_TERMS, BackupTerms
 
 FIRST_USER_ID: Final = 20000
 """Tenants' OS users are numbered from here: above what distributions and directories give to people and services."""
@@ -31,7 +32,8 @@ class Tenant:
     chooses one otherwise. ``defaults`` stand for options of ``create`` that are not given, by their names: ``{"memory": "2g",
     "lease": "8h"}``. ``notify`` is the URL that is told of ends of leases. ``former`` are the user ids of members that left, by name: their
     files may still lie on nodes, so nobody else gets their ids, and who comes back gets the old one. ``review``: its configuration, and
-    that of its clusters, is changed only after somebody else has approved the change. ``configuration`` is for all its clusters.
+    that of its clusters, is changed only after somebody else has approved the change. ``configuration`` is for all its clusters,
+    and so is ``backup``: how they are protected.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Tenant:
     former: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     configuration: Configuration = NO_CONFIGURATION
     review: bool = False
+    backup: BackupTerms = NO_TERMS
 
     @property
     def user_ids(self) -> frozenset[int]:

@@ -11,15 +11,17 @@ from labcloud.apply.defaults import with_defaults
 from labcloud.apply.requests import CreateRequest
 from labcloud.model import ClusterRef, Lease, Tenant
 from labcloud.model.defaults import OPTIONS
+from labcloud.model.protection import BackupTerms
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 REF = ClusterRef("acme", "c")
 DEFAULTS = {
-    "provider": "simulated", "workers": "3", "memory": "2g", "cpus": "0.5", "volume-size": "20g", "lease": "8h",
+    "provider": "simulated", "workers": "3", "memory": "2g", "cpus": "0.5", "volume-size": "20g", "lease": "8h", "backup": "off",
     "hdfs-site:dfs.replication": "2", "core-site:a.b": "theirs",
 }  # fmt: skip
 EXPLICIT = {
     "provider": "docker", "workers": 1, "memory": 512, "cpus": 4.0, "volume_size": 5, "lease": Lease(NOW + timedelta(days=1)),
+    "backup": BackupTerms(enabled=True, keep={"last": 1}),
 }  # fmt: skip
 
 
@@ -35,6 +37,7 @@ def test_defaults_stand_for_what_is_not_asked_for() -> None:
         volume_size=20,
         lease=Lease(NOW + timedelta(hours=8)),
         settings={"hdfs-site:dfs.replication": "2", "core-site:a.b": "theirs"},
+        backup=BackupTerms(enabled=False),
     )
 
 

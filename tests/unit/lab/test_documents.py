@@ -15,6 +15,7 @@ from labcloud.lab.documents import cluster_document, dump, read_cluster
 from labcloud.lab.edit import update
 from labcloud.model import AtEnd, Cluster, ClusterRef, Configuration, Lease, NodeFile, NodeFolder, NodeGroup, Volume, Wanted
 from tests.unit.lab.conftest import ID, make_cluster
+from tests.unit.model.test_protection import terms
 
 PATH = Path("/lab/clusters/acme/c.yaml")
 GOOD = f"""\
@@ -58,6 +59,7 @@ clusters = st.builds(
     Cluster, st.just(ClusterRef("acme", "c")), words, words, st.just(ID), words, groups,
     configurations, st.dictionaries(words, st.integers(1, 65535), max_size=3),
     st.integers(20000, 99999), st.sampled_from(Wanted), st.none() | st.builds(Lease, moments, st.sampled_from(AtEnd)), labels,
+    backup=terms,
 )  # fmt: skip
 
 
@@ -143,6 +145,8 @@ WRONG = [
     ("user_id: 20001", "lease: {until: tomorrow}", 5, "is not a time"),
     ("user_id: 20001", "lease: {then: stop}", 5, "'until' is missing"),
     ("user_id: 20001", "lease: {until: 2026-11-21T18:00:00Z, then: burn}", 5, "cannot become of a cluster"),
+    ("user_id: 20001", "backup: maybe", 5, "neither true nor false"),
+    ("user_id: 20001", "backup: {report: {}}", 5, "'report' means nothing here"),
     ("profile: hadoop-2.7", "profile: \tx: [", 2, "not YAML"),
     ("profile: hadoop-2.7", "a: b\n---\nc: d", 2, "not YAML"),
 ]

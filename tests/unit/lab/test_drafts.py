@@ -11,6 +11,7 @@ from labcloud.errors import ConfigError, NotFoundError
 from labcloud.lab.drafts import Draft, load_draft, read_draft
 from labcloud.model import AtEnd, Lease, Volume
 from labcloud.model.dataset import NEWEST
+from labcloud.model.protection import BackupTerms
 from labcloud.model.shape import GroupShape
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -29,6 +30,7 @@ settings:
   hdfs-site:dfs.replication: 2
 publish: {namenode: 9870}
 datasets: [taxi, grades@2]
+backup: {enabled: true, keep: {daily: 14}}
 """
 
 
@@ -41,7 +43,7 @@ def test_what_people_may_choose_is_read() -> None:
             "master": GroupShape(volumes=(Volume(5, "fast"), Volume())),
         },
         {"hdfs-site:dfs.replication": "2"}, {"namenode": 9870}, Lease(NOW + timedelta(hours=8)),
-        {"taxi": NEWEST, "grades": 2},
+        {"taxi": NEWEST, "grades": 2}, BackupTerms(enabled=True, keep={"daily": 14}),
     )  # fmt: skip
 
 
@@ -74,6 +76,8 @@ def test_what_is_not_said_stays_open() -> None:
         ("grades@2", "taxi@2", 13, "the dataset taxi is named twice"),
         ("[taxi, grades@2]", "{taxi: 0}", 13, "whole number from 1"),
         ("[taxi, grades@2]", "taxi", 13, "lines are expected"),
+        ("daily: 14", "dayly: 14", 14, "no rule 'dayly'"),
+        ("{enabled: true, keep: {daily: 14}}", "no", 14, "neither true nor false"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(old: str, new: str, line: int, said: str) -> None:
@@ -82,6 +86,10 @@ def test_what_is_wrong_is_said_with_its_line(old: str, new: str, line: int, said
         read_draft(GOOD.replace(old, new, 1), PATH, NOW)
     assert caught.value.brief.startswith(f"{PATH}:{line}:")
     assert said in caught.value.brief
+
+
+def test_backups_are_switched_off_in_a_word() -> None:
+    assert read_draft("backup: off\n", PATH, NOW).backup == BackupTerms(enabled=False)
 
 
 def test_datasets_are_named_as_a_cluster_has_them_too() -> None:

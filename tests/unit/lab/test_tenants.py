@@ -17,6 +17,7 @@ from labcloud.lab.edit import update
 from labcloud.lab.tenants import numbered, read_tenant, tenant_document
 from labcloud.model import Member, Resource, Tenant
 from tests.unit.lab.conftest import make_cluster
+from tests.unit.model.test_protection import terms
 
 PATH = Path("/lab/tenants/acme.yaml")
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
@@ -86,6 +87,7 @@ tenants = st.builds(
     defaults=st.fixed_dictionaries({}, optional={"memory": st.just("2g"), "hdfs-site:a.b": printable}),
     notify=st.sampled_from(["", "https://example.org/x?y=1"]),
     former=st.dictionaries(names, st.integers(30000, 30009), max_size=1),
+    backup=terms,
 )  # fmt: skip
 
 
