@@ -96,7 +96,8 @@ def schedule_command(printing: bool, times: tuple[str, ...], how: str | None, ou
         said = [_time(text) for text in times] or _policies(opened).times() or ["02:00"]
     job = Job("labcloud-backups", "Backups of labcloud", ("backup", "run", "--all"), tuple(dict.fromkeys(said)))
     if how is None:
-        click.echo(job.text(), nl=False)
+        texts = {"cron": job.cron(), "service": job.service(), "timer": job.timer()}
+        emit(texts, output, lambda: click.echo(job.text(), nl=False))
         return
     done = installing.install(job, how)
     emit(done, output, lambda: installing.tell(done))
