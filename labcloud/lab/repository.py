@@ -38,7 +38,7 @@ from labcloud.lab.lastgood import Broken, LastGood
 from labcloud.lab.past import older, previous, restored
 from labcloud.lab.places import BACKUP, STORAGE, cluster_path, dataset_path, inputs, prefix, tenant_path
 from labcloud.lab.proposals import Proposals
-from labcloud.lab.protection import NO_LAB_BACKUP, LabBackup, backup_document
+from labcloud.lab.protection import LabBackup, backup_document
 from labcloud.lab.reading import Reading
 from labcloud.lab.sources import Overlay, Revision, WorkTree
 from labcloud.lab.storage import storage_document
@@ -46,7 +46,7 @@ from labcloud.lab.tenants import free_id, free_subnet, numbered, read_tenant, te
 from labcloud.lab.writing import Texts, Writer
 from labcloud.model import Cluster, ClusterRef, Tenant
 from labcloud.model.dataset import NEWEST, Dataset, check_covers, check_unused
-from labcloud.model.protection import BackupPolicy, Explained, explain
+from labcloud.model.protection import NO_TERMS, BackupPolicy, Explained, explain, resolve
 from labcloud.model.storage import Classes, storage_class
 
 Value = TypeVar("Value")
@@ -172,6 +172,13 @@ class Lab(Reading):
     def backup_policy(self, ref: ClusterRef) -> BackupPolicy:
         """How a cluster is protected, or was: of one that is not wanted any more, what its tenant and the lab say."""
         return self.explained_backup(ref=ref).policy
+
+    def backup_policies(self, tenant: str | None = None) -> dict[ClusterRef, BackupPolicy]:
+        """How each wanted cluster is protected, or each of a ``tenant``'s; every file is read once."""
+        lab, tenants = self.backup().terms, {each.name: each.backup for each in self.tenants()}
+        return {
+            each.ref: resolve(lab, tenants.get(each.ref.tenant, NO_TERMS), each.backup, home=self.home) for each in self.clusters(tenant)
+        }
 
     def explained_backup(self, tenant: str | None = None, ref: ClusterRef | None = None) -> Explained:
         """How all clusters, a ``tenant``'s, or the cluster ``ref`` are protected, and which file says each key of it."""
@@ -364,41 +371,40 @@ class Lab(Reading):
         It is called with them and all clusters while nobody else can change either, and refuses by raising. Returns whether that
         changed anything. Comments in the file are kept.
         """
-        path = self._folder / STORAGE
-        with self._changing(reason) as commit:
-            text = self._writer.now(STORAGE)
+
+        def wanted() -> dict[str, Any] | None:
             there = self.storage()
-            wanted = change(there, self.clusters())
-            if wanted == there:
-                return False
-            if wanted:
-                self._write(path, _rewritten(text, storage_document(wanted)))
-            else:
-                path.unlink()
-            commit(path)
-        return True
+            new = change(there, self.clusters())
+            return None if new == there else storage_document(new)
+
+        return self._change_file(STORAGE, wanted, reason)
 
     def change_backup(self, change: Callable[[LabBackup], LabBackup], reason: str) -> bool:
-        """Make ``backup.yaml`` say what ``change`` gives for what it says now, as one commit with ``reason``.
+        """Make ``backup.yaml`` say what ``change`` gives for what it says now, as `change_storage` does."""
 
-        It is called while nobody else can change the lab, and refuses by raising. Returns whether that changed anything. Comments in
-        the file are kept.
-        """
-        path = self._folder / BACKUP
-        with self._changing(reason) as commit:
-            text = self._writer.now(BACKUP)
+        def wanted() -> dict[str, Any] | None:
             there = self.backup()
-            wanted = change(there)
-            if wanted == there:
+            new = change(there)
+            return None if new == there else backup_document(new)
+
+        return self._change_file(BACKUP, wanted, reason)
+
+    # Inside
+
+    def _change_file(self, name: str, wanted: Callable[[], dict[str, Any] | None], reason: str) -> bool:
+        """Make a file of the lab say what ``wanted`` gives, or not be where that is nothing; None leaves it. Returns whether it changed."""
+        path = self._folder / name
+        with self._changing(reason) as commit:
+            text = self._writer.now(name)
+            document = wanted()
+            if document is None:
                 return False
-            if wanted != NO_LAB_BACKUP:
-                self._write(path, _rewritten(text, backup_document(wanted)))
+            if document:
+                self._write(path, _rewritten(text, document))
             else:
                 path.unlink()
             commit(path)
         return True
-
-    # Inside
 
     def _dataset_path(self, name: str) -> Path:
         return self._folder / dataset_path(name)

@@ -15,7 +15,7 @@ from labcloud.lab import Lab, places
 from labcloud.lab.locks import cluster_lock, tenant_lock
 from labcloud.model import ClusterRef, Wanted
 from labcloud.model.periods import stamp
-from labcloud.model.protection import BackupTerms, changed, explain, said
+from labcloud.model.protection import BackupTerms, changed, explain
 
 _LOCK_SECONDS: Final = 600.0
 _VERB: Final = "backup-policy"
@@ -104,14 +104,14 @@ class Policies:
 
     def times(self) -> list[str]:
         """The times of day (``02:00``, UTC) at which backups of the lab's clusters are due, or would be if it had one; in order."""
-        policies = [self._lab.explained_backup(ref=ref).policy for ref in self._lab.refs()] or [self._lab.explained_backup().policy]
+        policies = list(self._lab.backup_policies().values()) or [self._lab.explained_backup().policy]
         return sorted({f"{each.schedule.at:%H:%M}" for each in policies if each.enabled and each.schedule.at is not None})
 
     # Inside
 
     def _changed(self, scope: Scope, terms: BackupTerms, change: PolicyChange) -> BackupTerms:
         new = changed(terms, change.wanted, change.dropped)
-        if not change.sure and said(new) != said(terms):
+        if not change.sure and new.keep != terms.keep:
             emptied = [str(each) for each in self._within(scope) if self._emptied(scope, each, new)]
             if emptied:
                 raise UsageError(

@@ -136,6 +136,8 @@ def test_each_layer_says_what_it_says(lab: Lab) -> None:
     lab.change_backup(lambda _: WANTED, "lab")
     explained = lab.explained_backup(ref=REF)
     assert explained.policy == lab.backup_policy(REF)
+    assert lab.backup_policies() == lab.backup_policies("acme") == {REF: explained.policy}
+    assert lab.backup_policies("other") == {}
     assert (explained.policy.keep, explained.policy.enabled, explained.policy.drill) == (Keep(1, 30, 4, 6), False, Often.WEEKLY)
     assert dict(explained.sources) == {
         "enabled": "clusters/acme/c.yaml", "schedule": "backup.yaml", "drill": "backup.yaml", "target": "tenants/acme.yaml",
