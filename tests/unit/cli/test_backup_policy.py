@@ -147,6 +147,21 @@ def test_a_broken_file_is_told_and_the_last_good_one_counts(labcloud: Labcloud, 
     assert labcloud("config", "log", "--path", "backup.yaml").out.count("backup-policy lab") == 1
 
 
+def test_a_policy_is_edited_as_any_file(labcloud: Labcloud, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert labcloud("tenant", "create", "acme").code == 0
+    editor = tmp_path / "editor"
+    editor.write_text("#!/bin/sh\nprintf 'drill: weekly\\nreport: {webhook: https://chat.example.org/h}\\n' >\"$1\"\n")
+    editor.chmod(0o755)
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", str(editor))
+    done = labcloud("config", "edit", "backup.yaml", "--reason", "proved each week")
+    assert (done.code, Lab(home).backup().report.webhook) == (0, "https://chat.example.org/h")
+    assert labcloud("backup", "policy", "set", "--lab", "drill=never").code == 0
+    assert Lab(home).backup().report.webhook == "https://chat.example.org/h"
+    log = labcloud("config", "log", "--path", "backup.yaml").out
+    assert log.index("backup-policy lab") < log.index("proved each week")
+
+
 # At create
 
 
