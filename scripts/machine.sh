@@ -13,10 +13,10 @@ fail() { # WHAT WAY-OUT
   exit 1
 }
 
-# Debian packages that labcloud needs: the engine, what it needs for networks, and what makes base images.
+# Debian packages that labcloud needs: the engine, what it needs for networks, what makes base images, and what keeps backups.
 packages_missing() {
   local package
-  for package in docker.io:dockerd iptables:iptables iproute2:ip mmdebstrap:mmdebstrap git:git "$@"; do
+  for package in docker.io:dockerd iptables:iptables iproute2:ip mmdebstrap:mmdebstrap git:git restic:restic "$@"; do
     command -v "${package#*:}" >/dev/null 2>&1 || [ -x "/usr/sbin/${package#*:}" ] || printf '%s ' "${package%%:*}"
   done
   python3 -c 'import ensurepip, venv' 2>/dev/null || printf 'python3-venv '

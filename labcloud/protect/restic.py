@@ -1,0 +1,260 @@
+"""The one door to restic: a repository, and what can be asked of it. Knows nothing of Hadoop, clusters and policies.
+
+Every call is a process of its own, by a list of words; the password goes by its file, the repository's address and the target's
+credentials by the environment, so that no list of processes shows them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from labcloud.errors import EngineError, LabError, NotFoundError, UsageError
+from labcloud.protect import answers
+from labcloud.protect.answers import Copy, Entry, Keep, Kept, Progress, Stored, Verdict
+from labcloud.protect.calling import QUESTION, Restic, Watcher, environment, nobody
+from labcloud.protect.complaints import DamagedError, NoRepositoryError, complaint
+from labcloud.protect.processes import Running
+from labcloud.protect.staging import Tree, staged
+from labcloud.protect.targets import Target
+
+CONSISTENT: Final = "consistent"
+INCONSISTENT: Final = "inconsistent"
+
+_INCOMPLETE: Final = 3
+_LONG: Final = 24 * 3600.0
+_DUMPED: Final = 16 * 1024 * 1024
+_TRACED: Final = 20
+
+Told = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What to back up, and what the copy says of itself.
+
+    ``time`` is the point in time that it shows; ``parent`` the id of the copy to compare with; one that is gone is none.
+    """
+
+    tree: Tree
+    host: str
+    tags: tuple[str, ...]
+    time: datetime
+    parent: str = ""
+
+
+class Repository:
+    """One repository. Every method raises LabError for what restic complains of, LockedError (a ConflictError) after the watcher's
+    patience, DeadlineError after its limit."""
+
+    def __init__(
+        self,
+        target: Target,
+        password_file: Path,
+        credentials: Mapping[str, str] | None = None,
+        *,
+        cache: Path,
+        watcher: Watcher | None = None,
+    ) -> None:
+        """``target`` is the repository itself (`Target.of`), ``credentials`` are the target's; ``cache`` is a folder, made if missing."""
+        self.target = target
+        self._restic = Restic(target, password_file, environment(target, credentials or {}), cache, watcher or Watcher())
+
+    def ensure(self) -> str:
+        """Make the repository if there is none; return its id. Of several processes, one makes it.
+
+        Raise ConfigError if the password does not fit, NotFoundError if the target's directory is missing: what is to be mounted there
+        must not be replaced by a new repository on the disk below.
+        """
+        self._restic.check_version()
+        try:
+            return self.id()
+        except NoRepositoryError:
+            self._init()
+        return self.id()
+
+    def id(self) -> str:
+        """The repository's id. Raise NoRepositoryError if there is none."""
+        return str(answers.decoded(self._restic.ask("cat", "config", locks=False), "cat config")["id"])
+
+    def backup(self, upload: Upload, *, stage: Path, progress: Told = nobody, limit: float = _LONG) -> Stored:
+        """Store what ``upload`` names, as one tree whose root is the copy's root. ``stage`` is a folder for what that takes.
+
+        Raise EngineError if anything could not be read: a copy that misses something is removed again.
+        """
+        words = ["--json", "backup", ".", "--host", upload.host, "--time", f"{upload.time.astimezone(UTC):%Y-%m-%d %H:%M:%S}"]
+        words += [word for tag in upload.tags for word in ("--tag", tag)]
+        words += ["--ignore-inode", "--ignore-ctime"]  # hard links and copies have other ones each time; size and mtime tell
+        if upload.parent and any(each.id == upload.parent for each in self.copies(host=upload.host)):
+            words += ["--parent", upload.parent]
+        summary: dict[str, Any] = {}
+        began = time.monotonic()
+
+        def read(line: bytes) -> None:
+            said = answers.message(line)
+            if said.get("message_type") == "status":
+                progress(answers.progress(said, time.monotonic() - began))
+            elif said.get("message_type") == "summary":
+                summary.update(said)
+
+        with staged(upload.tree, stage) as before:
+            ended = self._restic.do("backup", words, Running(limit, line=read), before=before, fine=(0, _INCOMPLETE))
+        if ended.code == _INCOMPLETE:
+            self.forget([self._full_id(summary["snapshot_id"])] if "snapshot_id" in summary else [])
+            raise _incomplete(ended.stderr)
+        return Stored(
+            id=self._full_id(summary["snapshot_id"]), bytes_added=int(summary["data_added"]), seconds=ended.seconds,
+            bytes_processed=int(summary["total_bytes_processed"]), files=int(summary["total_files_processed"]),
+        )  # fmt: skip
+
+    def copies(self, host: str | None = None, tags: Sequence[str] = ()) -> list[Copy]:
+        """The copies, newest first; of ``host`` alone, and with all of ``tags``. It waits for nobody.
+
+        One whose description is damaged cannot be listed; the watcher is told its id, and `check` finds it.
+        """
+        words = ["snapshots", *(("--host", host) if host is not None else ()), *(("--tag", ",".join(tags)) if tags else ())]
+        output = self._restic.ask(*words, locks=False)
+        return answers.copies(answers.decoded(output, "snapshots"))
+
+    def restore(
+        self, id: str, into: Path, *, include: Sequence[str] = (), verify: bool = True, progress: Told = nobody, limit: float = _LONG
+    ) -> None:
+        """Write the copy ``id`` into the folder ``into``: all of it, or the paths ``include`` (from the copy's root) with what is below.
+
+        Owners, modes and times are restored as well. ``verify`` reads each file again and compares it with its checksums. Raise
+        NotFoundError if there is no such copy, DamagedError if something in it cannot be read.
+        """
+        total = 0 if include else self._restored_size(id)
+        words = ["restore", _checked_id(id), "--target", str(into), *(("--verify",) if verify else ())]
+        words += [word for path in include for word in ("--include", answers.literal(path))]
+        began = time.monotonic()
+
+        def look(pid: int) -> None:
+            progress(answers.written(_written(pid), total, time.monotonic() - began))
+
+        self._restic.do("restore", words, Running(limit, tick=look))
+
+    def dump(self, id: str, path: str, *, most: int = _DUMPED) -> bytes:
+        """The content of one file of a copy. Raise NotFoundError if it is not there, EngineError if it has more than ``most`` bytes."""
+        return self._restic.ask("dump", _checked_id(id), "/" + path.strip("/"), most=most, json=False)
+
+    def ls(self, id: str, path: str = "/") -> list[Entry]:
+        """What is directly in the folder ``path`` of a copy. Raise NotFoundError if there is no such copy."""
+        lines = self._restic.ask("ls", _checked_id(id), "/" + path.strip("/")).splitlines()
+        if not lines:
+            raise NotFoundError(f"there is no copy {id} at {self.target}", resolution="'labcloud backup list' shows what there is")
+        entries = [found for line in lines if (found := answers.entry(answers.message(line)))]
+        folder = "/" + path.strip("/")
+        return [each for each in entries if each.path != folder or each.kind != "dir"]
+
+    def forget(self, ids: Sequence[str], *, limit: float = _LONG) -> None:
+        """Remove copies; those that are gone already are passed over. Their data go with the next `prune`."""
+        if ids:
+            self._restic.do("forget", ["--json", "forget", *map(_checked_id, ids)], Running(limit))
+
+    def retain(self, keep: Keep, *, host: str, dry_run: bool = False, limit: float = _LONG) -> Kept:
+        """Remove the copies of ``host`` that ``keep`` does not keep; with ``dry_run``, only say which.
+
+        Only those tagged ``consistent`` are counted, in UTC's days. One that is ``inconsistent`` goes when a newer consistent one stays.
+        """
+        counts = {"last": keep.last, "daily": keep.daily, "weekly": keep.weekly, "monthly": keep.monthly}
+        rules = [word for name, count in counts.items() if count > 0 for word in (f"--keep-{name}", str(count))]
+        if not rules:
+            raise UsageError("rules that keep nothing would remove every copy", resolution="keep one at least, as last: 1")
+        before = self.copies(host)
+        words = ["--json", "forget", "--host", host, "--tag", CONSISTENT, "--group-by", "host", *rules]
+        groups: list[bytes] = []
+        how = Running(limit, line=groups.append)
+        self._restic.do("forget", [*words, "--dry-run", "--no-lock"] if dry_run else words, how)
+        said = answers.decoded(b"\n".join(groups), "forget") or []
+        kept = answers.copies([each for group in said for each in group["keep"] or ()])
+        gone = {each["id"] for group in said for each in group["remove"] or ()}
+        poor = {each.id for each in before if INCONSISTENT in each.tags and kept and each.time < kept[0].time}
+        if not dry_run:
+            self.forget(sorted(poor), limit=limit)
+        go = gone | poor
+        return Kept(go=tuple(each for each in before if each.id in go), stay=tuple(each for each in before if each.id not in go))
+
+    def prune(self, *, limit: float = _LONG) -> None:
+        """Remove the data that no copy needs."""
+        self._restic.do("prune", ["prune"], Running(limit))
+
+    def check(self, read: tuple[int, int] | Literal["all"] | None = None, *, limit: float = _LONG) -> Verdict:
+        """Whether all that the copies need is there; the data are read as well for ``read``: the part (N, of T), or all.
+
+        Raise LabError if it could not be checked at all.
+        """
+        subset = {None: [], "all": ["--read-data"]}.get(read if not isinstance(read, tuple) else None, [])
+        if isinstance(read, tuple):
+            subset = [f"--read-data-subset={read[0]}/{read[1]}"]
+        ended = self._restic.do("check", ["check", *subset], Running(limit), fine=None)
+        if ended.code == 0:
+            return Verdict(ok=True, problems=(), packs=(), copies=(), seconds=ended.seconds)
+        error = complaint(self._restic.call("check"), ended.stderr)
+        if not isinstance(error, DamagedError) and "repository contains errors" not in ended.stderr:
+            raise error
+        problems = answers.problems(ended.stderr) or (error.brief,)
+        packs = answers.packs(problems)
+        return Verdict(ok=False, problems=problems, packs=packs, copies=self._needing(packs), seconds=ended.seconds)
+
+    def stats(self) -> int:
+        """Bytes that the repository's data take, compressed and each once."""
+        return int(answers.decoded(self._restic.ask("stats", "--mode", "raw-data", locks=False), "stats")["total_size"])
+
+    def _needing(self, packs: Sequence[str]) -> tuple[str, ...]:
+        """The copies that need one of ``packs``, as far as that can be told of a damaged repository."""
+        found: dict[str, None] = {}
+        for pack in packs[:_TRACED]:
+            with suppress(LabError):
+                for each in answers.decoded(self._restic.ask("find", "--pack", pack, limit=_LONG), "find") or ():
+                    found[each["snapshot"]] = None
+        return tuple(found)
+
+    def _init(self) -> None:
+        folder = self.target.directory
+        if folder is not None and not folder.parent.is_dir():
+            raise NotFoundError(f"there is no directory {folder.parent} for backups", resolution="mount what belongs there, or make it")
+        ended = self._restic.once("init", ["init"], Running(QUESTION))
+        if ended.code and "already exists" not in ended.stderr:
+            raise complaint(self._restic.call("init"), ended.stderr)
+
+    def _full_id(self, short: str) -> str:
+        """restic 0.14 tells the beginning of a new copy's id alone."""
+        found = answers.copies(answers.decoded(self._restic.ask("snapshots", _checked_id(short), locks=False), "snapshots"))
+        if len(found) != 1:
+            raise EngineError(f"the copy {short} that was just made is not there", resolution="run it again; look at the target's disk")
+        return found[0].id
+
+    def _restored_size(self, id: str) -> int:
+        return int(
+            answers.decoded(self._restic.ask("stats", "--mode", "restore-size", _checked_id(id), locks=False), "stats")["total_size"]
+        )
+
+
+def _checked_id(text: str) -> str:
+    if not answers.is_id(text):
+        raise UsageError(f"{text!r} is no id of a copy", resolution="'labcloud backup list' shows them")
+    return text
+
+
+def _written(pid: int) -> int:
+    """Bytes that a process has written so far; 0 if that cannot be read."""
+    with suppress(OSError, ValueError, IndexError):
+        return int(Path(f"/proc/{pid}/io").read_text(encoding="ascii").split("wchar: ")[1].split()[0])
+    return 0
+
+
+def _incomplete(stderr: str) -> EngineError:
+    said = [answers.message(line.encode()) for line in stderr.splitlines()]
+    items = [str(each.get("item", "")) for each in said if each.get("message_type") == "error"]
+    named = f": {items[0]}" + (f" and {len(items) - 1} more" if len(items) > 1 else "") if items else ""
+    return EngineError(
+        f"the copy would be incomplete, and was removed: something could not be read{named}",
+        details=stderr[-2000:],
+        resolution="look at what could not be read, then run the same command again",
+    )

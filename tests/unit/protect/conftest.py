@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from labcloud.protect.answers import Stored
+from labcloud.protect.calling import Watcher
+from labcloud.protect.restic import Repository, Upload
+from labcloud.protect.staging import Tree
+from labcloud.protect.targets import Secrets, Target
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+
+
+@dataclass
+class Place:
+    """A lab's home with a target beside it, and what a test does there."""
+
+    root: Path
+
+    @property
+    def stage(self) -> Path:
+        return self.root / "stage"
+
+    @property
+    def target(self) -> Target:
+        return Target.parse(str(self.root / "target"))
+
+    def repository(
+        self, tenant: str = "acme", *, target: Target | None = None, watcher: Watcher | None = None, env: Mapping[str, str] | None = None
+    ) -> Repository:
+        password = Secrets(self.root / "home").password_file(tenant)
+        return Repository((target or self.target).of(tenant), password, env, cache=self.root / "cache", watcher=watcher)
+
+    def folder(self, name: str, **files: bytes | str) -> Path:
+        folder = self.root / "data" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for each, content in files.items():
+            (folder / each).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return folder
+
+
+Store = Callable[..., Stored]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    (tmp_path / "target").mkdir()
+    return Place(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A lab with an empty repository: to make one takes restic half a second of deriving keys."""
+    made = Place(tmp_path_factory.mktemp("empty"))
+    (made.root / "target").mkdir()
+    made.repository().ensure()
+    return made
+
+
+@pytest.fixture
+def repository(place: Place, empty: Place) -> Repository:
+    for each in ("target", "home"):
+        shutil.copytree(empty.root / each, place.root / each, dirs_exist_ok=True)
+    return place.repository()
+
+
+@pytest.fixture
+def store(place: Place, repository: Repository) -> Store:
+    """Stores a folder as worker-0/0, with a manifest."""
+
+    def stored(folder: Path, *, time: datetime = NOON, host: str = "acme/c", tag: str = "consistent", parent: str = "") -> Stored:
+        tree = Tree({"worker-0/0": folder}, {"manifest.json": f'{{"of": "{folder.name}"}}'.encode()})
+        return repository.backup(Upload(tree, host, ("labcloud", tag), time, parent), stage=place.stage)
+
+    return stored
