@@ -41,6 +41,17 @@ def cluster_lock(
 
 
 @contextmanager
+def backup_lock(
+    home: Path, ref: ClusterRef, *, verb: str, timeout: float = 600.0,
+    waiting: Callable[[str], None] = lambda _: None, pause: Callable[[float], None] = time.sleep,
+) -> Iterator[None]:  # fmt: skip
+    """Hold the backups of the cluster ``ref``, as `cluster_lock` does the cluster, which others may change meanwhile."""
+    path = home / "locks" / ref.tenant / f"{ref.name}+backup.lock"  # no cluster's name has such a sign
+    with _held(path, f"the backup of {ref}", verb, timeout=timeout, waiting=waiting, pause=pause):
+        yield
+
+
+@contextmanager
 def tenant_lock(
     home: Path, name: str, *, verb: str, timeout: float = 600.0,
     waiting: Callable[[str], None] = lambda _: None, pause: Callable[[float], None] = time.sleep,

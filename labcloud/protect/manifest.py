@@ -19,11 +19,11 @@ _VERSION: Final = 1
 
 
 class Origin(StrEnum):
-    """Why a copy was made: with its cluster, by hand, by the schedule, or before something was overwritten."""
+    """Why a copy was made: with its cluster, by hand, for a backup, or before something was overwritten."""
 
     BIRTH = "birth"
     HAND = "hand"
-    SCHEDULE = "schedule"
+    BACKUP = "backup"
     SAFETY = "safety"
 
 
