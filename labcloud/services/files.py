@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
 from http import HTTPStatus
 from threading import Thread
 from typing import Any, Final, Protocol, TypeVar
@@ -22,8 +23,18 @@ from labcloud.providers.base import Provider, Response
 
 _SUPERUSER: Final = "hdfs"
 _LIMIT: Final = 30.0
-_UNFINISHED: Final = "._COPYING_"  # what ``hdfs dfs -put`` appends to a file's name until all of it is there
+UNFINISHED: Final = "._COPYING_"
+"""What ``hdfs dfs -put`` appends to a file's name until all of it is there."""
 Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class FileStatus:
+    """What the NameNode says of one file or folder. ``length`` is in bytes, ``modified`` in milliseconds since 1970; both 0 of a folder."""
+
+    folder: bool
+    length: int = 0
+    modified: int = 0
 
 
 class Files(Protocol):
@@ -46,6 +57,9 @@ class Files(Protocol):
 
     def children(self, folder: str) -> dict[str, bool]:
         """The names in a folder, and whether each is a folder itself. Empty if there is no such folder."""
+
+    def statuses(self, folder: str) -> dict[str, FileStatus]:
+        """What is in a folder, by name. Empty if there is no such folder."""
 
     def rename(self, path: str, to: str) -> None:
         """Give a file or folder another path, that is not taken."""
@@ -127,6 +141,15 @@ class NativeFiles:
 
         return _bounded(ask, f"list {folder}")
 
+    def statuses(self, folder: str) -> dict[str, FileStatus]:
+        def ask() -> dict[str, FileStatus]:
+            try:
+                return {each.path.rpartition("/")[2]: _native_status(each) for each in self._client.list_status(folder)}
+            except FileNotFoundError:
+                return {}
+
+        return _bounded(ask, f"list {folder}")
+
     def rename(self, path: str, to: str) -> None:
         _bounded(lambda: self._client.rename(path, to), f"rename {path} to {to}")
 
@@ -156,8 +179,14 @@ def _bounded(do: Callable[[], Answer], doing: str) -> Answer:
         raise EngineError(f"HDFS could not {doing}", details=str(exc)) from exc
 
 
+def _native_status(found: Any) -> FileStatus:
+    if found.isdir:
+        return FileStatus(folder=True)
+    return FileStatus(folder=False, length=int(found.length), modified=int(found.modification_time))
+
+
 def _without_unfinished(sizes: dict[str, int]) -> dict[str, int]:
-    return {path: size for path, size in sizes.items() if not path.endswith(_UNFINISHED)}
+    return {path: size for path, size in sizes.items() if not path.endswith(UNFINISHED)}
 
 
 class WebFiles:
@@ -203,9 +232,35 @@ class WebFiles:
         found = json.loads(answer.body)["FileStatuses"]["FileStatus"]
         return {each["pathSuffix"]: each["type"] == "DIRECTORY" for each in found if each["pathSuffix"]}
 
+    def statuses(self, folder: str) -> dict[str, FileStatus]:
+        answer = self._ask_namenode("GET", folder, op="LISTSTATUS")
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return {}
+        body = _accepted(answer, f"LISTSTATUS {folder}").body
+        try:
+            return {each["pathSuffix"]: _web_status(each) for each in json.loads(body)["FileStatuses"]["FileStatus"]}
+        except (ValueError, KeyError, TypeError) as exc:
+            raise EngineError(f"HDFS does not say what is in {folder}", details=str(exc)) from exc
+
+    def checksum(self, path: str, *, timeout: float = _LIMIT) -> str:
+        """HDFS' own checksum of a complete file, the MD5 of its blocks' MD5s of their CRCs, as ``ALGORITHM:HEX``: what ``hdfs dfs
+        -checksum`` prints. A DataNode makes it from the CRCs beside the blocks (1 byte for 128 of data), and reads no data.
+
+        Empty if there is no such file. ``timeout`` is in seconds. Only WebHDFS gives it: the native client has no such call.
+        """
+        place = self._ask_namenode("GET", path, op="GETFILECHECKSUM")
+        if place.status == HTTPStatus.NOT_FOUND:
+            return ""
+        body = self._sent_on(_accepted(place, f"GETFILECHECKSUM {path}"), "GET", path, timeout=timeout, op="GETFILECHECKSUM").body
+        try:
+            made = json.loads(body)["FileChecksum"]
+            # The servlet prints the whole buffer; only the first ``length`` bytes are the checksum.
+            return f"{made['algorithm']}:{made['bytes'][: 2 * made['length']]}"
+        except (ValueError, KeyError, TypeError) as exc:
+            raise EngineError(f"HDFS gives no checksum of {path}", details=str(exc)) from exc
+
     def _status(self, path: str) -> int:
-        target = f"/webhdfs/v1{quote(path)}?{urlencode({'user.name': _SUPERUSER, 'op': 'GETFILESTATUS'})}"
-        return self._provider.request(self._namenode, self._port, target).status
+        return self._ask_namenode("GET", path, op="GETFILESTATUS").status
 
     def rename(self, path: str, to: str) -> None:
         if not json.loads(self._on_namenode("PUT", path, op="RENAME", destination=to).body)["boolean"]:
@@ -217,20 +272,32 @@ class WebFiles:
     def length(self, folder: str) -> int:
         return int(json.loads(self._on_namenode("GET", folder, op="GETCONTENTSUMMARY").body)["ContentSummary"]["length"])
 
-    def _on_namenode(self, method: str, path: str, **query: str) -> Response:
+    def _ask_namenode(self, method: str, path: str, **query: str) -> Response:
         target = f"/webhdfs/v1{quote(path)}?{urlencode({'user.name': _SUPERUSER, **query})}"
-        answer = self._provider.request(self._namenode, self._port, target, method=method)
-        return _accepted(answer, f"{query['op']} {path}")
+        return self._provider.request(self._namenode, self._port, target, method=method)
+
+    def _on_namenode(self, method: str, path: str, **query: str) -> Response:
+        return _accepted(self._ask_namenode(method, path, **query), f"{query['op']} {path}")
 
     def _on_datanode(self, method: str, path: str, *, body: bytes = b"", **query: str) -> Response:
-        place = urlsplit(self._on_namenode(method, path, **query).headers.get("Location", ""))
+        # A DataNode's first write starts its pipeline: slower than any other request.
+        return self._sent_on(self._on_namenode(method, path, **query), method, path, body=body, timeout=_LIMIT, op=query["op"])
+
+    def _sent_on(self, answer: Response, method: str, path: str, *, op: str, timeout: float, body: bytes = b"") -> Response:
+        """What the DataNode answers that the NameNode's ``answer`` names."""
+        place = urlsplit(answer.headers.get("Location", ""))
         try:
             node = NodeRef.parse(self._namenode.cluster, place.netloc.partition(".")[0])
         except UsageError as exc:
-            raise EngineError(f"HDFS named no DataNode for {query['op']} {path}", details=place.geturl()) from exc
-        # A DataNode's first write starts its pipeline: slower than any other request.
-        answer = self._provider.request(node, place.port or 80, f"{place.path}?{place.query}", method=method, body=body, timeout=30)
-        return _accepted(answer, f"{query['op']} {path}")
+            raise EngineError(f"HDFS named no DataNode for {op} {path}", details=place.geturl()) from exc
+        target = f"{place.path}?{place.query}"
+        return _accepted(self._provider.request(node, place.port or 80, target, method=method, body=body, timeout=timeout), f"{op} {path}")
+
+
+def _web_status(found: dict[str, Any]) -> FileStatus:
+    if found["type"] == "DIRECTORY":
+        return FileStatus(folder=True)
+    return FileStatus(folder=False, length=int(found["length"]), modified=int(found["modificationTime"]))
 
 
 def _accepted(answer: Response, doing: str) -> Response:

@@ -62,6 +62,8 @@ def answer(asked: Asked) -> Response | None:
                 asked.method, asked.path, asked.query, hdfs(asked.cluster), [asked.host(each) for each in _serving(asked, "datanode")]
             )
         return webhdfs.datanode(asked.method, asked.path, asked.query, asked.body, hdfs(asked.cluster)) if "datanode" in services else None
+    if asked.path == "/fsck" and asked.query.get("openforwrite") == "1" and "namenode" in services:
+        return webhdfs.fsck(hdfs(asked.cluster))
     if asked.path == "/jmx" and services:
         return _json({"beans": list(_beans(asked, services))})
     service, page = _PAGES.get(asked.path, ("", None))

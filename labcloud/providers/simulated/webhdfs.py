@@ -1,12 +1,15 @@
 """WebHDFS, as far as a lab asks for it: folders, small files, owners. Works on a tree of files and knows no nodes.
 
 See https://hadoop.apache.org/docs/stable/hadoop-project-dist/hadoop-hdfs/WebHDFS.html: the NameNode answers CREATE and OPEN with
-307 and a DataNode's address; the DataNode takes or gives the bytes.
+307 and a DataNode's address; the DataNode takes or gives the bytes. GETFILECHECKSUM goes the same way.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -46,7 +49,7 @@ class Tree(MutableMapping[str, File]):
 def namenode(method: str, path: str, query: Mapping[str, str], tree: MutableMapping[str, File], datanodes: list[str]) -> Response:
     """What a NameNode answers. ``datanodes`` are the host names that may hold blocks."""
     target, op = _clean(path), query.get("op", "").upper()
-    if (method, op) in (("PUT", "CREATE"), ("GET", "OPEN")):
+    if (method, op) in (("PUT", "CREATE"), ("GET", "OPEN"), ("GET", "GETFILECHECKSUM")):
         return _redirect(op, target, query, tree, datanodes)
     operation = _OPERATIONS.get((method, op))
     if operation is None:
@@ -60,19 +63,37 @@ def datanode(method: str, path: str, query: Mapping[str, str], body: bytes, tree
     if (method, op) == ("PUT", "CREATE"):
         user = query.get("user.name", "dr.who")
         _make_folders(target.rpartition("/")[0], user, 0o755, tree)
-        tree[target] = File(body, user, "supergroup", int(query.get("permission", "644"), 8))
+        before = tree.get(target, File()).modified
+        modified = max(time.time_ns() // 1_000_000, before + 1)  # never the time of what it replaces
+        tree[target] = File(body, user, "supergroup", int(query.get("permission", "644"), 8), modified=modified)
         return Response(201, b"", {"Location": f"hdfs://{query.get('namenoderpcaddress', '')}{target}"})
-    if (method, op) == ("GET", "OPEN"):
-        file = tree.get(target)
-        return (
-            _missing(target) if file is None or file.folder else Response(200, file.content, {"Content-Type": "application/octet-stream"})
-        )
-    return _refused(400, "IllegalArgumentException", f"Invalid operation {op}")
+    make = {("GET", "OPEN"): _content, ("GET", "GETFILECHECKSUM"): _checksum}.get((method, op))
+    if make is None:
+        return _refused(400, "IllegalArgumentException", f"Invalid operation {op}")
+    file = tree.get(target)
+    return _missing(target) if file is None or file.folder else make(file)
+
+
+def fsck(tree: MutableMapping[str, File]) -> Response:
+    """What the NameNode's servlet ``fsck`` says of a healthy file system if it is asked for open files, as Hadoop 2.7 prints it."""
+    opened = [f"{path} {len(file.content)} bytes, 1 block(s), OPENFORWRITE: " for path, file in sorted(tree.items()) if file.open]
+    lines = ["FSCK started by hdfs (auth:SIMPLE) from /198.18.0.1 for path / at now", *(f"..{line}" for line in opened)]
+    return Response(200, "\n".join([*lines, "Status: HEALTHY", "FSCK ended at now in 1 milliseconds", ""]).encode(), {})
+
+
+def _content(file: File) -> Response:
+    return Response(200, file.content, {"Content-Type": "application/octet-stream"})
+
+
+def _checksum(file: File) -> Response:
+    """Of a file of one block: as long as Hadoop's, but of zlib's CRC-32 over the whole. The servlet prints four bytes too many."""
+    made = bytes(12) + hashlib.md5(zlib.crc32(file.content).to_bytes(4), usedforsecurity=False).digest()
+    return _json({"FileChecksum": {"algorithm": "MD5-of-0MD5-of-512CRC32", "bytes": made.hex() + "00" * 4, "length": len(made)}})
 
 
 def _redirect(op: str, target: str, query: Mapping[str, str], tree: MutableMapping[str, File], datanodes: list[str]) -> Response:
     file = tree.get(target)
-    if op == "OPEN" and (file is None or file.folder):
+    if op != "CREATE" and (file is None or file.folder):
         return _missing(target)
     if op == "CREATE" and file is not None and (file.folder or query.get("overwrite", "false") != "true"):
         return _refused(403, "FileAlreadyExistsException", f"{target} already exists")
@@ -162,7 +183,7 @@ def _facts(name: str, file: File) -> dict[str, Any]:
     return {
         "pathSuffix": name, "type": "DIRECTORY" if file.folder else "FILE", "length": len(file.content), "owner": file.owner,
         "group": file.group, "permission": f"{file.mode:o}", "replication": 0 if file.folder else 1,
-        "blockSize": 0 if file.folder else 2**27, "accessTime": 0, "modificationTime": 0,
+        "blockSize": 0 if file.folder else 2**27, "accessTime": 0, "modificationTime": file.modified,
     }  # fmt: skip
 
 

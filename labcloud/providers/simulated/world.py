@@ -24,13 +24,18 @@ _LAST_PORT = 65535
 
 @dataclass
 class File:
-    """A file on a node or in HDFS; a folder where ``folder`` is true."""
+    """A file on a node or in HDFS; a folder where ``folder`` is true.
+
+    Of HDFS only: ``modified`` is in milliseconds since 1970, and ``open`` says that a client still writes it.
+    """
 
     content: bytes = b""
     owner: str = "0"
     group: str = "0"
     mode: int = 0o644
     folder: bool = False
+    modified: int = 0
+    open: bool = False
 
 
 Files = dict[str, File]
