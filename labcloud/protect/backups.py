@@ -11,7 +11,7 @@ The repository says which copies there are; when one was verified or drilled sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,12 +21,10 @@ from typing import Final, Literal
 from labcloud.apply.journal import Operation
 from labcloud.apply.verbs import Terms
 from labcloud.apply.watch import Deadline, Event, Kind
-from labcloud.errors import ConflictError, EngineError, LabError, NotFoundError, UsageError
+from labcloud.errors import EngineError, LabError, NotFoundError, UsageError
 from labcloud.lab.locks import backup_lock
 from labcloud.model import Cluster, ClusterRef, NodeRef, Status, format_bytes
 from labcloud.model.protection import BackupPolicy
-from labcloud.model.snapshot import SnapshotRef
-from labcloud.profiles import Profile
 from labcloud.protect.answers import Copy, Kept, Progress, Stored, Verdict
 from labcloud.protect.calling import Watcher
 from labcloud.protect.complaints import NoRepositoryError
@@ -91,7 +89,11 @@ class Backups(Snapshots):
             with suppress(FileExistsError):
                 target.directory.mkdir(mode=0o700, parents=True)
         return Repository(
-            target.of(tenant), kept.password_file(tenant), credentials, cache=self._lab.home / "cache" / "restic", watcher=self._watcher(tenant)
+            target.of(tenant),
+            kept.password_file(tenant),
+            credentials,
+            cache=self._lab.home / "cache" / "restic",
+            watcher=self._watcher(tenant),
         )
 
     def _watcher(self, subject: str) -> Watcher:
@@ -112,17 +114,25 @@ class Backups(Snapshots):
             policy = self._lab.backup_policy(ref)
             repository = self.repository(ref.tenant, policy)
             repository.ensure()
-            parent = self._parent(repository, ref, wanted.id)
-            manifest, contents = self._described(wanted, profile, provider, repository, parent, terms)
-            self._check_room(repository, manifest, parent)
-            stored = self._upload(repository, manifest, contents, parent, provider, limit)
+            # The one to compare with: the newest of this cluster, not of a former one of its name.
+            parent = next(iter(repository.copies(str(ref), (f"id={wanted.id}",))), None)
+            known = self._known_contents(repository, parent)
+            manifest, contents = self._described(Hadoop(provider, wanted, profile), wanted, provider, known, terms)
+            _check_room(repository, manifest, parent)
+            stored = repository.backup(
+                _upload(manifest, contents, provider, parent),
+                stage=self._lab.home / "stage",
+                progress=self._progress(ref, "stored"),
+                limit=limit,
+            )
             operation.event(
                 MADE, copy=stored.id, snapshot=manifest.id, consistent=manifest.consistent, why=manifest.why, bytes_added=stored.bytes_added,
                 bytes=manifest.size, pause_seconds=round(manifest.pause, 3), described=len(contents.entries), skipped=contents.skipped,
             )  # fmt: skip
             repository.retain(policy.keep, host=str(ref))
             self._let_go(wanted, provider, operation, policy.keep_snapshots)
-            return Backup(ref, stored.id, stored, manifest.consistent, manifest.pause, _warning(manifest, repository.target, self._lab.home))
+            warning = _warning(manifest, repository.target, self._lab.home)
+            return Backup(ref, stored.id, stored, manifest.consistent, manifest.pause, warning)
 
     @contextmanager
     def _backing_up(self, ref: ClusterRef, terms: Terms) -> Iterator[None]:
@@ -133,53 +143,23 @@ class Backups(Snapshots):
             terms.still()
             yield
 
+    def _known_contents(self, repository: Repository, parent: Copy | None) -> Contents | None:
+        if parent:
+            with suppress(LabError):  # then everything is asked anew
+                return Contents.load(repository.dump(parent.id, CONTENTS))
+        return None
+
     def _described(
-        self, wanted: Cluster, profile: Profile, provider: Provider, repository: Repository, parent: Copy | None, terms: Terms
+        self, hadoop: Hadoop, wanted: Cluster, provider: Provider, known: Contents | None, terms: Terms
     ) -> tuple[Manifest, Contents]:
         """Take the snapshot, and note what HDFS has around it. One that runs is asked; of one that is stopped the former notes hold."""
 
         def take() -> Manifest:
             return self.take(wanted.ref, terms, origin=Origin.BACKUP)
 
-        known = None
-        if parent:
-            with suppress(LabError):
-                known = Contents.load(repository.dump(parent.id, CONTENTS))
         if any(node.status is Status.RUNNING for node in provider.find(cluster=wanted.ref).nodes):
-            return describe(Hadoop(provider, wanted, profile), take, known)
-        return take(), known or Contents((), 0)
-
-    def _parent(self, repository: Repository, ref: ClusterRef, id: str) -> Copy | None:
-        """The copy to compare with: the newest of this cluster, not of a former one of its name."""
-        return next(iter(repository.copies(str(ref), (f"id={id}",))), None)
-
-    def _check_room(self, repository: Repository, manifest: Manifest, parent: Copy | None) -> None:
-        room = repository.target.room()
-        before = _number(parent, "bytes") if parent else 0
-        needed = max(_LEAST_ROOM, manifest.size - before)
-        if room is not None and room < needed:
-            raise EngineError(
-                f"{repository.target} has {format_bytes(room)} free, and this backup may need {format_bytes(needed)}",
-                resolution=f"free some space, keep fewer copies, or choose another target: labcloud backup policy set {manifest.ref} target=…",
-            )
-
-    def _upload(
-        self, repository: Repository, manifest: Manifest, contents: Contents, parent: Copy | None, provider: Provider, limit: float
-    ) -> Stored:
-        name = SnapshotRef(manifest.ref, manifest.id)
-        mounts = {
-            f"{node}/{number}": provider.volume_folder(NodeRef.parse(manifest.ref, node), number, name.id)
-            for node, count in manifest.volumes.items()
-            for number in range(count)
-        }
-        files: dict[str, bytes | Path] = {NAME: manifest.dump().encode(), CONTENTS: contents.dump()}
-        state = CONSISTENT if manifest.consistent else INCONSISTENT
-        tags = (
-            _TAG, f"cluster={manifest.ref.name}", f"id={manifest.cluster.id}", f"snapshot={manifest.id}", f"bytes={manifest.size}",
-            f"origin={manifest.origin}", state,
-        )  # fmt: skip
-        upload = Upload(Tree(mounts, files), str(manifest.ref), tags, manifest.taken, parent.id if parent else "")
-        return repository.backup(upload, stage=self._lab.home / "stage", progress=self._progress(manifest.ref, "stored"), limit=limit)
+            return describe(hadoop, take, known)
+        return take(), known or Contents()
 
     def _progress(self, ref: ClusterRef, done: str) -> Callable[[Progress], None]:
         return Telling(lambda text: self._watch.tell(Event(str(ref), Kind.WAITING, text)), done)
@@ -197,10 +177,8 @@ class Backups(Snapshots):
         """Every backup of one cluster, of a tenant's clusters, or of all, by cluster, the oldest first; deleted clusters' as well."""
         tenants = [ref.tenant if ref else tenant] if ref or tenant else [each.name for each in self._lab.tenants()]
         verified, drilled = self._noted(VERIFIED), self._noted(DRILLED)
-        views = []
-        for each in tenants:
-            for copy in self._copies(str(each), ref):
-                views.append(_view(copy, verified.get(copy.id, ("", "")), drilled.get(copy.id, ("", ""))))
+        found = [copy for each in tenants for copy in self._copies(str(each), ref)]
+        views = [_view(copy, verified.get(copy.id, ("", "")), drilled.get(copy.id, ("", ""))) for copy in found]
         return sorted(views, key=lambda view: (view.tenant, view.name, view.time))
 
     def _copies(self, tenant: str, ref: ClusterRef | None) -> list[Copy]:
@@ -238,8 +216,14 @@ class Backups(Snapshots):
         found = [each for each in newest if each.time <= moment] if moment else [each for each in newest if each.id.startswith(at)]
         if not found or (not moment and len(found) > 1):
             near = min(newest, key=lambda each: abs((each.time - (moment or newest[0].time)).total_seconds()))
-            what = f"{len(found)} backups of {ref} begin with {at}" if found else f"there is no backup of {ref} {'before ' if moment else ''}{at}"
-            raise NotFoundError(what, resolution=f"the nearest is {near.short} of {near.time:%Y-%m-%dT%H:%M:%SZ}; see: labcloud backup list {ref}")
+            what = (
+                f"{len(found)} backups of {ref} begin with {at}"
+                if found
+                else f"there is no backup of {ref} {'before ' if moment else ''}{at}"
+            )
+            raise NotFoundError(
+                what, resolution=f"the nearest is {near.short} of {near.time:%Y-%m-%dT%H:%M:%SZ}; see: labcloud backup list {ref}"
+            )
         return found[0]
 
     # Checking and letting go
@@ -281,6 +265,30 @@ class Backups(Snapshots):
         if not dry_run:
             repository.forget([each.id for each in copies])
         return Kept(go=tuple(copies), stay=())
+
+
+def _check_room(repository: Repository, manifest: Manifest, parent: Copy | None) -> None:
+    room = repository.target.room()
+    needed = max(_LEAST_ROOM, manifest.size - (_number(parent, "bytes") if parent else 0))
+    if room is not None and room < needed:
+        raise EngineError(
+            f"{repository.target} has {format_bytes(room)} free, and this backup may need {format_bytes(needed)}",
+            resolution=f"free some space, or choose another target: labcloud backup policy set {manifest.ref} target=…",
+        )
+
+
+def _upload(manifest: Manifest, contents: Contents, provider: Provider, parent: Copy | None) -> Upload:
+    mounts = {
+        f"{node}/{number}": provider.volume_folder(NodeRef.parse(manifest.ref, node), number, manifest.id)
+        for node, count in manifest.volumes.items()
+        for number in range(count)
+    }
+    files: dict[str, bytes | Path] = {NAME: manifest.dump().encode(), CONTENTS: contents.dump()}
+    tags = (
+        _TAG, f"cluster={manifest.ref.name}", f"id={manifest.cluster.id}", f"snapshot={manifest.id}", f"bytes={manifest.size}",
+        f"origin={manifest.origin}", CONSISTENT if manifest.consistent else INCONSISTENT,
+    )  # fmt: skip
+    return Upload(Tree(mounts, files), str(manifest.ref), tags, manifest.taken, parent.id if parent else "")
 
 
 class Telling:
@@ -328,11 +336,7 @@ def _view(copy: Copy, verified: tuple[str, str], drilled: tuple[str, str]) -> Co
 def _moment(text: str) -> datetime | None:
     """The moment that ``text`` writes, in UTC unless it says another zone; None if it is no time."""
     try:
-        found = datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text if "-" in text else "")  # eight digits may begin an id
     except ValueError:
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def oldest_first(copies: Iterable[Copy]) -> list[Copy]:
-    return sorted(copies, key=lambda each: each.time)

@@ -6,8 +6,9 @@ A volume gets all of its new data beside the old before the old goes: whatever k
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -37,20 +38,42 @@ def fill(provider: Provider, profile: Profile, cluster: Cluster, source: Snapsho
     snapshot's nodes and volumes, EngineError for what the disk refuses.
     """
     _check_shape(cluster, manifest)
-    rules, same = Rules(profile.snapshot.files), manifest.cluster.id == cluster.id
-    identity = None if same else HdfsIdentity.of(cluster.id)
-
-    def one(place: tuple[NodeRef, int, NodeVolume]) -> int:
-        node, number, volume = place
-        folder = provider.volume_folder(NodeRef(source.cluster, node.group, node.index), number, source.id)
-        return _fill(folder, provider.ensure_volume(node, number, volume), rules, identity)
-
+    one = filling(provider, profile, cluster, source, manifest)
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="fill") as pool:
-        return sum(pool.map(one, _volumes(cluster, classes)))
+        return sum(pool.map(one.volume, _volumes(cluster, cluster.nodes(), classes)))
 
 
-def _volumes(cluster: Cluster, classes: Classes) -> Iterator[tuple[NodeRef, int, NodeVolume]]:
-    for node in cluster.nodes():
+def filling(provider: Provider, profile: Profile, cluster: Cluster, source: SnapshotRef, manifest: Manifest) -> Filling:
+    """What fills volumes of ``cluster`` from ``source``, one by one."""
+    return Filling(provider, Rules(profile.snapshot.files), source, _identity(cluster, manifest))
+
+
+def _identity(cluster: Cluster, manifest: Manifest) -> HdfsIdentity | None:
+    return None if manifest.cluster.id == cluster.id else HdfsIdentity.of(cluster.id)
+
+
+@dataclass(frozen=True)
+class Filling:
+    """Fills volumes from the snapshot ``source``, with an identity of their own unless there is none to give."""
+
+    provider: Provider
+    rules: Rules
+    source: SnapshotRef
+    identity: HdfsIdentity | None
+
+    def node(self, cluster: Cluster, node: NodeRef, classes: Classes) -> int:
+        """Fill the volumes of one node, which does not run."""
+        return sum(map(self.volume, _volumes(cluster, [node], classes)))
+
+    def volume(self, place: tuple[NodeRef, int, NodeVolume]) -> int:
+        """Fill one volume; return how many bytes of its own it has then."""
+        node, number, volume = place
+        folder = self.provider.volume_folder(NodeRef(self.source.cluster, node.group, node.index), number, self.source.id)
+        return _fill(folder, self.provider.ensure_volume(node, number, volume), self.rules, self.identity)
+
+
+def _volumes(cluster: Cluster, nodes: Iterable[NodeRef], classes: Classes) -> Iterator[tuple[NodeRef, int, NodeVolume]]:
+    for node in nodes:
         for number, volume in enumerate(cluster.size(node).volumes):
             yield node, number, NodeVolume(volume.size, storage_class(classes, volume.storage))
 

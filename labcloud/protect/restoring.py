@@ -1,0 +1,225 @@
+"""Brings backups back: a whole cluster under its own name or another, one node, what HDFS has at a path.
+
+A restore goes to a new place: restic writes into snapshot volumes beside the data volumes of the cluster that is to be, reads everything
+again, and only then becomes what `labcloud.protect.snapshots` puts into place. Each volume that is complete is marked, so that a
+restore that was broken off goes on with the next one.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from labcloud.apply.admission import Question
+from labcloud.apply.runner import Runner
+from labcloud.apply.verbs import Terms
+from labcloud.errors import ConflictError, EngineError, NotFoundError, UsageError
+from labcloud.lab.files import disk_errors
+from labcloud.lab.files import replace as write
+from labcloud.lab.tenants import read_tenant
+from labcloud.model import Cluster, ClusterRef, NodeRef, NodeVolume
+from labcloud.model.snapshot import SnapshotRef
+from labcloud.model.storage import storage_class
+from labcloud.plan import Plan, StopNode
+from labcloud.profiles import Profile, load
+from labcloud.protect.answers import Copy
+from labcloud.protect.backups import Backups
+from labcloud.protect.copies import Copying
+from labcloud.protect.filling import filling
+from labcloud.protect.manifest import NAME, Manifest
+from labcloud.protect.restic import CONSISTENT, Repository
+from labcloud.protect.snapshots import Scene
+from labcloud.protect.targets import Target, check_password_file
+from labcloud.providers.base import Provider
+
+RESTORED: Final = "restored"
+_DONE: Final = ".labcloud-restored"
+_PART: Final = ".labcloud-part"
+
+
+@dataclass(frozen=True)
+class From:
+    """Where a backup is read from: by the policies of this lab, or, on a machine that knows nothing of it, from ``target`` with the
+    password in ``password_file``."""
+
+    target: str = ""
+    password_file: Path | None = None
+
+
+HERE: Final = From()
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A backup of the cluster ``ref``, in its repository, and what it says of itself."""
+
+    ref: ClusterRef
+    repository: Repository
+    copy: Copy
+    manifest: Manifest
+
+
+class Restoring(Backups):
+    """The verbs, for one lab."""
+
+    def opened(self, tenant: str, place: From, ref: ClusterRef | None = None) -> Repository:
+        """The repository that backups of a tenant are read from. Raise UsageError for a target without its password."""
+        if not place.target:
+            return self.repository(tenant, self._lab.backup_policy(ref) if ref else None)
+        if place.password_file is None:
+            raise UsageError("--from needs the password of the repository", resolution="add --password-file FILE")
+        cache = self._lab.home / "cache" / "restic"
+        target = Target.parse(place.target).of(tenant)
+        return Repository(target, check_password_file(place.password_file), cache=cache, watcher=self._watcher(tenant))
+
+    def chosen(self, ref: ClusterRef, at: str, place: From = HERE) -> Chosen:
+        """The backup of ``ref`` that ``at`` names (see `find_copy`). Raise ConflictError for one that is not consistent."""
+        repository = self.opened(ref.tenant, place, ref)
+        copy = self.find_copy(ref, at, repository.copies(str(ref)))
+        if CONSISTENT not in copy.tags:
+            raise ConflictError(
+                f"the backup {copy.short} of {ref} is not consistent", resolution=f"choose another: labcloud backup list {ref}"
+            )
+        manifest = Manifest.load(repository.dump(copy.id, NAME), f"{NAME} of the backup {copy.short}")
+        return Chosen(ref, repository, copy, manifest)
+
+    # A whole cluster
+
+    def restore_backup(self, chosen: Chosen, to: ClusterRef, terms: Terms, *, replacing: bool = False) -> None:
+        """Make the cluster ``to`` of a backup, with identities of its own; or finish making it.
+
+        Raise ConflictError if ``to`` exists and is not ``replacing``: then what it has is kept as a snapshot, and gives way when the
+        restored data was verified.
+        """
+        there = self._lab.cluster(to)
+        name = SnapshotRef(to, chosen.manifest.id)
+        if there is None or there.restoring == str(name):
+            self._make(chosen, name, terms)
+            return
+        if not replacing:
+            raise ConflictError(
+                f"the cluster {to} exists, and a restore overwrites nothing",
+                resolution=f"add --to NAME for a new one, or --replace, which keeps what {to} has as a snapshot",
+            )
+        with self._changing(to, "backup-fetch", terms, {"copy": chosen.copy.id}):
+            self._materialise(chosen, name, self._provider(there.provider))
+        self.restore(name, terms)
+
+    def _make(self, chosen: Chosen, name: SnapshotRef, terms: Terms) -> Cluster:
+        """A cluster that is not there, or not finished."""
+        to, copy, manifest = name.cluster, chosen.copy, chosen.manifest
+        with self._changing(to, "backup-restore", terms, {"copy": copy.id, "of": str(chosen.ref)}) as (operation, deadline):
+            profile, provider = load(manifest.cluster.profile), self._provider(manifest.cluster.provider)
+            self._ensure_tenant(to.tenant, manifest)
+            wanted = self._lab.cluster(to) or replace(
+                Copying(to).cluster(manifest.cluster), image=provider.image(profile.image_name), restoring=str(name), origin=str(name)
+            )
+            self._admission.insist(Question(wanted, profile, provider), terms.ignored, operation)
+            wanted = replace(wanted, user_id=self._lab.ensure_tenant(to.tenant).user_id)
+            reason = f"restore {to} from the backup {copy.short} of {chosen.ref}"
+            self._admission.reserve(wanted, reason, operation, self._room(provider, terms))
+            self._materialise(chosen, name, provider)
+            self._filled(wanted, name, manifest, Scene(profile, provider, operation, terms, deadline))
+            operation.event(RESTORED, copy=copy.id, cluster=str(to))
+            self._drop(provider, operation, provider.find(cluster=to), [name.id])
+            return replace(wanted, restoring="")
+
+    def _ensure_tenant(self, name: str, manifest: Manifest) -> None:
+        """A tenant that this lab does not know gets its limits and people back, where it has its old name."""
+        if self._lab.tenant(name) is None and manifest.tenant and manifest.ref.tenant == name:
+            tenant = read_tenant(manifest.tenant, name, Path(f"the tenant of {manifest.ref}@{manifest.id}"))
+            self._lab.save_tenant(tenant, f"restore the tenant {name}")
+
+    def _materialise(self, chosen: Chosen, name: SnapshotRef, provider: Provider, only: Sequence[str] = ()) -> None:
+        """Let the backup be the snapshot ``name``: each volume restored, read again, and marked; the manifest last."""
+        manifest = chosen.manifest
+        nodes = {node: count for node, count in manifest.volumes.items() if not only or node in only}
+        volumes = [(node, number) for node, count in sorted(nodes.items()) for number in range(count)]
+        folders = {place: self._snapshot_volume(provider, name, manifest, *place) for place in volumes}
+        for (node, number), folder in folders.items():
+            with disk_errors(f"restore into {folder}"):
+                if (folder / _DONE).exists():
+                    continue
+                _clear(folder)
+            part, told = folder / _PART, self._progress(name.cluster, f"of {node} restored")
+            chosen.repository.restore(chosen.copy.id, part, include=[f"/{node}/{number}"], progress=told)
+            with disk_errors(f"restore into {folder}"):
+                _settle(part, part / node / str(number), folder)
+        first = folders[volumes[0]]
+        with disk_errors(f"restore into {first}"):
+            for folder in folders.values():
+                (folder / _DONE).unlink(missing_ok=True)
+            write(first / NAME, manifest.dump(), scratch=first / f".{NAME}.new")
+
+    def _snapshot_volume(self, provider: Provider, name: SnapshotRef, manifest: Manifest, node: str, number: int) -> Path:
+        ref = NodeRef.parse(name.cluster, node)
+        volume = manifest.cluster.group(ref.group).volumes[number]
+        storage = storage_class(self._lab.shared(name.cluster.tenant).storage, volume.storage)
+        return provider.ensure_volume(ref, number, NodeVolume(volume.size, storage), name.id)
+
+    # A part of one
+
+    def restore_node(self, chosen: Chosen, node: str, terms: Terms) -> None:
+        """Give one worker of a cluster the data that it had; HDFS takes what is still valid, and has the rest deleted.
+
+        Raise UsageError for a node that leads: its state and the others' data are one.
+        """
+        ref, manifest = chosen.ref, chosen.manifest
+        place = NodeRef.parse(ref, node)
+        with self._changing(ref, "backup-restore", terms, {"copy": chosen.copy.id, "node": node}) as (operation, deadline):
+            wanted, profile, provider = self._known(ref)
+            self._check_node(wanted, profile, place, manifest)
+            name = SnapshotRef(ref, manifest.id)
+            self._materialise(chosen, name, provider, only=[node])
+            Runner(provider, self._watch, operation).run(Plan.of((StopNode(place),)))
+            filling(provider, profile, wanted, name, manifest).node(wanted, place, self._lab.shared(ref.tenant).storage)
+            self._converge(wanted, profile, provider, operation, terms, deadline)
+            operation.event(RESTORED, copy=chosen.copy.id, node=node)
+            self._drop(provider, operation, provider.find(cluster=ref), [name.id])
+
+    def _check_node(self, wanted: Cluster, profile: Profile, node: NodeRef, manifest: Manifest) -> None:
+        if node not in set(wanted.nodes()):
+            raise NotFoundError(
+                f"{wanted.ref} has no node {node.name}", resolution=f"it has {', '.join(each.name for each in wanted.nodes())}"
+            )
+        if not profile.groups[node.group].scalable:
+            raise UsageError(
+                f"{node.name} leads {wanted.ref}: its state goes with the data of all others",
+                resolution=f"restore the whole cluster: labcloud backup restore {wanted.ref} --replace",
+            )
+        if manifest.volumes.get(node.name, 0) != len(wanted.size(node).volumes):
+            raise ConflictError(f"the backup has no {node.name} with as many volumes", resolution="choose an older or newer one")
+
+    # A cluster for a while
+
+    @contextmanager
+    def for_a_while(self, chosen: Chosen, terms: Terms, purpose: str) -> Iterator[Cluster]:
+        """A backup as a cluster of its own, of a tenant and on a network of its own; deleted at the end with all of it."""
+        to = ClusterRef(f"{purpose}-{secrets.token_hex(3)}", chosen.ref.name)
+        try:
+            yield self._make(chosen, SnapshotRef(to, chosen.manifest.id), terms)
+        finally:
+            with suppress(NotFoundError):
+                self.delete(to, Terms(terms.timeout))
+            self._lab.remove_tenant(to.tenant, f"the {purpose} of {chosen.ref} is over")
+
+
+def _clear(folder: Path) -> None:
+    for entry in folder.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+
+def _settle(part: Path, source: Path, folder: Path) -> None:
+    """What was restored below ``part`` comes to where it belongs, and is marked as whole. The manifest comes later, for all."""
+    if not source.is_dir():
+        raise EngineError(f"the backup has no {source.relative_to(part)}", resolution="check it: labcloud backup verify")
+    for entry in list(source.iterdir()):
+        if entry.name != NAME:
+            entry.rename(folder / entry.name)
+    shutil.rmtree(part)
+    (folder / _DONE).touch()
