@@ -9,6 +9,12 @@ import click
 
 # name → (module, function)
 _COMMANDS: Final = {
+    "run": ("backups", "run_command"),
+    "list": ("backups", "list_command"),
+    "restore": ("backups", "restore_command"),
+    "verify": ("backups", "verify_command"),
+    "drill": ("backups", "drill_command"),
+    "prune": ("backups", "prune_command"),
     "policy": ("backup_policy", "policy_command"),
     "schedule": ("backup_policy", "schedule_command"),
 }

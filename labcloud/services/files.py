@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from labcloud.providers.base import Provider, Response
 
 _SUPERUSER: Final = "hdfs"
 _LIMIT: Final = 30.0
+_PART: Final = 8 << 20
 UNFINISHED: Final = "._COPYING_"
 """What ``hdfs dfs -put`` appends to a file's name until all of it is there."""
 Answer = TypeVar("Answer")
@@ -46,6 +47,12 @@ class Files(Protocol):
     def write(self, path: str, content: bytes) -> None: ...
 
     def read(self, path: str) -> bytes: ...
+
+    def read_parts(self, path: str) -> Iterator[bytes]:
+        """The content of a file of any size, piece by piece."""
+
+    def write_parts(self, path: str, parts: Iterable[bytes]) -> None:
+        """A new file of any size. One that exists is refused."""
 
     def delete(self, path: str) -> None: ...
 
@@ -121,6 +128,18 @@ class NativeFiles:
                 return bytes(file.read())
 
         return _bounded(read, f"read {path}")
+
+    def read_parts(self, path: str) -> Iterator[bytes]:
+        file = _bounded(lambda: self._client.read(path), f"read {path}")
+        while part := _bounded(lambda: bytes(file.read(_PART)), f"read {path}"):
+            yield part
+
+    def write_parts(self, path: str, parts: Iterable[bytes]) -> None:
+        options = self._native.WriteOptions(overwrite=False, create_parent=True)
+        file = _bounded(lambda: self._client.create(path, options), f"create {path}")
+        for part in parts:
+            _bounded(lambda part=part: file.write(part), f"write {path}")  # type: ignore[misc]
+        _bounded(file.close, f"write {path}")
 
     def delete(self, path: str) -> None:
         _bounded(lambda: self._client.delete(path, True), f"delete {path}")
@@ -207,6 +226,19 @@ class WebFiles:
 
     def read(self, path: str) -> bytes:
         return self._on_datanode("GET", path, op="OPEN").body
+
+    def read_parts(self, path: str) -> Iterator[bytes]:
+        offset = 0
+        while part := self._on_datanode("GET", path, op="OPEN", offset=str(offset), length=str(_PART)).body:
+            yield part
+            offset += len(part)
+            if len(part) < _PART:
+                return
+
+    def write_parts(self, path: str, parts: Iterable[bytes]) -> None:
+        self._on_datanode("PUT", path, op="CREATE", overwrite="false")
+        for part in parts:
+            self._on_datanode("POST", path, body=part, op="APPEND")
 
     def delete(self, path: str) -> None:
         self._on_namenode("DELETE", path, op="DELETE", recursive="true")

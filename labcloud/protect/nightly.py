@@ -1,0 +1,176 @@
+"""The nightly run: a backup of every cluster that is due, drills that are due, a look at a part of each repository, one report.
+
+Several clusters at once, but bounded; each is tried again, and has a limit. A night that was missed is made up by the next run, because
+what is due is told from the newest good copy. Two runs at once do no harm: whoever comes second finds nothing due.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from labcloud.apply.verbs import Terms
+from labcloud.apply.watch import Event, Kind
+from labcloud.errors import EngineError, LabError
+from labcloud.model import ClusterRef
+from labcloud.model.protection import BackupPolicy, drill_due, due
+from labcloud.protect.answers import Copy
+from labcloud.protect.drills import Drills
+from labcloud.protect.manifest import Origin
+from labcloud.protect.reports import Outcome, send
+from labcloud.protect.restic import CONSISTENT
+
+BACKED_UP: Final = "backed up"
+DRILLED: Final = "drilled"
+VERIFIED: Final = "verified"
+FAILED: Final = "failed"
+_TRIES: Final = 3
+_PAUSE: Final = 5.0
+_SLICES: Final = 7
+_PRUNED: Final = "pruned"
+_BETWEEN_PRUNES: Final = timedelta(days=7)
+
+
+class _OvertakenError(LabError):
+    """Another run has done it meanwhile."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much at once, and how long one cluster may take, in seconds."""
+
+    parallel: int = 2
+    limit: float = 2 * 3600.0
+
+
+class Nightly(Drills):
+    """The run, for one lab."""
+
+    def night(self, now: datetime, bounds: Bounds) -> tuple[list[Outcome], list[str]]:
+        """Do all that is due at ``now``. Returns what was done to each, failures included, and what could not be reported."""
+        began = datetime.now(UTC)
+        policies = {ref: policy for ref, policy in self._lab.backup_policies().items() if policy.enabled and self._lab.cluster(ref)}
+        wanted, lost = self._due(policies, now)
+        outcomes = [*lost, *self.run([ref for ref, _ in wanted], bounds, still={ref: still for ref, still in wanted})]
+        outcomes += self._drills(policies, now)
+        outcomes += self._look_after({ref.tenant: policy for ref, policy in policies.items()}, now)
+        report = self._lab.backup().report
+        warnings = send(report, outcomes, home=self._lab.home, began=began, ended=datetime.now(UTC)) if report else []
+        return outcomes, warnings
+
+    def run(
+        self, refs: Sequence[ClusterRef], bounds: Bounds, *, still: Mapping[ClusterRef, Callable[[], None]] | None = None
+    ) -> list[Outcome]:
+        """Back up ``refs``. What goes wrong with one is in its outcome, and keeps no other."""
+        if not refs:
+            return []
+        with ThreadPoolExecutor(min(bounds.parallel, len(refs)), thread_name_prefix="backup") as pool:
+            done = pool.map(lambda ref: self._one(ref, bounds.limit, (still or {}).get(ref)), refs)
+            return [each for each in done if each]
+
+    def birth(self, ref: ClusterRef, bounds: Bounds) -> list[Outcome]:
+        """The first snapshot of a new cluster, to which `reset` puts it back, and its first backup."""
+        if not any(each.origin == Origin.BIRTH for each in self.list(ref)):
+            self.take(ref, Terms(bounds.limit), title="as it was made", origin=Origin.BIRTH)
+        return self.run([ref], bounds)
+
+    def _one(self, ref: ClusterRef, limit: float, still: Callable[[], None] | None) -> Outcome | None:
+        began = time.monotonic()
+        for attempt in range(1, _TRIES + 1):
+            try:
+                made = self.back_up(ref, Terms(min(limit, 3600.0), still=still or (lambda: None)), limit=limit)
+            except _OvertakenError:
+                return None
+            except LabError as exc:
+                if attempt < _TRIES and isinstance(exc, EngineError) and self._lab.cluster(ref):
+                    self._watch.tell(Event(str(ref), Kind.WAITING, f"tried again in {_PAUSE:g} s: {exc.brief}"))
+                    self._watch.pause(_PAUSE)
+                    continue
+                return Outcome(ref, FAILED, seconds=time.monotonic() - began, error=exc.brief)
+            error = "" if made.consistent else made.warning
+            return Outcome(
+                ref, BACKED_UP, made.copy[:8], made.stored.bytes_added, made.stored.bytes_processed, time.monotonic() - began,
+                error=error, warning="" if error else made.warning,
+            )  # fmt: skip
+        return None
+
+    # What is due
+
+    def _due(
+        self, policies: Mapping[ClusterRef, BackupPolicy], now: datetime
+    ) -> tuple[list[tuple[ClusterRef, Callable[[], None]]], list[Outcome]]:
+        wanted, lost = [], []
+        for ref, policy in sorted(policies.items()):
+            try:
+                last = self._last_good(ref, policy)
+            except LabError as exc:
+                lost.append(Outcome(ref, FAILED, error=exc.brief))
+                continue
+            if due(policy, last, now):
+                wanted.append((ref, self._still(ref, policy, now)))
+        return wanted, lost
+
+    def _still(self, ref: ClusterRef, policy: BackupPolicy, now: datetime) -> Callable[[], None]:
+        def still() -> None:
+            if not due(policy, self._last_good(ref, policy), now):
+                raise _OvertakenError(f"another run has backed up {ref}")
+
+        return still
+
+    def _last_good(self, ref: ClusterRef, policy: BackupPolicy) -> datetime | None:
+        return max((each.time for each in self._good(ref, policy)), default=None)
+
+    def _good(self, ref: ClusterRef, policy: BackupPolicy) -> list[Copy]:
+        wanted = self._lab.cluster(ref)
+        repository = self.repository(ref.tenant, policy)
+        repository.ensure()
+        return repository.copies(str(ref), (CONSISTENT, f"id={wanted.id}")) if wanted else []
+
+    # Proof
+
+    def _drills(self, policies: Mapping[ClusterRef, BackupPolicy], now: datetime) -> Iterable[Outcome]:
+        """One after the other: each is a whole cluster beside all others."""
+        last = {target: event.time for target, event in self._journal.events("drilled")}
+        for ref, policy in sorted(policies.items()):
+            before = datetime.fromisoformat(last[str(ref)]) if str(ref) in last else None
+            if drill_due(policy, before, now, of=str(ref)):
+                outcome = self._drill(ref, policy)
+                if outcome:
+                    yield outcome
+
+    def _drill(self, ref: ClusterRef, policy: BackupPolicy) -> Outcome | None:
+        began = time.monotonic()
+        try:
+            if not self._good(ref, policy):
+                return None
+            drill = self.drill(self.chosen(ref, "latest"), Terms(1800.0))
+        except LabError as exc:
+            return Outcome(ref, FAILED, seconds=time.monotonic() - began, error=f"the drill failed: {exc.brief}")
+        error = "" if drill.good else f"the drill failed: {drill.verdict}"
+        return Outcome(ref, DRILLED, drill.copy, 0, drill.bytes, time.monotonic() - began, error=error, warning=drill.undescribed)
+
+    def _look_after(self, tenants: Mapping[str, BackupPolicy], now: datetime) -> Iterable[Outcome]:
+        """A seventh of each repository's data is read each night, so all of it in a week; once a week what nobody needs goes."""
+        verified = {target: event.time for target, event in self._journal.events("looked-after")}
+        pruned = {target: event.time for target, event in self._journal.events(_PRUNED)}
+        for tenant, policy in sorted(tenants.items()):
+            if tenant in verified and now - datetime.fromisoformat(verified[tenant]) < timedelta(hours=20):
+                continue
+            ref = ClusterRef(tenant, "repository")
+            began = time.monotonic()
+            try:
+                with self._journal.operation("backup-look-after", tenant, {}) as operation:
+                    if tenant not in pruned or now - datetime.fromisoformat(pruned[tenant]) > _BETWEEN_PRUNES:
+                        self.repository(tenant, policy).prune()
+                        operation.event(_PRUNED)
+                    verdict = self.verify(tenant, (now.toordinal() % _SLICES + 1, _SLICES))
+                    operation.event("looked-after", ok=verdict.ok)
+            except LabError as exc:
+                yield Outcome(ref, FAILED, seconds=time.monotonic() - began, error=f"the repository could not be checked: {exc.brief}")
+                continue
+            error = "" if verdict.ok else f"the repository is damaged: {verdict.problems[0]}"
+            yield Outcome(ref, VERIFIED, seconds=time.monotonic() - began, error=error)
