@@ -46,7 +46,7 @@ for name; do
     if [ "$pid" -gt 0 ]; then stopped="$stopped $pid"; else down="$down $name"; fi
 done
 if [ "$stopped" ]; then
-    (sleep $((limit + 2)); kill -CONT $stopped) </dev/null >/dev/null 2>&1 &
+    bash -c 'sleep "$1"; shift; kill -CONT "$@"' watchdog $((limit + 2)) $stopped </dev/null >/dev/null 2>&1 &
     watchdog=$!
     kill -STOP $stopped || exit 3
 fi
