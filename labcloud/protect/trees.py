@@ -112,20 +112,18 @@ class Mirror:
     def _make_parents(self, root: str) -> None:
         for parent in reversed(Path(root).parents):
             if (self._source / parent).is_dir():
-                _like(self._source / parent, self._target / parent)
+                _like((self._source / parent).stat(), self._target / parent)
 
     def _scan(self, path: str) -> None:
         """Read a folder anew, and bring its links and those of what is in it up to date."""
         before = self._seen.pop(path, None) or _Folder()
         try:
-            here = self._read(path)
-            _like(self._source / path, self._target / path)
+            here, folder = self._read(path), (self._source / path).stat()
         except (FileNotFoundError, NotADirectoryError):
-            if not (self._target / path).parent.is_dir():
-                raise
             self._drop(path)
             return
         self._seen[path] = here
+        _like(folder, self._target / path)
         for name in before.links.keys() - here.links.keys() | before.loose.keys() - here.loose.keys():
             (self._target / path / name).unlink(missing_ok=True)
         for gone in set(before.folders) - set(here.folders):
@@ -225,7 +223,7 @@ def clone(source: Path, target: Path, shared: Callable[[str], bool], wanted: Cal
         place = os.path.relpath(folder, source)
         inside = "" if place == "." else f"{place}/"
         names[:] = [name for name in names if wanted(inside + name)]
-        _like(Path(folder), target / place)
+        _like(Path(folder).stat(), target / place)
         for name in files:
             path = inside + name
             if not wanted(path):
@@ -253,9 +251,8 @@ def _told(file: Path) -> tuple[int, int, int]:
     return there.st_ino, there.st_mtime_ns, there.st_size
 
 
-def _like(source: Path, target: Path) -> None:
+def _like(there: os.stat_result, target: Path) -> None:
     """A folder with the owner and mode of another."""
-    there = source.stat()
     with suppress(FileExistsError):
         target.mkdir()
     os.chown(target, there.st_uid, there.st_gid)
