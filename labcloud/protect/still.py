@@ -100,8 +100,10 @@ def standing_still(provider: Provider, services: Mapping[NodeRef, Sequence[str]]
         try:
             deadline = began + _PATIENCE
             for hold in holds:
-                if not hold.still.wait(max(0.0, deadline - time.monotonic())) or hold.failed:
-                    raise ConfiguringError(f"the services of {hold.node} could not be held still", details=hold.failed)
+                in_time = hold.still.wait(max(0.0, deadline - time.monotonic()))
+                if hold.failed or not in_time:
+                    why = hold.failed or f"it took more than {_PATIENCE:g} s"
+                    raise ConfiguringError(f"the services of {hold.node} could not be held still", details=why)
             yield moment
         finally:
             for hold in holds:

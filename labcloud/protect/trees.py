@@ -118,12 +118,12 @@ class Mirror:
         """Read a folder anew, and bring its links and those of what is in it up to date."""
         before = self._seen.pop(path, None) or _Folder()
         try:
-            here, folder = self._read(path), (self._source / path).stat()
+            here, there = self._read(path), (self._source / path).stat()
         except (FileNotFoundError, NotADirectoryError):
             self._drop(path)
             return
         self._seen[path] = here
-        _like(folder, self._target / path)
+        _like(there, self._target / path)
         for name in before.links.keys() - here.links.keys() | before.loose.keys() - here.loose.keys():
             (self._target / path / name).unlink(missing_ok=True)
         for gone in set(before.folders) - set(here.folders):
