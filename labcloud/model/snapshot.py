@@ -11,7 +11,7 @@ from typing import Final
 from labcloud.errors import UsageError
 from labcloud.model.names import ClusterRef
 
-_ID: Final = re.compile(r"(?P<time>[0-9]{8}t[0-9]{6})-[0-9a-f]{4}")
+_ID: Final = re.compile(r"[0-9]{8}t[0-9]{6}-[0-9a-f]{4}")
 _TIME: Final = "%Y%m%dt%H%M%S"
 
 
@@ -22,9 +22,18 @@ def new_snapshot_id(now: datetime) -> str:
 
 def snapshot_id(text: str) -> str:
     """``text`` if it can name a snapshot. Raise UsageError otherwise."""
-    if not _ID.fullmatch(text):
-        raise UsageError(f"{text!r} cannot name a snapshot", resolution="'labcloud snapshot list' shows those that there are")
-    return text
+    try:
+        if _ID.fullmatch(text):
+            snapshot_time(text)
+            return text
+    except ValueError:
+        pass
+    raise UsageError(f"{text!r} cannot name a snapshot", resolution="'labcloud snapshot list' shows those that there are")
+
+
+def snapshot_time(id: str) -> datetime:
+    """When the snapshot with this name was begun, by its second."""
+    return datetime.strptime(id.partition("-")[0], _TIME).replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, order=True)

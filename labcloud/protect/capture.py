@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from labcloud.apply.watch import Event, Kind, Watch
+from labcloud.errors import ConfiguringError
 from labcloud.lab.documents import cluster_document, dump
 from labcloud.lab.files import disk_errors
 from labcloud.lab.files import replace as write
@@ -49,7 +50,8 @@ class Capture:
         self._rules = Rules(profile.snapshot.files)
 
     def take(self, asked: Asked) -> Manifest:
-        """Take the snapshot. Raise EngineError if data cannot be reached or copied; what was made then has no manifest.
+        """Take the snapshot. Raise EngineError if data cannot be reached or copied, ConfiguringError if services cannot be stopped; what
+        was made then has no manifest.
 
         A moment that could not be held is tried again; the manifest says so if it never could.
         """
@@ -67,7 +69,7 @@ class Capture:
             with disk_errors(f"copy what is being written in {ref}"):
                 _all(pool.map(Mirror.finish, mirrors))
             sizes = list(pool.map(lambda each: _size(each[1]), folders))
-        why = moment.why or self._lacking([target for _, target in folders])
+        why = moment.why or self._odd(volumes) or self._lacking([target for _, target in folders])
         manifest = Manifest(
             id=asked.id, ref=ref, taken=taken, origin=asked.origin, title=asked.title, tenant=asked.tenant,
             declaration=dump(cluster_document(replace(self._cluster, restoring=""))), pause=moment.seconds, why=why,
@@ -87,15 +89,36 @@ class Capture:
         services = {
             node: [name for name in self._profile.snapshot.still if name in self._profile.services_of(node.group)] for node in running
         }
-        for attempt in range(_TRIES):
-            self._tell("services stand still for a moment" + (", once more" if attempt else ""))
-            with standing_still(self._provider, services) as moment:
-                taken = datetime.now(UTC)
-                with disk_errors(f"copy the state of {self._cluster.ref}"):
-                    _all(each(Mirror.settle, mirrors))
+        for attempt in range(1, _TRIES + 1):
+            self._tell("services stand still for a moment" + (", once more" if attempt > 1 else ""))
+            try:
+                taken, moment = self._settle(services, mirrors, each)
+            except ConfiguringError:
+                if attempt == _TRIES:
+                    raise
+                continue
             if moment.held:
                 break
         return taken, moment
+
+    def _settle(
+        self, services: Mapping[NodeRef, Sequence[str]], mirrors: Sequence[Mirror], each: Callable[..., Iterable[None]]
+    ) -> tuple[datetime, Moment]:
+        with standing_still(self._provider, services) as moment:
+            taken = datetime.now(UTC)
+            with disk_errors(f"copy the state of {self._cluster.ref}"):
+                _all(each(Mirror.settle, mirrors))
+        vanished = [path for mirror in mirrors for path in mirror.vanished]
+        if moment.held and vanished:
+            moment.why = f"{len(vanished)} files went away while all stood still, the first is {vanished[0]}"
+        return taken, moment
+
+    def _odd(self, volumes: Sequence[tuple[NodeRef, int]]) -> str:
+        """Why a snapshot has not the shape of what is declared, to which it would be brought back."""
+        declared = {(node, number) for node in self._cluster.nodes() for number in range(len(self._cluster.size(node).volumes))}
+        odd = [f"{node.name}'s volume {number}" for node, number in sorted(declared.symmetric_difference(volumes))]
+        ref = self._cluster.ref
+        return f"{ref} does not have the data volumes that are declared ({odd[0]}): see 'labcloud start {ref}'" if odd else ""
 
     def _lacking(self, folders: Sequence[Path]) -> str:
         """Why what was taken cannot be whole: a service's folders are somewhere else than the profile says, or empty."""

@@ -1,6 +1,6 @@
 """Puts the data of a snapshot into a cluster's volumes, which no running node uses. Done again, it ends the same.
 
-A volume gets all of its new data beside the old before the old goes: whatever kills it, the old or the new is there whole.
+A volume gets all of its new data beside the old before the old goes: a disk that is full takes nothing away.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def _fill(source: Path, volume: Path, rules: Rules, identity: HdfsIdentity | Non
 
     with disk_errors(f"fill {volume}"):
         for left in (new, old):
-            shutil.rmtree(left, ignore_errors=True)
+            if left.exists():
+                shutil.rmtree(left)
         own = clone(source, new, lambda path: rules.way(path) is Way.LINK, wanted)
         if identity:
             adopt(new, identity)

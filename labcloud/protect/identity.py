@@ -35,6 +35,7 @@ class HdfsIdentity:
 
     @property
     def fields(self) -> dict[str, str]:
+        """What stands in VERSION files of it."""
         return {"clusterID": self.cluster, "namespaceID": self.namespace, "blockpoolID": self.pool}
 
 
@@ -50,20 +51,26 @@ def adopt(volume: Path, identity: HdfsIdentity) -> None:
                 raise EngineError(f"{version.parent} holds {len(pools)} block pools, not one")
             for pool in pools:
                 for inner in pool.glob("current/VERSION"):
-                    _rewrite(inner, identity.fields)
+                    _rewrite(inner, identity)
                 pool.rename(pool.with_name(identity.pool))
-            _rewrite(version, identity.fields)
+            _rewrite(version, identity)
 
 
-def _rewrite(path: Path, fields: dict[str, str]) -> None:
-    """Put values into a file of ``key=value`` lines; keys that it has not stay away. A DataNode gets a name of its own as well."""
-    there = path.stat()
-    fields = fields | {"datanodeUuid": str(uuid.uuid4())}
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        key, equals, _ = line.partition("=")
-        lines.append(f"{key}={fields[key]}" if equals and key in fields else line)
-    path.unlink()  # it may be another name of a file that is not ours
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    os.chown(path, there.st_uid, there.st_gid)
-    path.chmod(there.st_mode & 0o7777)
+def _rewrite(path: Path, identity: HdfsIdentity) -> None:
+    """Put the identity into a file of ``key=value`` lines; keys that it has not stay away.
+
+    A DataNode gets a name of its own as well, made of the one that it had: all its volumes must say the same.
+    """
+    there, text = path.stat(), path.read_text(encoding="utf-8")
+    before = dict(line.partition("=")[::2] for line in text.splitlines())
+    fields = {key: value for key, value in identity.fields.items() if key in before}
+    if all(before[key] == value for key, value in fields.items()):
+        return
+    if "datanodeUuid" in before:
+        fields["datanodeUuid"] = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{identity.cluster}/{before['datanodeUuid']}"))
+    lines = [f"{key}={fields[key]}" if (key := line.partition("=")[0]) in fields else line for line in text.splitlines()]
+    new = path.with_name(f".{path.name}.new")  # the file may be another name of one that is not ours
+    new.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    os.chown(new, there.st_uid, there.st_gid)
+    new.chmod(there.st_mode & 0o7777)
+    new.replace(path)

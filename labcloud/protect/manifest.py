@@ -10,9 +10,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from labcloud.errors import ConfigError
+from labcloud.errors import ConfigError, UsageError
 from labcloud.lab.documents import read_cluster
 from labcloud.model import Cluster, ClusterRef
+from labcloud.model.snapshot import snapshot_id
 
 NAME: Final = "manifest.json"
 _VERSION: Final = 1
@@ -60,6 +61,7 @@ class Manifest:
         return read_cluster(self.declaration, self.ref, Path(f"{NAME} of {self.ref}@{self.id}"))
 
     def dump(self) -> str:
+        """The text that `load` reads."""
         document = {
             "version": _VERSION, "id": self.id, "tenant": self.ref.tenant, "name": self.ref.name,
             "taken": self.taken.astimezone(UTC).isoformat(timespec="milliseconds"), "origin": str(self.origin),
@@ -77,10 +79,24 @@ class Manifest:
             if read["version"] != _VERSION:
                 raise ConfigError(f"{where} is of another version ({read['version']})", resolution="use the labcloud that wrote it")
             return cls(
-                id=read["id"], ref=ClusterRef(read["tenant"], read["name"]), taken=datetime.fromisoformat(read["taken"]),
-                origin=Origin(read["origin"]), declaration=read["declaration"], tenant=read["tenant_declaration"],
+                id=snapshot_id(read["id"]), ref=ClusterRef.parse(f"{read['tenant']}/{read['name']}"), taken=_moment(read["taken"]),
+                origin=Origin(read["origin"]), declaration=_text(read["declaration"]), tenant=_text(read["tenant_declaration"]),
                 volumes={str(name): int(count) for name, count in read["volumes"].items()}, pause=float(read["pause_seconds"]),
-                why=read["why"], title=read["title"], size=int(read["bytes"]), files=int(read["files"]), facts=read["facts"],
+                why=_text(read["why"]), title=_text(read["title"]), size=int(read["bytes"]), files=int(read["files"]),
+                facts={str(key): _text(value) for key, value in read["facts"].items()},
             )  # fmt: skip
-        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, UsageError) as exc:
             raise ConfigError(f"{where} is not what a copy says of itself", details=str(exc)) from exc
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} does not say of which time zone it is")
+    return moment.astimezone(UTC)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Final
 
 from labcloud.apply.admission import Question
@@ -20,8 +21,8 @@ from labcloud.apply.watch import Deadline, Event, Kind
 from labcloud.errors import ConfigError, ConflictError, EngineError, LabError, NotFoundError
 from labcloud.lab.documents import dump
 from labcloud.lab.tenants import tenant_document
-from labcloud.model import Cluster, ClusterRef, Found, NodeRef, Wanted
-from labcloud.model.snapshot import SnapshotRef, new_snapshot_id
+from labcloud.model import Cluster, ClusterRef, Found, Wanted
+from labcloud.model.snapshot import SnapshotRef, new_snapshot_id, snapshot_time
 from labcloud.plan import DeleteNode, DeleteVolume, Plan, stop
 from labcloud.profiles import Profile, load
 from labcloud.protect.capture import Asked, Capture
@@ -33,14 +34,15 @@ from labcloud.services.files import give_home
 from labcloud.services.hadoop import Hadoop
 
 UNFINISHED: Final = "unfinished"
+UNREADABLE: Final = "unreadable"
 TAKEN: Final = "snapshot"
 """The event of the journal that tells of a snapshot."""
 
 
 @dataclass(frozen=True)
 class SnapshotView:
-    """``state`` is ``consistent``, ``inconsistent``, or ``unfinished`` for one without a manifest; ``why`` says why it is not good.
-    ``taken`` is UTC in ISO 8601, ``bytes`` what its files have, shared ones included."""
+    """``state`` is ``consistent``, ``inconsistent``, ``unfinished`` for one without a manifest, or ``unreadable`` where it has one that
+    cannot be read; ``why`` says why it is not good. ``taken`` is UTC in ISO 8601, ``bytes`` what its files have, shared ones included."""
 
     tenant: str
     name: str
@@ -72,7 +74,8 @@ class Snapshots(Clusters):
     # Taking
 
     def take(self, ref: ClusterRef, terms: Terms, *, title: str = "", origin: Origin = Origin.HAND) -> Manifest:
-        """Take a snapshot of the cluster, which goes on working. Raise EngineError if its data cannot be reached from this machine."""
+        """Take a snapshot of the cluster, which goes on working. Raise EngineError if its data cannot be reached from this machine,
+        ConfiguringError if its services cannot be stopped, ConflictError if it has no data yet."""
         with self._changing(ref, "snapshot", terms, {"title": title, "origin": origin}) as (operation, _):
             wanted, profile, provider = self._known(ref)
             return self._take(wanted, profile, provider, operation, title=title, origin=origin)
@@ -85,7 +88,9 @@ class Snapshots(Clusters):
                 f"the profile {profile.name} does not say what a snapshot holds", resolution="add 'snapshot' to its profile.yaml"
             )
         found = provider.find(cluster=wanted.ref)
-        left = [id for id in _ids(found) if _manifest(provider, found, SnapshotRef(wanted.ref, id)) is None]
+        if not found.volumes:
+            raise ConflictError(f"{wanted.ref} has no data yet", resolution=f"finish making it: labcloud start {wanted.ref}")
+        left = [id for id in _ids(found) if _readable(provider, found, SnapshotRef(wanted.ref, id)) is None]
         self._drop(provider, operation, found, left)
         tenant = self._lab.tenant(wanted.ref.tenant)
         asked = Asked(new_snapshot_id(datetime.now(UTC)), origin, title, dump(tenant_document(tenant)) if tenant else "")
@@ -134,8 +139,10 @@ class Snapshots(Clusters):
             return self._drop(provider, operation, found, ids)
 
     def _drop(self, provider: Provider, operation: Operation, found: Found, ids: Iterable[str]) -> Plan:
-        gone = set(ids)
-        plan = Plan.of(tuple(DeleteVolume(*each) for each in sorted(found.snapshots) if each[2] in gone))
+        """Delete snapshots. The volume with the manifest goes first: what is left of a snapshot then counts as unfinished."""
+        volumes = {id: [DeleteVolume(*each) for each in sorted(found.snapshots) if each[2] == id] for id in ids}
+        first, rest = [each[:1] for each in volumes.values()], [each[1:] for each in volumes.values()]
+        plan = Plan.of(tuple(chain.from_iterable(first)), tuple(chain.from_iterable(rest)))
         Runner(provider, self._watch, operation).run(plan)
         return plan
 
@@ -164,32 +171,34 @@ class Snapshots(Clusters):
     def copy(self, name: SnapshotRef, asked: Copying, terms: Terms) -> Manifest:
         """Make a new cluster with the data of a snapshot, with identities of its own; or finish making it.
 
-        Its nodes are those of the snapshot's; the rest is the snapshot's unless ``asked`` says otherwise. Raise ConflictError if another
-        cluster has the name, what `create` raises besides.
+        Its nodes are those of the snapshot's; the rest is the snapshot's unless ``asked`` says otherwise. Its data is put into place once:
+        after that, running it again only lets the cluster run. Raise ConflictError if another cluster has the name, what `create` raises
+        besides.
         """
         with self._changing(asked.ref, "create", terms, {"from": str(name)}) as (operation, deadline):
             source = self._wanted(name.cluster)
             provider = self._provider(source.provider)
             manifest = self._usable(provider, name)
             profile = load(manifest.cluster.profile)
-            wanted = self._asked(name, asked, manifest, profile, provider)
-            if wanted is None:
-                return manifest
-            self._admission.insist(Question(wanted, profile, provider), terms.ignored, operation)
-            wanted = replace(wanted, user_id=self._lab.ensure_tenant(asked.ref.tenant).user_id)
-            self._admission.reserve(wanted, f"create {asked.ref} from {name}", operation, self._room(provider, terms))
-            self._filled(wanted, name, manifest, Scene(profile, provider, operation, terms, deadline))
+            wanted, scene = self._asked(name, asked, manifest, provider), Scene(profile, provider, operation, terms, deadline)
+            if not self._runs(wanted, provider):
+                self._admission.insist(Question(wanted, profile, provider), terms.ignored, operation)
+            if wanted.restoring:
+                wanted = replace(wanted, user_id=self._lab.ensure_tenant(asked.ref.tenant).user_id)
+                self._admission.reserve(wanted, f"create {asked.ref} from {name}", operation, self._room(provider, terms))
+                self._filled(wanted, name, manifest, scene)
+            else:
+                self._run(wanted, manifest, scene)
             return manifest
 
-    def _asked(self, name: SnapshotRef, asked: Copying, manifest: Manifest, profile: Profile, provider: Provider) -> Cluster | None:
-        """The cluster that a copy shall be; None if it is there already."""
+    def _asked(self, name: SnapshotRef, asked: Copying, manifest: Manifest, provider: Provider) -> Cluster:
+        """The cluster that a copy shall be, or is."""
         there = self._lab.cluster(asked.ref)
         if there is None:
-            return replace(asked.cluster(manifest.cluster), image=provider.image(profile.image_name), restoring=str(name), origin=str(name))
-        if there.restoring == str(name):
+            image = provider.image(load(manifest.cluster.profile).image_name)
+            return replace(asked.cluster(manifest.cluster), image=image, restoring=str(name), origin=str(name))
+        if there.state is Wanted.RUNNING and str(name) == (there.restoring or there.origin):
             return there
-        if there.origin == str(name) and there.state is Wanted.RUNNING:
-            return None
         raise ConflictError(
             f"the cluster {asked.ref} exists already, and is not a copy of {name}",
             resolution=f"choose another name, or first: labcloud delete {asked.ref}",
@@ -202,8 +211,11 @@ class Snapshots(Clusters):
         scene.operation.event("filled", snapshot=str(source), bytes=own)
         whole = replace(wanted, restoring="")
         self._admission.reserve(whole, f"{scene.operation.verb} {wanted.ref}: its data is in place", scene.operation)
+        self._run(whole, manifest, scene)
+
+    def _run(self, whole: Cluster, manifest: Manifest, scene: Scene) -> None:
         self._converge(whole, scene.profile, scene.provider, scene.operation, scene.terms, scene.deadline)
-        if scene.terms.wait and manifest.ref.tenant != wanted.ref.tenant:
+        if scene.terms.wait and manifest.ref.tenant != whole.ref.tenant:
             self._move_home(whole, manifest.ref.tenant, scene.profile, scene.provider)
 
     def _move_home(self, wanted: Cluster, before: str, profile: Profile, provider: Provider) -> None:
@@ -218,9 +230,10 @@ class Snapshots(Clusters):
         found = provider.find(cluster=back.ref)
         runner, keep = Runner(provider, self._watch, operation), set(back.nodes())
         runner.run(stop(found))
-        beyond = tuple(DeleteNode(node.ref) for node in found.nodes if node.ref not in keep)
-        orphans = tuple(DeleteVolume(ref, number) for ref, number in sorted(found.volumes) if not _kept(back, ref, number))
-        runner.run(Plan.of(beyond, orphans))
+        orphans = [(ref, number) for ref, number in sorted(found.volumes) if ref not in keep or number >= len(back.size(ref).volumes)]
+        users = {ref for ref, _ in orphans}
+        beyond = tuple(DeleteNode(node.ref) for node in found.nodes if node.ref not in keep or node.ref in users)
+        runner.run(Plan.of(beyond, tuple(DeleteVolume(*each) for each in orphans)))
 
     # What they share
 
@@ -243,17 +256,16 @@ class Snapshots(Clusters):
         return manifest
 
     def _usable(self, provider: Provider, name: SnapshotRef) -> Manifest:
-        manifest = self._finished(provider, provider.find(cluster=name.cluster), name)
-        if not manifest.consistent:
+        found = provider.find(cluster=name.cluster)
+        manifest = self._finished(provider, found, name)
+        has = {(node.name, number) for node, number, id in found.snapshots if id == name.id}
+        gone = sorted({(node, number) for node, count in manifest.volumes.items() for number in range(count)} - has)
+        why = manifest.why or (f"volume {gone[0][1]} of {gone[0][0]} is gone" if gone else "")
+        if why:
             raise ConflictError(
-                f"the snapshot {name} is not consistent: {manifest.why}",
-                resolution=f"choose another: labcloud snapshot list {name.cluster}",
+                f"the snapshot {name} is not consistent: {why}", resolution=f"choose another: labcloud snapshot list {name.cluster}"
             )
         return manifest
-
-
-def _kept(cluster: Cluster, ref: NodeRef, number: int) -> bool:
-    return ref in set(cluster.nodes()) and number < len(cluster.size(ref).volumes)
 
 
 def _ids(found: Found) -> list[str]:
@@ -282,7 +294,8 @@ def _readable(provider: Provider, found: Found, name: SnapshotRef) -> Manifest |
 def _view(name: SnapshotRef, manifest: Manifest | LabError | None) -> SnapshotView:
     tenant, cluster = name.cluster.tenant, name.cluster.name
     if not isinstance(manifest, Manifest):
-        return SnapshotView(tenant, cluster, name.id, UNFINISHED, why=manifest.brief if manifest else "it was broken off")
+        state, why = (UNREADABLE, manifest.brief) if manifest else (UNFINISHED, "it was broken off")
+        return SnapshotView(tenant, cluster, name.id, state, why=why)
     return SnapshotView(
         tenant, cluster, name.id, "consistent" if manifest.consistent else "inconsistent",
         taken=manifest.taken.isoformat(timespec="seconds"), origin=str(manifest.origin), title=manifest.title, bytes=manifest.size,
@@ -292,10 +305,6 @@ def _view(name: SnapshotRef, manifest: Manifest | LabError | None) -> SnapshotVi
 
 def _absent(name: SnapshotRef, found: Found) -> NotFoundError:
     there = _ids(found)
-    near = min(there, key=lambda id: abs(_moment(id) - _moment(name.id)), default="")
+    near = min(there, key=lambda id: abs(snapshot_time(id) - snapshot_time(name.id)), default="")
     hint = f"the nearest is {near}; " if near else ""
     return NotFoundError(f"{name.cluster} has no snapshot {name.id}", resolution=f"{hint}'labcloud snapshot list {name.cluster}' shows all")
-
-
-def _moment(id: str) -> float:
-    return datetime.strptime(id[:15], "%Y%m%dt%H%M%S").replace(tzinfo=UTC).timestamp()

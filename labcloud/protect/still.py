@@ -1,7 +1,8 @@
 """A moment in which nothing of a cluster moves: its services are stopped by SIGSTOP on their nodes, and go on by SIGCONT.
 
 Whoever holds them tells each node by its standard input when to go on. A node goes on by itself as soon as that ends, because this
-process died, and after `LIMIT` seconds in any case; it says which of them it was, and a moment that ended too early was none.
+process died, and after `LIMIT` seconds in any case; it says which of them it was, and a moment that ended too early was none. Should
+even what holds them there be killed, another process on the node lets them go on a little later.
 """
 
 from __future__ import annotations
@@ -29,22 +30,32 @@ _RELEASED: Final = b"released\n"
 _SCRIPT: Final = """
 set -u
 limit=$1; shift
-stopped='' down=''
-go_on() { [ -z "$stopped" ] || kill -CONT $stopped 2>/dev/null; }
+stopped='' down='' watchdog=''
+go_on() { [ -z "$stopped" ] || kill -CONT $stopped 2>/dev/null; [ -z "$watchdog" ] || kill "$watchdog" 2>/dev/null; }
 trap go_on EXIT
-stands() { local state; for state in /proc/"$1"/task/*/stat; do { read -r line <"$state"; } 2>/dev/null || continue
-    line=${line##*) }; [ "${line%% *}" = T ] || return 1; done; }
+stands() { # whether there is such a process, and all of its threads stand
+    local state line seen=''
+    for state in /proc/"$1"/task/*/stat; do
+        { read -r line <"$state"; } 2>/dev/null || continue
+        line=${line##*) }; [ "${line%% *}" = T ] || return 1; seen=1
+    done
+    [ "$seen" ]
+}
 for name; do
     pid=$(s6-svstat -o pid "/run/service/$name" 2>/dev/null) || pid=-1
     if [ "$pid" -gt 0 ]; then stopped="$stopped $pid"; else down="$down $name"; fi
 done
-[ -z "$stopped" ] || kill -STOP $stopped || exit 3
+if [ "$stopped" ]; then
+    bash -c 'sleep "$1"; shift; kill -CONT "$@"' watchdog $((limit + 2)) $stopped </dev/null >/dev/null 2>&1 &
+    watchdog=$!
+    kill -STOP $stopped || exit 3
+fi
 for pid in $stopped; do
     for ((tries = 0; tries < 500; tries++)); do stands "$pid" && break; sleep 0.005; done
     stands "$pid" || exit 3
 done
 echo still
-read -r -t "$limit" word || exit 4
+read -r -t "$limit" || { [ $? -gt 128 ] && exit 4; exit 7; }
 for pid in $stopped; do stands "$pid" || exit 5; done
 for name in $down; do
     pid=$(s6-svstat -o pid "/run/service/$name" 2>/dev/null) || pid=-1
@@ -55,8 +66,9 @@ echo released
 _WHY: Final = {
     3: "it could not be stopped",
     4: f"it went on by itself after {LIMIT} s",
-    5: "somebody else let it go on",
+    5: "somebody else let it go on, or ended it",
     6: "a service that was down was started meanwhile",
+    7: "it went on by itself, because nothing held it any more",
 }
 
 
@@ -88,8 +100,10 @@ def standing_still(provider: Provider, services: Mapping[NodeRef, Sequence[str]]
         try:
             deadline = began + _PATIENCE
             for hold in holds:
-                if not hold.still.wait(max(0.0, deadline - time.monotonic())) or hold.failed:
-                    raise ConfiguringError(f"the services of {hold.node} could not be held still", details=hold.failed)
+                in_time = hold.still.wait(max(0.0, deadline - time.monotonic()))
+                if hold.failed or not in_time:
+                    why = hold.failed or f"it took more than {_PATIENCE:g} s"
+                    raise ConfiguringError(f"the services of {hold.node} could not be held still", details=why)
             yield moment
         finally:
             for hold in holds:
@@ -124,7 +138,8 @@ class _Hold:
         try:
             result = self.provider.execute(self.node, Command(argv, stdin=cast(BinaryIO, self)), stdout=self)
             if not self.still.is_set():
-                self.failed = _WHY.get(result.exit_code, result.stderr.decode(errors="replace")[-300:])
+                said = result.stderr.decode(errors="replace")[-300:]
+                self.failed = _WHY.get(result.exit_code, said or f"what holds it ended with {result.exit_code}")
         except LabError as exc:
             self.failed = exc.brief
             return None

@@ -17,12 +17,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import translate
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from labcloud.profiles.model import Way
 
 FICLONE: Final = 0x40049409  # linux/fs.h
 _NO_REFLINK: Final = {errno.EOPNOTSUPP, errno.EXDEV, errno.ENOTTY, errno.EINVAL, errno.ENOSYS, errno.EPERM}
+_NO_COPY_RANGE: Final = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOSYS}  # as between two kinds of file systems
+_NO_LINK: Final = {errno.EXDEV, errno.EMLINK, errno.EPERM}
 _MOMENT: Final = 50_000_000  # ns; a folder that changed just before it was read may have changed just after it, with the same time
 _CHUNK: Final = 8 << 20
 
@@ -54,11 +56,14 @@ def _fixed(parts: Iterable[str]) -> Iterator[str]:
 
 @dataclass
 class _Folder:
-    """What was seen of a folder: when it changed last, whether that tells of everything, its files by way, its folders."""
+    """What was seen of a folder: which it is and when it changed last, whether that tells of everything, its files by way, its folders.
 
-    changed: int
-    sure: bool
-    links: dict[str, int] = field(default_factory=dict)  # names → inodes
+    ``links`` are names, and what each file is told by: its inode; of one that had to be copied also when it changed, and its size.
+    """
+
+    stamp: tuple[int, ...] = ()
+    sure: bool = False
+    links: dict[str, tuple[int, ...]] = field(default_factory=dict)
     loose: dict[str, Way] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
 
@@ -66,13 +71,16 @@ class _Folder:
 class Mirror:
     """One volume and the folder that shall hold its snapshot. `link` while all runs, `settle` while nothing changes, `finish` after it.
 
-    `settle` takes as long as there are folders and changes since `link`, however much data there is. All raise OSError.
+    `settle` takes as long as there are folders and changes since `link`, however much data there is. All raise OSError. What is neither
+    a file nor a folder is left out.
     """
 
     def __init__(self, source: Path, target: Path, rules: Rules) -> None:
         self._source, self._target, self._rules = source, target, rules
         self._seen: dict[str, _Folder] = {}
         self._grown: dict[str, int] = {}
+        self.vanished: list[str] = []
+        """What went away while `settle` copied it: then something did change."""
 
     def link(self) -> None:
         """Give everything that never changes its second name."""
@@ -83,7 +91,10 @@ class Mirror:
     def settle(self) -> None:
         """Make the copy what the source is at this moment."""
         self._grown.clear()
+        self.vanished.clear()
         for root in self._rules.roots:
+            if root not in self._seen:
+                self._make_parents(root)
             self._compare(root)
         self._take_loose()
 
@@ -101,32 +112,31 @@ class Mirror:
     def _make_parents(self, root: str) -> None:
         for parent in reversed(Path(root).parents):
             if (self._source / parent).is_dir():
-                _like(self._source / parent, self._target / parent)
+                _like((self._source / parent).stat(), self._target / parent)
 
     def _scan(self, path: str) -> None:
         """Read a folder anew, and bring its links and those of what is in it up to date."""
-        before = self._seen.pop(path, None) or _Folder(0, sure=False)
+        before = self._seen.pop(path, None) or _Folder()
         try:
-            here = self._read(path)
-        except FileNotFoundError:
+            here, there = self._read(path), (self._source / path).stat()
+        except (FileNotFoundError, NotADirectoryError):
             self._drop(path)
             return
         self._seen[path] = here
-        _like(self._source / path, self._target / path)
+        _like(there, self._target / path)
         for name in before.links.keys() - here.links.keys() | before.loose.keys() - here.loose.keys():
             (self._target / path / name).unlink(missing_ok=True)
         for gone in set(before.folders) - set(here.folders):
             self._drop(gone)
-        for name, inode in here.links.items():
-            if before.links.get(name) != inode:
-                _link(self._source / path / name, self._target / path / name)
+        for name, told in here.links.items():
+            here.links[name] = self._take_link(Path(path, name), told, before.links.get(name, ()))
         for folder in here.folders:
             self._compare(folder)
 
     def _read(self, path: str) -> _Folder:
         began = time.time_ns()
-        changed = (self._source / path).stat().st_mtime_ns
-        here = _Folder(changed, sure=began - changed > _MOMENT)
+        stamp = _stamp(self._source / path)
+        here = _Folder(stamp, sure=began - max(stamp[1:]) > _MOMENT)
         with os.scandir(self._source / path) as entries:
             for entry in entries:
                 inside = f"{path}/{entry.name}" if path else entry.name
@@ -134,10 +144,32 @@ class Mirror:
                     here.folders.append(inside)
                 elif entry.is_file(follow_symlinks=False) and (way := self._rules.way(inside)):
                     if way is Way.LINK:
-                        here.links[entry.name] = entry.inode()
+                        here.links[entry.name] = (entry.inode(),)
                     else:
                         here.loose[entry.name] = way
         return here
+
+    def _take_link(self, path: Path, told: tuple[int, ...], before: tuple[int, ...]) -> tuple[int, ...]:
+        """Take a file that never changes, unless that was done before. Returns what it is told by: nothing if it is gone.
+
+        One that is gone may come back as it was: HDFS moves a block away to append to it, and back. A copy has to be made again then.
+        """
+        source, target = self._source / path, self._target / path
+        if told == before:
+            return before
+        try:
+            copied = _told(source)
+            if copied == before:
+                return before
+            if _link(source, target):
+                return told
+            _copy(source, target)
+        except FileNotFoundError:
+            target.unlink(missing_ok=True)
+            if not target.parent.is_dir():
+                raise
+            return ()
+        return copied
 
     def _compare(self, path: str) -> None:
         """Bring the links of a folder up to date, reading only what has changed since it was read."""
@@ -153,24 +185,31 @@ class Mirror:
         for folder, seen in self._seen.items():
             for name, way in seen.loose.items():
                 inside = f"{folder}/{name}" if folder else name
-                source, target = self._source / inside, self._target / inside
-                if way is Way.GROW:
-                    self._grown[inside] = source.stat().st_size
-                    _link(source, target)
-                else:
-                    target.unlink(missing_ok=True)
-                    _copy(source, target)
+                try:
+                    self._take(self._source / inside, self._target / inside, way)
+                except FileNotFoundError:
+                    self.vanished.append(inside)
+                    (self._target / inside).unlink(missing_ok=True)
+
+    def _take(self, source: Path, target: Path, way: Way) -> None:
+        length = source.stat().st_size
+        if way is not Way.GROW or not _link(source, target):
+            target.unlink(missing_ok=True)
+            _copy(source, target)
+        if way is Way.GROW:
+            self._grown[str(target.relative_to(self._target))] = length
 
     def _unchanged(self, path: str, seen: _Folder) -> bool:
         try:
-            return (self._source / path).stat().st_mtime_ns == seen.changed
+            return _stamp(self._source / path) == seen.stamp
         except FileNotFoundError:
             return False
 
     def _drop(self, path: str) -> None:
         for each in [each for each in self._seen if each == path or each.startswith(f"{path}/")]:
             del self._seen[each]
-        shutil.rmtree(self._target / path, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self._target / path)
 
 
 def clone(source: Path, target: Path, shared: Callable[[str], bool], wanted: Callable[[str], bool] = lambda _: True) -> int:
@@ -180,11 +219,11 @@ def clone(source: Path, target: Path, shared: Callable[[str], bool], wanted: Cal
     files by hard links, because nobody writes to them. Files and folders for which ``wanted`` does not hold are left out.
     """
     own, reflinks = 0, True
-    for folder, names, files in os.walk(source):
+    for folder, names, files in os.walk(source, onerror=_raise):
         place = os.path.relpath(folder, source)
         inside = "" if place == "." else f"{place}/"
         names[:] = [name for name in names if wanted(inside + name)]
-        _like(Path(folder), target / place)
+        _like(Path(folder).stat(), target / place)
         for name in files:
             path = inside + name
             if not wanted(path):
@@ -192,56 +231,75 @@ def clone(source: Path, target: Path, shared: Callable[[str], bool], wanted: Cal
             if reflinks and _reflink(source / path, target / path):
                 continue
             reflinks = False
-            if shared(path):
-                own += _link(source / path, target / path)
-            else:
+            if not shared(path) or not _link(source / path, target / path):
                 own += _copy(source / path, target / path)
     return own
 
 
-def _like(source: Path, target: Path) -> None:
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _stamp(folder: Path) -> tuple[int, int, int]:
+    """Which folder it is, and when its names and itself changed last. The times alone may be another's: their grain is milliseconds."""
+    there = folder.stat()
+    return there.st_ino, there.st_mtime_ns, there.st_ctime_ns
+
+
+def _told(file: Path) -> tuple[int, int, int]:
+    there = file.stat()
+    return there.st_ino, there.st_mtime_ns, there.st_size
+
+
+def _like(there: os.stat_result, target: Path) -> None:
     """A folder with the owner and mode of another."""
-    with suppress(FileNotFoundError):  # it has just been removed
-        there = source.stat()
-        with suppress(FileExistsError):
-            target.mkdir()
-        os.chown(target, there.st_uid, there.st_gid)
-        target.chmod(there.st_mode & 0o7777)
+    with suppress(FileExistsError):
+        target.mkdir()
+    os.chown(target, there.st_uid, there.st_gid)
+    target.chmod(there.st_mode & 0o7777)
 
 
-def _link(source: Path, target: Path) -> int:
-    """A second name for a file, or a copy where there can be none; returns how many bytes that took. What is gone is passed over."""
+def _link(source: Path, target: Path) -> bool:
+    """Give a file a second name, in the place of what has it; False where there can be none."""
     target.unlink(missing_ok=True)
     try:
         os.link(source, target)
-    except FileNotFoundError:
-        return 0
     except OSError as exc:
-        if exc.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
+        if exc.errno not in _NO_LINK:
             raise
-        return _copy(source, target)
-    return 0
+        return False
+    return True
 
 
 def _copy(source: Path, target: Path, length: int | None = None) -> int:
-    """A copy with owner, mode and times; of the first ``length`` bytes, where that is given. Returns how many bytes it has."""
+    """A new file with bytes, owner, mode and times of another; of its first ``length`` bytes, where that is given.
+
+    Returns how many bytes it has that it does not share. Raise FileExistsError rather than write to a file that may have other names.
+    """
     if length is None and _reflink(source, target):
         return 0
-    with source.open("rb") as reading, target.open("wb") as writing:
+    with source.open("rb") as reading, target.open("xb") as writing:
         left = os.fstat(reading.fileno()).st_size if length is None else length
         copied = 0
-        while copied < left:
-            count = os.copy_file_range(reading.fileno(), writing.fileno(), min(_CHUNK, left - copied))
-            if not count:
-                break
+        while copied < left and (count := _pass_on(reading, writing, min(_CHUNK, left - copied))):
             copied += count
     _dress(source, target)
     return copied
 
 
+def _pass_on(reading: BinaryIO, writing: BinaryIO, count: int) -> int:
+    """Copy at most ``count`` bytes from where both files stand; returns how many, 0 at the end."""
+    try:
+        return os.copy_file_range(reading.fileno(), writing.fileno(), count)
+    except OSError as exc:
+        if exc.errno not in _NO_COPY_RANGE:
+            raise
+        return os.sendfile(writing.fileno(), reading.fileno(), None, count)
+
+
 def _reflink(source: Path, target: Path) -> bool:
     """Share all bytes of a file with a new one; False if the file system cannot."""
-    with source.open("rb") as reading, target.open("wb") as writing:
+    with source.open("rb") as reading, target.open("xb") as writing:
         try:
             fcntl.ioctl(writing.fileno(), FICLONE, reading.fileno())
         except OSError as exc:

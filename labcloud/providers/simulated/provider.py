@@ -272,14 +272,25 @@ class SimulatedProvider(Provider):
 
     def execute(self, ref: NodeRef, command: Command, *, stdout: Sink | None = None, stderr: Sink | None = None) -> Result:
         with self._call("execute", ref) as lab:
-            result = self._registered(command) or shell.run(
-                shell.Place(lab, self._running(lab, ref), self.domain(ref.cluster.tenant)), command
-            )
+            result = self._registered(command)
+            if result is None:
+                place = shell.Place(lab, self._running(lab, ref), self.domain(ref.cluster.tenant))
+                result = None if shell.holds(command) else shell.run(place, command)
+        result = result or self._hold(ref, command, stdout)
         for given, data in ((stdout, result.stdout), (stderr, result.stderr)):
             if given:
                 given.write(data)
                 given.flush()
         return Result(result.exit_code, b"" if stdout else result.stdout, b"" if stderr else result.stderr)
+
+    def _hold(self, ref: NodeRef, command: Command, stdout: Sink | None) -> Result:
+        """The node's services stand still for as long as whoever holds them does; a fault of the call ``release`` ends that by itself."""
+        if stdout:
+            stdout.write(shell.STILL)
+        word = shell.read_line(command)
+        with self._call("release", ref) as lab:
+            self._running(lab, ref)
+            return shell.released(word)
 
     def _registered(self, command: Command) -> Result | None:
         for length in range(len(command.argv), 0, -1):

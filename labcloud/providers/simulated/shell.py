@@ -14,6 +14,9 @@ from labcloud.providers.base import Command, Result
 from labcloud.providers.simulated import daemons, records
 from labcloud.providers.simulated.world import CONFIG, File, LabState, Machine, config_text, dataset_path, in_datasets, locate
 
+STILL = b"still\n"
+"""What a node says when its services stand still."""
+
 _USERS = {"root": 0, "hdfs": 901, "yarn": 902, "mapred": 903}
 
 
@@ -38,6 +41,21 @@ class Place:
 
 def _input(command: Command) -> bytes:
     return command.stdin if isinstance(command.stdin, bytes) else command.stdin.read()
+
+
+def holds(command: Command) -> bool:
+    """Whether it is the script by which `labcloud.protect` lets services stand still: ``bash -c SCRIPT still SECONDS NAME…``."""
+    return command.argv[:2] == ("bash", "-c") and command.argv[3:4] == ("still",)
+
+
+def read_line(command: Command) -> bytes:
+    """The first line of standard input, as soon as it is there; nothing at its end."""
+    return command.stdin if isinstance(command.stdin, bytes) else command.stdin.read(1 << 16)
+
+
+def released(word: bytes) -> Result:
+    """How that script ends: 7 if its standard input does without a word."""
+    return Result(0, b"released\n") if word else Result(7)
 
 
 def run(place: Place, command: Command) -> Result:

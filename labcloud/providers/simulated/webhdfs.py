@@ -156,8 +156,18 @@ def _delete(target: str, query: Mapping[str, str], tree: MutableMapping[str, Fil
     return _json({"boolean": there})
 
 
+def _rename(target: str, query: Mapping[str, str], tree: MutableMapping[str, File]) -> Response:
+    to = query.get("destination", "")
+    done = target in tree and to not in tree and to.rpartition("/")[0] in tree
+    for path in [each for each in tree if each == target or each.startswith(f"{target}/")] if done else ():
+        tree[to + path.removeprefix(target)] = tree[path]
+        del tree[path]
+    return _json({"boolean": done})
+
+
 _OPERATIONS: Final[dict[tuple[str, str], Callable[[str, Mapping[str, str], MutableMapping[str, File]], Response]]] = {
     ("PUT", "MKDIRS"): _mkdirs,
+    ("PUT", "RENAME"): _rename,
     ("PUT", "SETOWNER"): _set_owner,
     ("PUT", "SETPERMISSION"): _set_permission,
     ("GET", "GETFILESTATUS"): _status,
