@@ -234,6 +234,21 @@ def test_a_checksum_is_what_the_datanode_makes_of_the_blocks(engine: Answering, 
     assert engine.asked[1][:3] == ("worker-1", 50075, "GET")
 
 
+def test_the_namenode_is_asked_for_a_datanode_once(engine: Answering, files: WebFiles) -> None:
+    refused = body({"RemoteException": {"exception": "IOException", "message": "no replica"}}, 403)
+    engine.say(redirect(), body(CHECKSUM), body(CHECKSUM), refused, redirect(f"worker-0.{DOMAIN}"), body(CHECKSUM))
+    files.checksum("/a b")
+    files.checksum("/p+q %")
+    with pytest.raises(EngineError) as caught:
+        files.checksum("/c")
+    assert caught.value.details == "no replica"
+    files.checksum("/c")
+    assert [(node, path.partition("?")[0]) for node, _, _, path in engine.asked] == [
+        ("master-0", "/webhdfs/v1/a b"), ("worker-1", "/webhdfs/v1/a b"), ("worker-1", "/webhdfs/v1/p+q %"), ("worker-1", "/webhdfs/v1/c"),
+        ("master-0", "/webhdfs/v1/c"), ("worker-0", "/webhdfs/v1/c"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("answer", [body({}), body({"FileChecksum": None}), Response(200, b"<html>", {})], ids=["none", "null", "html"])
 def test_an_odd_checksum_is_an_engine_error(engine: Answering, files: WebFiles, answer: Response) -> None:
     engine.say(redirect(), answer)
@@ -243,7 +258,8 @@ def test_an_odd_checksum_is_an_engine_error(engine: Answering, files: WebFiles, 
 
 def test_a_file_that_is_no_more_has_no_checksum(engine: Answering, files: WebFiles) -> None:
     gone = body({"RemoteException": {"exception": "FileNotFoundException", "message": "File does not exist: /x"}}, 404)
-    engine.say(gone)
+    engine.say(gone, redirect(), gone)
+    assert files.checksum("/x") == ""
     assert files.checksum("/x") == ""
 
 
