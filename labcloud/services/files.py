@@ -13,9 +13,9 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from http import HTTPStatus
-from threading import Thread
+from threading import Thread, local
 from typing import Any, Final, Protocol, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from labcloud.errors import EngineError, UsageError
 from labcloud.model import NodeRef
@@ -215,6 +215,7 @@ class WebFiles:
         self._provider = provider
         self._namenode = namenode
         self._port = port
+        self._made_by = local()  # the address of the DataNode that made this thread's last checksum
 
     def make_folder(self, path: str, *, owner: str, group: str, mode: str) -> None:
         self._on_namenode("PUT", path, op="MKDIRS", permission=mode)
@@ -280,16 +281,29 @@ class WebFiles:
 
         Empty if there is no such file. ``timeout`` is in seconds. Only WebHDFS gives it: the native client has no such call.
         """
-        place = self._ask_namenode("GET", path, op="GETFILECHECKSUM")
-        if place.status == HTTPStatus.NOT_FOUND:
+        answer = self._checksum(path, timeout)
+        if answer.status == HTTPStatus.NOT_FOUND:
             return ""
-        body = self._sent_on(_accepted(place, f"GETFILECHECKSUM {path}"), "GET", path, timeout=timeout, op="GETFILECHECKSUM").body
         try:
-            made = json.loads(body)["FileChecksum"]
+            made = json.loads(_accepted(answer, f"GETFILECHECKSUM {path}").body)["FileChecksum"]
             # The servlet prints the whole buffer; only the first ``length`` bytes are the checksum.
             return f"{made['algorithm']}:{made['bytes'][: 2 * made['length']]}"
         except (ValueError, KeyError, TypeError) as exc:
             raise EngineError(f"HDFS gives no checksum of {path}", details=str(exc)) from exc
+
+    def _checksum(self, path: str, timeout: float) -> Response:
+        # Any DataNode can make it of blocks that are anywhere. The NameNode is asked for one once a thread, not for every file.
+        known, self._made_by.place = getattr(self._made_by, "place", ""), ""
+        if not known:
+            answer = self._ask_namenode("GET", path, op="GETFILECHECKSUM")
+            if answer.status >= HTTPStatus.BAD_REQUEST:
+                return answer
+            known = answer.headers.get("Location", "")
+        place = urlsplit(known)._replace(path=f"/webhdfs/v1{quote(path)}")
+        answer = self._to_datanode(place, "GET", f"GETFILECHECKSUM {path}", timeout=timeout)
+        if answer.status < HTTPStatus.BAD_REQUEST:
+            self._made_by.place = known
+        return answer
 
     def _status(self, path: str) -> int:
         return self._ask_namenode("GET", path, op="GETFILESTATUS").status
@@ -312,18 +326,17 @@ class WebFiles:
         return _accepted(self._ask_namenode(method, path, **query), f"{query['op']} {path}")
 
     def _on_datanode(self, method: str, path: str, *, body: bytes = b"", **query: str) -> Response:
+        place, doing = urlsplit(self._on_namenode(method, path, **query).headers.get("Location", "")), f"{query['op']} {path}"
         # A DataNode's first write starts its pipeline: slower than any other request.
-        return self._sent_on(self._on_namenode(method, path, **query), method, path, body=body, timeout=_LIMIT, op=query["op"])
+        return _accepted(self._to_datanode(place, method, doing, body=body, timeout=_LIMIT), doing)
 
-    def _sent_on(self, answer: Response, method: str, path: str, *, op: str, timeout: float, body: bytes = b"") -> Response:
-        """What the DataNode answers that the NameNode's ``answer`` names."""
-        place = urlsplit(answer.headers.get("Location", ""))
+    def _to_datanode(self, place: SplitResult, method: str, doing: str, *, timeout: float, body: bytes = b"") -> Response:
+        """What the DataNode answers that the NameNode named by ``place``."""
         try:
             node = NodeRef.parse(self._namenode.cluster, place.netloc.partition(".")[0])
         except UsageError as exc:
-            raise EngineError(f"HDFS named no DataNode for {op} {path}", details=place.geturl()) from exc
-        target = f"{place.path}?{place.query}"
-        return _accepted(self._provider.request(node, place.port or 80, target, method=method, body=body, timeout=timeout), f"{op} {path}")
+            raise EngineError(f"HDFS named no DataNode for {doing}", details=place.geturl()) from exc
+        return self._provider.request(node, place.port or 80, f"{place.path}?{place.query}", method=method, body=body, timeout=timeout)
 
 
 def _web_status(found: dict[str, Any]) -> FileStatus:

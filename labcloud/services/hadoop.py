@@ -23,8 +23,9 @@ IN_SERVICE: Final = "In Service"
 DECOMMISSIONED: Final = "Decommissioned"
 
 _FSCK_SECONDS: Final = 120.0
-# NamenodeFsck.check prints ``PATH LENGTH bytes, N block(s), OPENFORWRITE:``; 2.x prints dots before it, 3.x the replication within it.
-_OPEN: Final = re.compile(r"(/.*) \d+ bytes, .*block\(s\), OPENFORWRITE")
+# NamenodeFsck.check prints ``PATH LENGTH bytes, N block(s), OPENFORWRITE:``, several on a line: 2.x with dots between them, 3.x with
+# the replication or the erasure coding in the middle.
+_OPEN: Final = re.compile(r"(/[^\n]*?) \d+ bytes, (?:[^/\n]*, )?\d+ block\(s\), OPENFORWRITE")
 
 Made = TypeVar("Made")
 

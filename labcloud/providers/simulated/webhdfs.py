@@ -146,6 +146,15 @@ def _summary(target: str, query: Mapping[str, str], tree: MutableMapping[str, Fi
     return _json({"ContentSummary": {"length": length}})
 
 
+def _rename(target: str, query: Mapping[str, str], tree: MutableMapping[str, File]) -> Response:
+    to = _clean(query.get("destination", ""))
+    if target not in tree or to in tree or to.rpartition("/")[0] not in (*tree, ""):
+        return _json({"boolean": False})
+    for path in [each for each in tree if each == target or each.startswith(f"{target}/")]:
+        tree[to + path.removeprefix(target)] = tree.pop(path)
+    return _json({"boolean": True})
+
+
 def _delete(target: str, query: Mapping[str, str], tree: MutableMapping[str, File]) -> Response:
     inside = [path for path in tree if path.startswith(target.rstrip("/") + "/")]
     if inside and query.get("recursive", "false") != "true":
@@ -173,6 +182,7 @@ _OPERATIONS: Final[dict[tuple[str, str], Callable[[str, Mapping[str, str], Mutab
     ("GET", "GETFILESTATUS"): _status,
     ("GET", "LISTSTATUS"): _list,
     ("GET", "GETCONTENTSUMMARY"): _summary,
+    ("PUT", "RENAME"): _rename,
     ("DELETE", "DELETE"): _delete,
 }
 

@@ -209,6 +209,19 @@ def test_webhdfs_keeps_files(cluster: SimulatedProvider) -> None:
     assert (missing.status, json.loads(missing.body)["RemoteException"]["exception"]) == (404, "FileNotFoundException")
 
 
+def test_webhdfs_renames_what_has_no_name_taken(cluster: SimulatedProvider) -> None:
+    def rename(path: str, to: str) -> bool:
+        answer = cluster.request(MASTER, 50070, f"/webhdfs/v1{path}?user.name=hdfs&op=RENAME&destination={to}", method="PUT")
+        return bool(json.loads(answer.body)["boolean"])
+
+    follow(cluster, cluster.request(MASTER, 50070, "/webhdfs/v1/a/b/c?user.name=hdfs&op=CREATE", method="PUT"), "PUT", b"content")
+    assert rename("/a/b", "/a/d")
+    assert follow(cluster, cluster.request(MASTER, 50070, "/webhdfs/v1/a/d/c?op=OPEN"), "GET").body == b"content"
+    assert not rename("/a/b", "/a/e")
+    assert not rename("/a/d/c", "/a/d")
+    assert not rename("/a/d/c", "/x/y")
+
+
 def test_webhdfs_needs_a_datanode(cluster: SimulatedProvider) -> None:
     for index in range(2):
         cluster.stop_node(worker(index))

@@ -17,7 +17,7 @@ from labcloud.model import Cluster, ClusterRef, NodeGroup, NodeRef
 from labcloud.profiles import load
 from labcloud.providers.base import Response
 from labcloud.providers.simulated import SimulatedProvider, World
-from labcloud.services.files import WebFiles
+from labcloud.services.files import FileStatus, WebFiles
 from labcloud.services.hadoop import DECOMMISSIONED, IN_SERVICE, Hadoop
 
 REF = ClusterRef("acme", "c")
@@ -215,6 +215,87 @@ def test_a_redirect_to_no_node_of_the_cluster_is_an_engine_error(engine: Answeri
     engine.say(answer)
     with pytest.raises(EngineError, match="named no DataNode for CREATE /x"):
         files.write("/x", b"")
+
+
+# As Hadoop 2.7.7 gives it: 28 bytes, and four more.
+CHECKSUM = {
+    "FileChecksum": {
+        "algorithm": "MD5-of-2048MD5-of-512CRC32C",
+        "bytes": "000002000000000000000800254beeb395d0f9a6e25f9cc102eaa59f00000000",
+        "length": 28,
+    }
+}
+
+
+def test_a_checksum_is_what_the_datanode_makes_of_the_blocks(engine: Answering, files: WebFiles) -> None:
+    engine.say(redirect(), body(CHECKSUM))
+    assert files.checksum("/a b") == "MD5-of-2048MD5-of-512CRC32C:000002000000000000000800254beeb395d0f9a6e25f9cc102eaa59f"
+    assert engine.asked[0] == ("master-0", 50070, "GET", "/webhdfs/v1/a b?user.name=hdfs&op=GETFILECHECKSUM")
+    assert engine.asked[1][:3] == ("worker-1", 50075, "GET")
+
+
+def test_the_namenode_is_asked_for_a_datanode_once(engine: Answering, files: WebFiles) -> None:
+    refused = body({"RemoteException": {"exception": "IOException", "message": "no replica"}}, 403)
+    engine.say(redirect(), body(CHECKSUM), body(CHECKSUM), refused, redirect(f"worker-0.{DOMAIN}"), body(CHECKSUM))
+    files.checksum("/a b")
+    files.checksum("/p+q %")
+    with pytest.raises(EngineError) as caught:
+        files.checksum("/c")
+    assert caught.value.details == "no replica"
+    files.checksum("/c")
+    assert [(node, path.partition("?")[0]) for node, _, _, path in engine.asked] == [
+        ("master-0", "/webhdfs/v1/a b"), ("worker-1", "/webhdfs/v1/a b"), ("worker-1", "/webhdfs/v1/p+q %"), ("worker-1", "/webhdfs/v1/c"),
+        ("master-0", "/webhdfs/v1/c"), ("worker-0", "/webhdfs/v1/c"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", [body({}), body({"FileChecksum": None}), Response(200, b"<html>", {})], ids=["none", "null", "html"])
+def test_an_odd_checksum_is_an_engine_error(engine: Answering, files: WebFiles, answer: Response) -> None:
+    engine.say(redirect(), answer)
+    with pytest.raises(EngineError, match="gives no checksum of /x"):
+        files.checksum("/x")
+
+
+def test_a_file_that_is_no_more_has_no_checksum(engine: Answering, files: WebFiles) -> None:
+    gone = body({"RemoteException": {"exception": "FileNotFoundException", "message": "File does not exist: /x"}}, 404)
+    engine.say(gone, redirect(), gone)
+    assert files.checksum("/x") == ""
+    assert files.checksum("/x") == ""
+
+
+def test_what_is_in_a_folder_has_length_and_time(engine: Answering, files: WebFiles) -> None:
+    found = [
+        {"pathSuffix": "d", "type": "DIRECTORY", "length": 0, "modificationTime": 1600000000000},
+        {"pathSuffix": "f", "type": "FILE", "length": 7, "modificationTime": 1600000000001},
+    ]
+    engine.say(body({"FileStatuses": {"FileStatus": found}}), body({"RemoteException": {"message": "no"}}, 404), body({"odd": 1}))
+    assert files.statuses("/x") == {"d": FileStatus(folder=True), "f": FileStatus(folder=False, length=7, modified=1600000000001)}
+    assert files.statuses("/x") == {}
+    with pytest.raises(EngineError, match="does not say what is in /x"):
+        files.statuses("/x")
+
+
+# What fsck prints of open files
+
+FSCK_2 = """FSCK started by hdfs (auth:SIMPLE) from /10.192.4.1 for path / at Wed Nov 25 23:20:14 UTC 2026
+....................................................................................................
+./user/a/put._COPYING_ 0 bytes, 0 block(s), OPENFORWRITE: ............/user/a/empty 0 bytes, 0 block(s), OPENFORWRITE: ./user/a/n w; 5 bytes 12 bytes, 1 block(s), OPENFORWRITE: ......Status: HEALTHY
+ Total size:	503030495 B
+FSCK ended at Wed Nov 25 23:20:14 UTC 2026 in 27 milliseconds
+"""  # noqa: E501 - as it is
+
+
+def test_open_files_are_found_in_what_fsck_prints(engine: Answering, hadoop: Hadoop) -> None:
+    engine.say(Response(200, FSCK_2.encode(), {}))
+    assert hadoop.open_files() == {"/user/a/put._COPYING_", "/user/a/empty", "/user/a/n w; 5 bytes"}
+    assert engine.asked == [("master-0", 50070, "GET", "/fsck?ugi=hdfs&path=/&openforwrite=1")]
+
+
+@pytest.mark.parametrize("text", ["", FSCK_2[:200], "FSCK started by hdfs\nFsck on path '/' FAILED"], ids=["none", "cut off", "failed"])
+def test_half_an_answer_of_fsck_is_an_engine_error(engine: Answering, hadoop: Hadoop, text: str) -> None:
+    engine.say(Response(200, text.encode(), {}))
+    with pytest.raises(EngineError, match="which files are open"):
+        hadoop.open_files()
 
 
 def test_a_folder_is_made_and_then_given_to_its_owner(engine: Answering, files: WebFiles) -> None:
