@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit
 
 from labcloud.errors import DeadlineError, EngineError
+from labcloud.lab.files import disk_errors
 from labcloud.protect.answers import unreadable
 from labcloud.protect.complaints import Call, LockedError, complaint
 from labcloud.protect.processes import Ended, Running, run
@@ -79,7 +82,7 @@ class Restic:
 
         Raise what it complains of if it ends with a code that is not ``fine`` (None: any is, but for a lock).
         """
-        began, pause, unlock = time.monotonic(), _FIRST_PAUSE, 0.0
+        began, pause, unlock = time.monotonic(), _FIRST_PAUSE, 0.0  # the locks of the dead are removed before anything is given up
         while True:
             ended = self.once(verb, words, how, before=before)
             if ended.code in (fine or (0,)):
@@ -90,13 +93,13 @@ class Restic:
                     return ended
                 raise error
             waited = time.monotonic() - began
-            if waited >= self.watcher.patience:
+            if unlock and waited >= self.watcher.patience:
                 raise error
             if waited >= unlock:
                 unlock = waited + _UNLOCK_EVERY
                 self.once("unlock", ["unlock"], Running(QUESTION))  # those of dead processes alone
             self.watcher.tell(error.brief)
-            self.watcher.pause(min(pause, self.watcher.patience - waited))
+            self.watcher.pause(min(pause, max(0.0, self.watcher.patience - waited)))
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def once(self, verb: str, words: Sequence[str], how: Running, *, before: Sequence[str] = ()) -> Ended:
@@ -109,6 +112,21 @@ class Restic:
             raise DeadlineError(
                 f"restic {verb} at {self.target} did not end within {how.limit:g} s", resolution="run it again with a longer --timeout"
             ) from exc
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the password's file: of several processes with the same password, one at a time. Raise DeadlineError after two minutes."""
+        with disk_errors(f"lock {self.password_file}"):
+            fd = os.open(self.password_file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            began = time.monotonic()
+            while not _locked(fd):
+                if time.monotonic() - began > QUESTION:
+                    raise DeadlineError(f"another process has {self.password_file}", resolution="run it again when that has ended")
+                self.watcher.pause(_FIRST_PAUSE)
+            yield
+        finally:
+            os.close(fd)
 
     def call(self, verb: str) -> Call:
         return Call(verb, str(self.target), str(self.password_file))
@@ -127,6 +145,14 @@ class Restic:
         found = re.match(r"restic (\d+)\.(\d+)", text)
         if not found or (int(found[1]), int(found[2])) < _FLOOR:
             raise EngineError("the restic of this machine is older than 0.14", details=text, resolution="install restic 0.14 or newer")
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def environment(target: Target, credentials: Mapping[str, str]) -> dict[str, str]:

@@ -35,7 +35,9 @@ _SAID: Final = 2000
 _LOCK: Final = re.compile(r"locked (?:exclusively )?by PID (\d+) on (\S+) by (\S+)")
 _SINCE: Final = re.compile(r"lock was created at ([0-9-]+ [0-9:]+)")
 _USERINFO: Final = re.compile(r"(://[^/\s:@]+:)[^/\s@]+(?=@)")
-_NOISE: Final = re.compile(r"Is there a repository at|the `unlock` command can be used|returned error, retrying after")
+_NOISE: Final = re.compile(
+    r"Is there a repository at|the `unlock` command can be used|returned error, retrying after|There were \d+ errors"
+)
 _UNLOCATED: Final = re.compile(
     r"(?s)(?=.*Is there a repository at)(?=.*(?:no such file or directory|file does not exist|<config/> does not exist|\b404\b|"
     r"(?:key|bucket) does not exist))"
@@ -64,7 +66,7 @@ def _details(text: str) -> str:
 
 def _last(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip() and not _NOISE.search(line)]
-    fatal = [line for line in lines if "Fatal: " in line and not re.search(r"There were \d+ errors", line)]
+    fatal = [line for line in lines if "Fatal: " in line]
     return (fatal or lines or ["it said nothing"])[-1].removeprefix("Fatal: ")
 
 

@@ -6,6 +6,7 @@ credentials by the environment, so that no list of processes shows them.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -20,7 +21,7 @@ from labcloud.protect.answers import Copy, Entry, Keep, Kept, Progress, Stored, 
 from labcloud.protect.calling import QUESTION, Restic, Watcher, environment, nobody
 from labcloud.protect.complaints import DamagedError, NoRepositoryError, complaint
 from labcloud.protect.processes import Running
-from labcloud.protect.staging import Tree, staged
+from labcloud.protect.staging import Tree, in_tree, staged
 from labcloud.protect.targets import Target
 
 CONSISTENT: Final = "consistent"
@@ -75,7 +76,12 @@ class Repository:
         try:
             return self.id()
         except NoRepositoryError:
-            self._init()
+            pass
+        with self._restic.alone():  # two that restic makes at once leave one with a key that does not fit
+            try:
+                return self.id()
+            except NoRepositoryError:
+                self._init()
         return self.id()
 
     def id(self) -> str:
@@ -90,8 +96,6 @@ class Repository:
         words = ["--json", "backup", ".", "--host", upload.host, "--time", f"{upload.time.astimezone(UTC):%Y-%m-%d %H:%M:%S}"]
         words += [word for tag in upload.tags for word in ("--tag", tag)]
         words += ["--ignore-inode", "--ignore-ctime"]  # hard links and copies have other ones each time; size and mtime tell
-        if upload.parent and any(each.id == upload.parent for each in self.copies(host=upload.host)):
-            words += ["--parent", upload.parent]
         summary: dict[str, Any] = {}
         began = time.monotonic()
 
@@ -103,7 +107,14 @@ class Repository:
                 summary.update(said)
 
         with staged(upload.tree, stage) as before:
-            ended = self._restic.do("backup", words, Running(limit, line=read), before=before, fine=(0, _INCOMPLETE))
+            how = Running(limit, line=read)
+            try:
+                parent = ["--parent", _checked_id(upload.parent)] if upload.parent else []
+                ended = self._restic.do("backup", words + parent, how, before=before, fine=(0, _INCOMPLETE))
+            except NotFoundError:
+                if not upload.parent:
+                    raise
+                ended = self._restic.do("backup", words, how, before=before, fine=(0, _INCOMPLETE))
         if ended.code == _INCOMPLETE:
             self.forget([self._full_id(summary["snapshot_id"])] if "snapshot_id" in summary else [])
             raise _incomplete(ended.stderr)
@@ -251,10 +262,18 @@ def _written(pid: int) -> int:
 
 def _incomplete(stderr: str) -> EngineError:
     said = [answers.message(line.encode()) for line in stderr.splitlines()]
-    items = [str(each.get("item", "")) for each in said if each.get("message_type") == "error"]
-    named = f": {items[0]}" + (f" and {len(items) - 1} more" if len(items) > 1 else "") if items else ""
+    failed = [each for each in said if each.get("message_type") == "error"]
+    places = [in_tree(str(each.get("item", ""))) for each in failed]
+    named = f": {places[0]}" + (f" and {len(places) - 1} more" if len(places) > 1 else "") if places else ""
     return EngineError(
         f"the copy would be incomplete, and was removed: something could not be read{named}",
-        details=stderr[-2000:],
+        details="\n".join(f"{place}: {_why(each.get('error'))}" for place, each in zip(places, failed, strict=True))[:2000]
+        or stderr[-2000:],
         resolution="look at what could not be read, then run the same command again",
     )
+
+
+def _why(error: object) -> str:
+    """What restic says of one file; errors of the system are numbers there."""
+    number = error.get("Err") if isinstance(error, Mapping) else None
+    return os.strerror(number) if isinstance(number, int) else str(error)

@@ -7,6 +7,7 @@ mounted, so nothing that is removed here can be anything but what was written he
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import socket
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from labcloud.errors import EngineError, NotFoundError, UsageError
 from labcloud.lab.files import disk_errors, make_private
 from labcloud.lab.processes import lives, ticks
 
+_ROOT: Final = re.compile(r"^.*/\d+\.\d+\.[0-9a-f]{8}/root(?=/)")
 # sh SCRIPT ROOT LIST PROGRAM...: LIST has pairs of lines, what is bound and where. A tmpfs takes the places to bind to.
 _SCRIPT: Final = """\
 set -eu
@@ -33,8 +35,7 @@ while IFS= read -r from && IFS= read -r to; do
         mkdir -p "$root/${to%/*}"
         : >"$root/$to"
     fi
-    mount --bind -- "$from" "$root/$to"
-    mount -o remount,bind,ro -- "$root/$to"
+    mount -o bind,ro -- "$from" "$root/$to"
 done <"$list"
 cd "$root"
 exec "$@"
@@ -71,6 +72,11 @@ def staged(tree: Tree, stage: Path) -> Iterator[list[str]]:
         yield ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", _SCRIPT, "sh", str(folder / "root"), str(folder / "list")]
     finally:
         _remove(folder)
+
+
+def in_tree(path: str) -> str:
+    """Where in a tree that was staged ``path`` is, which names it from this machine's root."""
+    return _ROOT.sub("", path)
 
 
 def _checked(tree: Tree) -> list[tuple[str, bytes | Path]]:
