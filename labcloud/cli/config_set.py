@@ -146,9 +146,7 @@ def _check(opened: Session, target: Target, values: Mapping[str, str]) -> None:
     profiles = {each.profile for ref in target.clusters if (each := opened.lab.cluster(ref))}
     for name in sorted(profiles):
         profile = load(name)
-        known = {
-            key: value for key, value in values.items() if target.place or profile.has_file_of(key) or len(profiles) == 1
-        }
+        known = {key: value for key, value in values.items() if target.place or profile.has_file_of(key) or len(profiles) == 1}
         user_settings(profile, known)
         for found in check_settings(profile, known):
             if found.level is Level.ERROR:
