@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from labcloud.errors import ConfiguringError
 from labcloud.model import ClusterRef, NodeRef
 from labcloud.providers.docker.provider import DockerProvider
 from labcloud.services import refreshing, started
 from tests.acceptance.driver import Cluster, Labcloud, wait_for
 
 pytestmark = pytest.mark.timeout(600)
-BASE_FILES = ("hosts", "resolver", "users", "environment", "health", "profile.d", "authorized_keys")
+BASE_FILES = ("hosts", "resolver", "users", "environment", "health", "profile.d", "authorized_keys", "supervision")
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +132,45 @@ def test_a_failing_check_takes_the_node_out_and_its_mending_brings_it_back(clust
     assert "ERROR licence: the licence server is away" in state_of_worker(cluster)[1]
     put(base / "health/licence", "#!/bin/sh\nexit 0\n")
     wait_for("a healthy worker", lambda: state_of_worker(cluster)[0] == "RUNNING", seconds=60)
+
+
+def test_services_of_the_lab_run_beside_hadoops_and_break_nothing(
+    cluster: Cluster, provider: DockerProvider, worker: NodeRef, base: Path, labcloud: Labcloud
+) -> None:
+    agent = base / "supervision/services/agent"
+    put(agent, '#!/bin/bash\necho "at work for $LABCLOUD_TENANT"\necho $$ >/run/agent\nexec sleep 1000\n')
+    put(base / "supervision/services/ill", "#!/bin/sh\necho ill\nexit 1\n")
+    put(base / "supervision/services/none", "not a program\n")
+    put(base / "supervision/ended", '#!/bin/sh\necho "heard $*" >>/run/heard\n')
+    assert "lab service agent missing" in refreshing.drift(provider, worker)
+    with pytest.raises(ConfiguringError) as refused:  # the one that cannot be is named; the others are there
+        refreshing.refresh(provider, worker)
+    assert "base/supervision/services: none does not begin with #!" in refused.value.details
+    first = wait_for("the agent", lambda: shell(cluster, "cat /run/agent 2>/dev/null || true", "root"))
+    shell(cluster, f"kill -9 {first} $(s6-svstat -o pid /run/service/datanode)", "root")
+    wait_for("the hook", lambda: "heard datanode 256 9" in shell(cluster, "cat /run/heard || true", "root"))
+    wait_for("the agent's second start", lambda: shell(cluster, "cat /run/agent", "root") != first, seconds=30)
+    log = shell(cluster, "sed 's/^[^ ]* [^ ]* *//' /var/log/labcloud/agent/current", "root")
+    assert log.splitlines() == ["labcloud: starting agent", f"at work for {cluster.tenant}"] * 2
+    assert shell(cluster, "grep -c starting /var/log/labcloud/ill/current", "root") in {"1", "2", "3", "4"}, "one start in ten seconds"
+
+    # Whatever the lab's own services do, the node starts, and stops in time, with Hadoop's.
+    labcloud("restart", cluster.ref)
+    labcloud("stop", cluster.ref)
+    labcloud("start", cluster.ref)
+    cluster.wait_until_all_runs()
+    second = wait_for("the agent's start with its node", lambda: shell(cluster, "cat /run/agent", "root"))
+
+    (base / "supervision/services/none").unlink()
+    (base / "supervision/services/ill").unlink()
+    put(agent, "#!/bin/sh\necho another >/run/agent\nexec sleep 1000\n")
+    assert refreshing.drift(provider, worker) == ["lab service agent changed", "lab service ill is the lab's no longer"]
+    assert refreshing.refresh(provider, worker) == ["lab service agent changed", "lab service ill removed"]
+    wait_for("the changed agent", lambda: shell(cluster, "cat /run/agent", "root") == "another", seconds=30)
+    assert shell(cluster, f"kill -0 {second} 2>/dev/null || echo gone", "root") == "gone"
+    agent.unlink()
+    assert refreshing.refresh(provider, worker) == ["lab service agent removed"]
+    assert shell(cluster, "ls /run/service; pgrep -x sleep || true", "root").split() == ["datanode", "nodemanager"]
 
 
 def test_declared_files_and_packages(cluster: Cluster, provider: DockerProvider, worker: NodeRef, labcloud: Labcloud) -> None:
