@@ -3,6 +3,7 @@ for it, followed on the running node."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,18 +14,30 @@ from labcloud.errors import ConfiguringError
 from labcloud.model import ClusterRef, NodeRef
 from labcloud.providers.docker.provider import DockerProvider
 from labcloud.services import refreshing, started
-from tests.acceptance.driver import Cluster, Labcloud, wait_for
+from tests.acceptance.driver import Cluster, Labcloud, docker, wait_for
 
 pytestmark = pytest.mark.timeout(600)
 BASE_FILES = ("hosts", "resolver", "users", "environment", "health", "profile.d", "authorized_keys", "supervision")
 
 
 @pytest.fixture(scope="module")
-def cluster(labcloud: Labcloud, mark: str) -> Iterator[Cluster]:
+def disks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Where the storage classes of the cluster's worker lie, by their names."""
+    return {name: tmp_path_factory.mktemp(name) for name in ("bulk", "quick")}
+
+
+@pytest.fixture(scope="module")
+def cluster(labcloud: Labcloud, mark: str, disks: dict[str, Path]) -> Iterator[Cluster]:
+    """A master with the profile's own volume, and a worker with one of each class."""
+    labcloud("storage", "set", "bulk", "--path", str(disks["bulk"]))
+    labcloud("storage", "set", "quick", "--path", str(disks["quick"]), "--media", "ssd")
     made = Cluster(labcloud, f"{mark}-nd", "hadoop-2.7", "c")
-    made.create("--workers", "1")
+    made.create("--group", "worker:count=1,volumes=1x2g@bulk+1x1g@quick")
     yield made
     made.delete()
+    for name, folder in disks.items():
+        labcloud("storage", "remove", name)
+        assert [path for path in folder.rglob("*") if made.tenant in path.name] == []
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +87,23 @@ def state_of_worker(cluster: Cluster) -> tuple[str, str]:
     nodes = (found.get("nodes") or {}).get("node") or [{}]
     # A NodeManager that was started anew may be listed beside its former self.
     return max((node.get("state", ""), node.get("healthReport", "")) for node in nodes if node.get("state") != "LOST")
+
+
+def test_a_groups_volumes_lie_where_their_classes_say_and_hdfs_knows_their_media(cluster: Cluster, disks: dict[str, Path]) -> None:
+    def blocks(name: str) -> set[str]:
+        return {path.name for path in disks[name].rglob("blk_*") if not path.name.endswith(".meta")}
+
+    mounts = json.loads(docker("inspect", "--format", "{{json .Mounts}}", cluster.container("worker-0")))
+    assert {each["Destination"] for each in mounts if each["Destination"].startswith("/data/")} == {"/data/0", "/data/1"}
+    assert cluster.exec("hdfs", "getconf", "-confKey", "dfs.datanode.data.dir", node="worker-0").text.split(",")[1].startswith("[SSD]")
+    cluster.exec("hdfs", "dfs", "-mkdir", "-p", "/quick", user="hdfs")
+    cluster.exec("hdfs", "dfs", "-chown", cluster.tenant, "/quick", user="hdfs")
+    cluster.exec("hdfs", "storagepolicies", "-setStoragePolicy", "-path", "/quick", "-policy", "ALL_SSD", user="hdfs")
+    before = {name: blocks(name) for name in disks}
+    cluster.put("/quick/file", b"quick")
+    assert (len(blocks("quick") - before["quick"]), blocks("bulk")) == (1, before["bulk"])
+    cluster.put("/tmp/file", b"hot")
+    assert len(blocks("bulk") - before["bulk"]) == 1
 
 
 def test_services_say_what_they_were_started_with(cluster: Cluster, provider: DockerProvider, worker: NodeRef, labcloud: Labcloud) -> None:
