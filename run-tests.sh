@@ -6,10 +6,10 @@ cd "$(dirname "$(readlink -f "$0")")"
 # shellcheck source=scripts/machine.sh
 . scripts/machine.sh
 
-say "labcloud's tests: installs Docker Engine, mmdebstrap and shellcheck from Debian where they are missing, tox into .venv;"
+say "labcloud's tests: installs Docker Engine, mmdebstrap, shellcheck and docker-registry from Debian where they are missing, tox into .venv;"
 say "builds the images of all profiles, makes clusters of throw-away tenants, and removes them."
 check_python
-install_packages shellcheck:shellcheck
+install_packages shellcheck:shellcheck docker-registry:docker-registry
 install_python .venv -e . tox
 trap stop_docker EXIT
 start_docker

@@ -62,13 +62,13 @@ def run_command(tenant: str | None, clusters: tuple[str, ...], every: bool, para
         note(f"warning: {each}")
     failed = [each for each in outcomes if each.error]
     if failed and len(outcomes) == 1:
+        ref = failed[0].ref
         raise EngineError(
-            f"{failed[0].ref} was not backed up: {failed[0].error}", resolution=f"labcloud operation list; labcloud show {failed[0].ref}"
+            f"{ref} was not backed up: {failed[0].error}", resolution=f"look at: labcloud operation list; labcloud show {ref}"
         )
     if failed:
-        raise PartlyDoneError(
-            f"{len(failed)} of {len(outcomes)} failed: {', '.join(str(each.ref) for each in failed)}", resolution="the next run tries again"
-        )
+        names = ", ".join(str(each.ref) for each in failed)
+        raise PartlyDoneError(f"{len(failed)} of {len(outcomes)} failed: {names}", resolution="the next run tries again")
 
 
 def _print_outcomes(outcomes: Sequence[Outcome], output: str) -> None:
@@ -93,6 +93,10 @@ def _print_outcomes(outcomes: Sequence[Outcome], output: str) -> None:
         print_table(("CLUSTER", "DONE", "COPY", "NEW", "OF", "TOOK", "NOTE"), rows, right=(3, 4, 5))
 
     emit([public(each) for each in outcomes], output, table)
+
+
+def _said(outcome: Outcome) -> tuple[str, str]:
+    return f"{outcome.seconds:.1f} s", outcome.error or outcome.warning
 
 
 @click.command("list")
@@ -131,10 +135,9 @@ def _day(time: str) -> str:
     return time[:16].replace("T", " ")
 
 
-def _drilled(view: CopyView) -> str:
-    if not view.drilled:
-        return "never"
-    return _day(view.drilled) + ("" if view.drill == "good" else f": {view.drill}")
+def _proved(view: CopyView) -> tuple[str, str]:
+    drilled = _day(view.drilled) + ("" if view.drill == "good" else f": {view.drill}") if view.drilled else "never"
+    return _day(view.verified) or "never", drilled
 
 
 @click.command("restore")
@@ -231,7 +234,7 @@ def verify_command(tenants: tuple[str, ...], full: bool, part: str | None, outpu
     if damaged:
         raise EngineError(
             f"backups of {', '.join(damaged)} are damaged",
-            resolution="other copies are unharmed: labcloud backup list; make new ones: labcloud backup run",
+            resolution="'labcloud backup list' shows which are not; make new ones: labcloud backup run",
         )
 
 
@@ -262,9 +265,8 @@ def drill_command(tenant: str | None, cluster: ClusterRef, at: str, timeout: flo
     facts = {"tenant": cluster.tenant, "name": cluster.name} | {key: value for key, value in asdict(drill).items() if key != "ref"}
 
     def said() -> None:
-        note(
-            f"{drill.files} files, {format_bytes(drill.bytes)}: as they were; restored in {drill.restored:.1f} s, compared in {drill.compared:.1f} s, job {drill.worked:.1f} s"
-        )
+        took = f"restored in {drill.restored:.1f} s, compared in {drill.compared:.1f} s, job {drill.worked:.1f} s"
+        note(f"{drill.files} files, {format_bytes(drill.bytes)}: as they were; {took}")
         if drill.undescribed:
             note(f"not compared: {drill.undescribed}")
         note(
@@ -275,10 +277,8 @@ def drill_command(tenant: str | None, cluster: ClusterRef, at: str, timeout: flo
 
     emit(facts, output, said)
     if not drill.good:
-        raise EngineError(
-            f"the backup {drill.copy} of {cluster} did not prove good: {drill.verdict}",
-            resolution="look at the journal: labcloud operation list",
-        )
+        what = f"the backup {drill.copy} of {cluster} did not prove good: {drill.verdict}"
+        raise EngineError(what, resolution="make a new one: labcloud backup run; the journal has the details: labcloud operation list")
 
 
 @click.command("prune")

@@ -11,6 +11,7 @@ import click
 from labcloud.cli.output import emit, note, print_table
 from labcloud.cli.progress import progress
 from labcloud.cli.session import Session
+from labcloud.cli.several import at_once, results
 from labcloud.errors import UsageError
 from labcloud.model import ClusterRef, Wanted, parse_duration
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from labcloud.apply.survey import Consequence
     from labcloud.apply.verbs import Terms
 
+_CLUSTERS_AT_ONCE: Final = 4  # each may restart a JVM
 _SHARE: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]+)?)%?")
 _SECONDS: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)s")
 
@@ -53,7 +55,10 @@ apply_option = click.option("--apply", "applying", is_flag=True, help="Let the n
 
 
 def apply_to(opened: Session, refs: Sequence[ClusterRef], how: Pace | None = None, output: str = "table") -> dict[str, Any]:
-    """Apply what is wanted to those of the clusters that run; what was done, by cluster, as plain data that was also told as ``output``."""
+    """Apply what is wanted to those of the clusters that run, all nodes of one after the other unless ``how`` says otherwise.
+
+    Returns what was done, by cluster, as plain data that was also said.
+    """
     from labcloud.apply.rollout import Pace
     from labcloud.apply.verbs import DEFAULT_TIMEOUT, Terms
 
@@ -64,10 +69,17 @@ def apply_to(opened: Session, refs: Sequence[ClusterRef], how: Pace | None = Non
 
 
 def apply(opened: Session, refs: Sequence[ClusterRef], terms: Terms, how: Pace) -> dict[ClusterRef, Applied]:
-    """Let clusters have the configuration that is wanted, one after the other: what is wrong with it shows at the first."""
+    """Let clusters have the configuration that is wanted; what was done to each.
+
+    The first has it alone, so that what is wrong shows there and nowhere else; then the others at once. In steps it is one after the
+    other, because a step that goes wrong takes the change back for all of them.
+    """
     with progress() as watch:
         verbs = opened.configuring(watch)
-        return {ref: verbs.apply(ref, terms, how) for ref in refs}
+        done = {ref: verbs.apply(ref, terms, how) for ref in (refs if how.gradual else refs[:1])}
+        others = refs[len(done) :]
+        futures = at_once(len(others), lambda index: verbs.apply(others[index], terms, how), watch, most=_CLUSTERS_AT_ONCE)
+    return done | dict(zip(others, results(others, futures, of=len(refs)), strict=True))
 
 
 def tell(done: dict[ClusterRef, Applied], output: str) -> None:

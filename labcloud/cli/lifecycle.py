@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from labcloud.cli.main import say_error
 from labcloud.cli.output import emit, note, output_option, title
 from labcloud.cli.progress import progress
 from labcloud.cli.request import ignore_option, reasons, request_options, requests, tell_of_settings
 from labcloud.cli.session import Seconds, Session, cluster_argument, session, tenant_option
-from labcloud.errors import LabError, PartlyDoneError, UsageError
+from labcloud.cli.several import at_once, results
+from labcloud.errors import UsageError
 from labcloud.model import ClusterRef
 
 if TYPE_CHECKING:
     from labcloud.apply.clusters import Clusters
     from labcloud.apply.requests import CreateRequest
     from labcloud.apply.verbs import Terms
-    from labcloud.apply.watch import Watch
     from labcloud.plan import Plan
 
 Done = TypeVar("Done")
-_CLUSTERS_AT_ONCE: Final = 16
 
 timeout_option = click.option(
     "--timeout", type=Seconds(1, 86400), default=300.0, show_default=True, metavar="S", help="Limit of all waits together."
@@ -121,31 +118,11 @@ def _for_each(opened: Session, refs: Sequence[ClusterRef], do: Callable[[Cluster
             clusters = opened.clusters(watch)
             if len(refs) == 1:
                 return [do(clusters, 0)]
-            futures = _at_once(len(refs), lambda index: do(clusters, index), watch)
+            futures = at_once(len(refs), lambda index: do(clusters, index), watch)
     except KeyboardInterrupt:
         _say_what_exists(opened, refs)
         raise
-    failed = [(ref, exc) for ref, future in zip(refs, futures, strict=True) if (exc := future.exception())]
-    for _, exc in failed:
-        if not isinstance(exc, LabError):
-            raise exc
-        say_error(exc)
-    if failed:
-        names = ", ".join(str(ref) for ref, _ in failed)
-        raise PartlyDoneError(f"{len(failed)} of {len(refs)} clusters failed: {names}", resolution="run the same command again")
-    return [future.result() for future in futures]
-
-
-def _at_once(count: int, do: Callable[[int], Done], watch: Watch) -> list[Future[Done]]:
-    """Call ``do`` with 0, 1, … on threads; return when all have ended. An interruption asks them all to end."""
-    with ThreadPoolExecutor(min(count, _CLUSTERS_AT_ONCE)) as pool:
-        futures = [pool.submit(do, index) for index in range(count)]
-        try:
-            wait(futures)
-        except KeyboardInterrupt:
-            watch.stop()
-            raise
-    return futures
+    return results(refs, futures)
 
 
 def _say_what_exists(opened: Session, refs: Sequence[ClusterRef]) -> None:

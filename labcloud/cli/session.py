@@ -6,14 +6,14 @@ import importlib
 import math
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from labcloud.cli.output import note
-from labcloud.errors import UsageError
+from labcloud.errors import LabError, UsageError
 from labcloud.lab import Lab, home
 from labcloud.model import ClusterRef
 
@@ -100,6 +100,8 @@ class Session:
 def session() -> Iterator[Session]:
     """A session that lets go of its engines at the end."""
     opened = Session()
+    with suppress(LabError):  # who may only read reads what is there
+        opened.lab.mend()
     try:
         yield opened
     finally:

@@ -61,7 +61,7 @@ class LockedPackage:
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer as the engine has it. ``id`` is its content's digest; ``size`` in bytes, uncompressed."""
+    """A layer as the engine has it. Those with the same ``id`` are stored once; ``size`` in bytes, uncompressed."""
 
     id: str
     size: int

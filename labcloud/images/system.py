@@ -49,7 +49,8 @@ class SystemRecipe(Recipe):
             tools.store.import_tar(archive, self.reference, self.labels())
 
     def _build_on_hub_image(self, tools: Tools) -> None:
-        install = ["apt-get", "install", "-y", "--no-install-recommends", *self._declared.packages]
+        without = [f"-oDpkg::Options::=--path-exclude={pattern}" for pattern in self._declared.exclude]
+        install = ["apt-get", "install", "-y", "--no-install-recommends", *without, *self._declared.packages]
         keep = ["sh", "-c", f"mkdir -p {Path(_MANIFEST).parent} && dpkg-query -W > {_MANIFEST} && rm -rf /var/lib/apt/lists/*"]
         dockerfile = Dockerfile(self._declared.from_image, self.labels(), runs=[["apt-get", "update"], install, keep])
         Path(tools.work, "Dockerfile").write_text(dockerfile.text(), encoding="utf-8")

@@ -86,6 +86,11 @@ class History:
         return self._git / "labcloud.new"
 
     @property
+    def unfinished(self) -> Path:
+        """Where a change of files is noted while it is being made."""
+        return self._git / "labcloud.unfinished"
+
+    @property
     def begun(self) -> bool:
         """Whether the repository was set up to the end; one that was not is set up again."""
         return self._finished.exists()
@@ -132,6 +137,12 @@ class History:
         except EngineError:
             if set(names) & set(self.uncommitted()):
                 raise  # else the files say what was committed before: there is nothing to commit
+
+    def unstage(self, paths: Iterable[str], lock: int) -> None:
+        """Let git forget what was staged of ``paths`` for a commit that never was."""
+        self._remove_stale_locks()
+        listed = b"".join(os.fsencode(path) + b"\0" for path in paths)
+        run(self.folder, ["reset", "-q", "--pathspec-from-file=-", "--pathspec-file-nul"], Call(listed, lock=lock))
 
     def uncommitted(self) -> list[str]:
         """Paths in the work tree that are not as the last commit has them."""

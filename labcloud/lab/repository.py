@@ -198,6 +198,13 @@ class Lab(Reading):
 
     # Changing it
 
+    def mend(self) -> None:
+        """Take back what a change left that was killed while it wrote several files, so that nobody reads half of it.
+
+        Raise EngineError if this user may not, DeadlineError if somebody has been changing the lab for half a minute.
+        """
+        self._writer.mend()
+
     def ensure_tenant(self, name: str) -> Tenant:
         """The tenant ``name``, with the lowest free user id if it is new."""
         there = self.tenant(name)

@@ -10,13 +10,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from labcloud.errors import ConfigError
+from labcloud.errors import ConfigError, LabError
 from labcloud.lab import files, places, readers
 from labcloud.lab.history import Commit, History
 from labcloud.lab.lastgood import LastGood
 from labcloud.lab.locks import lab_lock
 from labcloud.lab.merging import merged
 from labcloud.lab.sources import Revision, WorkTree
+from labcloud.lab.unfinished import Unfinished
 
 Texts = Mapping[str, str | None]
 """What files shall say, by their paths in the repository; None for one that shall not be there."""
@@ -33,16 +34,19 @@ class Writer:
         self._last_good = last_good
         self._begin = begin
         self._source = WorkTree(history.folder)
+        self._unfinished = Unfinished(history.unfinished)
 
     @contextmanager
     def hold(self, reason: str, *, seen: Texts = _NOTHING, given_up: Collection[str] = ()) -> Iterator[int]:
-        """Hold the lab for one change; gives the lock's descriptor. What was left uncommitted is committed first, if it reads well.
+        """Hold the lab for one change; gives the lock's descriptor. What was left uncommitted is committed first, if it reads well;
+        a change that was killed while it wrote is taken back before.
 
         Who has ``seen`` what a broken file says may write over just that. What is ``given_up`` is committed as it is, broken or not.
         Raise ConflictError if a merge is not finished.
         """
         with lab_lock(self._home) as lock, files.disk_errors(f"change the lab repository {self._history.folder}"):
             if self._history.begun:
+                self._take_back(lock)
                 corrected = [path for path, text in seen.items() if not self._sound(path) and self._says(path, text)]
 
                 def sound(path: str) -> bool:
@@ -82,16 +86,53 @@ class Writer:
         return text
 
     def put(self, contents: Mapping[str, str | bytes | None], commit: Commit, lock: int) -> str:
-        """Make files say, or not be, what ``contents`` has, as one commit. Returns the revision that is committed then."""
-        for path, content in contents.items():
-            where = self._history.folder / path
-            if content is None:
-                self._remove(where)
-            else:
-                self.write(where, content)
-        if contents:
-            self._history.commit([self._history.folder / path for path in contents], commit, lock)
+        """Make files say, or not be, what ``contents`` has, as one commit: all of it, or nothing if it is interrupted.
+
+        Returns the revision that is committed then.
+        """
+        head = self._history.head()
+        if not contents:
+            return head
+        wanted = {path: content.encode() if isinstance(content, str) else content for path, content in contents.items()}
+        self._unfinished.begin(head, {path: self._bytes(path) for path in wanted}, wanted)
+        try:
+            for path, content in wanted.items():
+                self._place(path, content)
+            self._history.commit([self._history.folder / path for path in wanted], commit, lock)
+        except BaseException:
+            with suppress(LabError, OSError):  # then whoever comes next does it
+                self._take_back(lock)
+            raise
+        self._unfinished.end()
         return self._history.head()
+
+    def mend(self) -> None:
+        """Take back a change that was killed while it wrote; of one that is at work, wait for its end. Else this is one look at a file."""
+        if self._unfinished.there:
+            with lab_lock(self._home) as lock, files.disk_errors(f"mend the lab repository {self._history.folder}"):
+                self._take_back(lock)
+
+    def _take_back(self, lock: int) -> None:
+        """Let files say again what they said before a change that was killed; not those that somebody changed since."""
+        begun = self._unfinished.read()
+        if begun is not None and self._history.head() == begun.head:
+            for path in begun.written(self._bytes):
+                self._place(path, begun.before[path])
+            self._history.unstage(begun.before, lock)
+        self._unfinished.end()
+
+    def _place(self, path: str, content: bytes | None) -> None:
+        where = self._history.folder / path
+        if content is None:
+            self._remove(where)
+        else:
+            self.write(where, content)
+
+    def _bytes(self, path: str) -> bytes | None:
+        try:
+            return (self._history.folder / path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def write(self, path: Path, content: str | bytes) -> None:
         """Make one file say ``content``; who holds the lab commits it. What nodes mount is readable to all, the rest to its owner."""

@@ -126,8 +126,8 @@ class Backups(Snapshots):
                 limit=limit,
             )
             operation.event(
-                MADE, copy=stored.id, snapshot=manifest.id, consistent=manifest.consistent, why=manifest.why, bytes_added=stored.bytes_added,
-                bytes=manifest.size, pause_seconds=round(manifest.pause, 3), described=len(contents.entries), skipped=contents.skipped,
+                MADE, copy=stored.id, snapshot=manifest.id, consistent=manifest.consistent, why=manifest.why, bytes=manifest.size,
+                bytes_added=stored.bytes_added, pause_seconds=round(manifest.pause, 3), described=len(contents.entries), skipped=contents.skipped,
             )  # fmt: skip
             repository.retain(policy.keep, host=str(ref))
             self._let_go(wanted, provider, operation, policy.keep_snapshots)

@@ -55,7 +55,7 @@ class Nightly(Drills):
         began = datetime.now(UTC)
         policies = {ref: policy for ref, policy in self._lab.backup_policies().items() if policy.enabled and self._lab.cluster(ref)}
         wanted, lost = self._due(policies, now)
-        outcomes = [*lost, *self.run([ref for ref, _ in wanted], bounds, still={ref: still for ref, still in wanted})]
+        outcomes = [*lost, *self.run([ref for ref, _ in wanted], bounds, still=dict(wanted))]
         outcomes += self._drills(policies, now)
         outcomes += self._look_after({ref.tenant: policy for ref, policy in policies.items()}, now)
         report = self._lab.backup().report

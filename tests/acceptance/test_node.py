@@ -3,27 +3,41 @@ for it, followed on the running node."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from labcloud.errors import ConfiguringError
 from labcloud.model import ClusterRef, NodeRef
 from labcloud.providers.docker.provider import DockerProvider
 from labcloud.services import refreshing, started
-from tests.acceptance.driver import Cluster, Labcloud, wait_for
+from tests.acceptance.driver import Cluster, Labcloud, docker, wait_for
 
 pytestmark = pytest.mark.timeout(600)
-BASE_FILES = ("hosts", "resolver", "users", "environment", "health", "profile.d", "authorized_keys")
+BASE_FILES = ("hosts", "resolver", "users", "environment", "health", "profile.d", "authorized_keys", "supervision")
 
 
 @pytest.fixture(scope="module")
-def cluster(labcloud: Labcloud, mark: str) -> Iterator[Cluster]:
+def disks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Where the storage classes of the cluster's worker lie, by their names."""
+    return {name: tmp_path_factory.mktemp(name) for name in ("bulk", "quick")}
+
+
+@pytest.fixture(scope="module")
+def cluster(labcloud: Labcloud, mark: str, disks: dict[str, Path]) -> Iterator[Cluster]:
+    """A master with the profile's own volume, and a worker with one of each class."""
+    labcloud("storage", "set", "bulk", "--path", str(disks["bulk"]))
+    labcloud("storage", "set", "quick", "--path", str(disks["quick"]), "--media", "ssd")
     made = Cluster(labcloud, f"{mark}-nd", "hadoop-2.7", "c")
-    made.create("--workers", "1")
+    made.create("--group", "worker:count=1,volumes=1x2g@bulk+1x1g@quick")
     yield made
     made.delete()
+    for name, folder in disks.items():
+        labcloud("storage", "remove", name)
+        assert [path for path in folder.rglob("*") if made.tenant in path.name] == []
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +87,23 @@ def state_of_worker(cluster: Cluster) -> tuple[str, str]:
     nodes = (found.get("nodes") or {}).get("node") or [{}]
     # A NodeManager that was started anew may be listed beside its former self.
     return max((node.get("state", ""), node.get("healthReport", "")) for node in nodes if node.get("state") != "LOST")
+
+
+def test_a_groups_volumes_lie_where_their_classes_say_and_hdfs_knows_their_media(cluster: Cluster, disks: dict[str, Path]) -> None:
+    def blocks(name: str) -> set[str]:
+        return {path.name for path in disks[name].rglob("blk_*") if not path.name.endswith(".meta")}
+
+    mounts = json.loads(docker("inspect", "--format", "{{json .Mounts}}", cluster.container("worker-0")))
+    assert {each["Destination"] for each in mounts if each["Destination"].startswith("/data/")} == {"/data/0", "/data/1"}
+    assert cluster.exec("hdfs", "getconf", "-confKey", "dfs.datanode.data.dir", node="worker-0").text.split(",")[1].startswith("[SSD]")
+    cluster.exec("hdfs", "dfs", "-mkdir", "-p", "/quick", user="hdfs")
+    cluster.exec("hdfs", "dfs", "-chown", cluster.tenant, "/quick", user="hdfs")
+    cluster.exec("hdfs", "storagepolicies", "-setStoragePolicy", "-path", "/quick", "-policy", "ALL_SSD", user="hdfs")
+    before = {name: blocks(name) for name in disks}
+    cluster.put("/quick/file", b"quick")
+    assert (len(blocks("quick") - before["quick"]), blocks("bulk")) == (1, before["bulk"])
+    cluster.put("/tmp/file", b"hot")
+    assert len(blocks("bulk") - before["bulk"]) == 1
 
 
 def test_services_say_what_they_were_started_with(cluster: Cluster, provider: DockerProvider, worker: NodeRef, labcloud: Labcloud) -> None:
@@ -131,6 +162,45 @@ def test_a_failing_check_takes_the_node_out_and_its_mending_brings_it_back(clust
     assert "ERROR licence: the licence server is away" in state_of_worker(cluster)[1]
     put(base / "health/licence", "#!/bin/sh\nexit 0\n")
     wait_for("a healthy worker", lambda: state_of_worker(cluster)[0] == "RUNNING", seconds=60)
+
+
+def test_services_of_the_lab_run_beside_hadoops_and_break_nothing(
+    cluster: Cluster, provider: DockerProvider, worker: NodeRef, base: Path, labcloud: Labcloud
+) -> None:
+    agent = base / "supervision/services/agent"
+    put(agent, '#!/bin/bash\necho "at work for $LABCLOUD_TENANT"\necho $$ >/run/agent\nexec sleep 1000\n')
+    put(base / "supervision/services/ill", "#!/bin/sh\necho ill\nexit 1\n")
+    put(base / "supervision/services/none", "not a program\n")
+    put(base / "supervision/ended", '#!/bin/sh\necho "heard $*" >>/run/heard\n')
+    assert "lab service agent missing" in refreshing.drift(provider, worker)
+    with pytest.raises(ConfiguringError) as refused:  # the one that cannot be is named; the others are there
+        refreshing.refresh(provider, worker)
+    assert "base/supervision/services: none does not begin with #!" in refused.value.details
+    first = wait_for("the agent", lambda: shell(cluster, "cat /run/agent 2>/dev/null || true", "root"))
+    shell(cluster, f"kill -9 {first} $(s6-svstat -o pid /run/service/datanode)", "root")
+    wait_for("the hook", lambda: "heard datanode 256 9" in shell(cluster, "cat /run/heard || true", "root"))
+    wait_for("the agent's second start", lambda: shell(cluster, "cat /run/agent", "root") != first, seconds=30)
+    log = shell(cluster, "sed 's/^[^ ]* [^ ]* *//' /var/log/labcloud/agent/current", "root")
+    assert log.splitlines() == ["labcloud: starting agent", f"at work for {cluster.tenant}"] * 2
+    assert shell(cluster, "grep -c starting /var/log/labcloud/ill/current", "root") in {"1", "2", "3", "4"}, "one start in ten seconds"
+
+    # Whatever the lab's own services do, the node starts, and stops in time, with Hadoop's.
+    labcloud("restart", cluster.ref)
+    labcloud("stop", cluster.ref)
+    labcloud("start", cluster.ref)
+    cluster.wait_until_all_runs()
+    second = wait_for("the agent's start with its node", lambda: shell(cluster, "cat /run/agent", "root"))
+
+    (base / "supervision/services/none").unlink()
+    (base / "supervision/services/ill").unlink()
+    put(agent, "#!/bin/sh\necho another >/run/agent\nexec sleep 1000\n")
+    assert refreshing.drift(provider, worker) == ["lab service agent changed", "lab service ill is the lab's no longer"]
+    assert refreshing.refresh(provider, worker) == ["lab service agent changed", "lab service ill removed"]
+    wait_for("the changed agent", lambda: shell(cluster, "cat /run/agent", "root") == "another", seconds=30)
+    assert shell(cluster, f"kill -0 {second} 2>/dev/null || echo gone", "root") == "gone"
+    agent.unlink()
+    assert refreshing.refresh(provider, worker) == ["lab service agent removed"]
+    assert shell(cluster, "ls /run/service; pgrep -x sleep || true", "root").split() == ["datanode", "nodemanager"]
 
 
 def test_declared_files_and_packages(cluster: Cluster, provider: DockerProvider, worker: NodeRef, labcloud: Labcloud) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.acceptance.driver import Cluster, Labcloud, docker, ended, wait_for
+from tests.acceptance.driver import PROGRAM, Cluster, Labcloud, docker, ended, run, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -70,6 +72,32 @@ def test_a_tenant_is_a_user_with_a_home(pair: tuple[Cluster, Cluster]) -> None:
         assert "/opt/stacks/hadoop/bin" in environment["PATH"].split(":")
         cluster.put("mine", b"x")
         assert f"/user/{cluster.tenant}/mine" in cluster.exec("hdfs", "dfs", "-ls", f"/user/{cluster.tenant}").text
+
+
+def test_a_shell_is_the_tenants_on_a_terminal(labcloud: Labcloud, pair: tuple[Cluster, Cluster]) -> None:
+    """As a person at a terminal has it, who types three lines."""
+    command = shlex.join((str(PROGRAM), "shell", "--node", "worker-0", pair[0].ref))
+    typed = b'echo "I am $(id -un) in $PWD, on $(tty)"\nhdfs dfs -touchz typed && hdfs dfs -ls typed\nexit 7\n'
+    done = run(("script", "-qec", command, "/dev/null"), stdin=typed, env=labcloud.env, expect=7, timeout=60)
+    assert f"I am {pair[0].tenant} in /home/{pair[0].tenant}, on /dev/pts/" in done.text
+    assert "supergroup          0" in done.text
+
+
+def test_a_jar_of_this_machine_runs(labcloud: Labcloud, pair: tuple[Cluster, Cluster], tmp_path: Path) -> None:
+    one = pair[0]
+    jar = tmp_path / "mine.jar"
+    jar.write_bytes(one.exec("bash", "-c", "cat $HADOOP_HOME/share/hadoop/mapreduce/hadoop-mapreduce-examples-*.jar").stdout)
+    done = labcloud("submit", one.ref, str(jar), "pi", "1", "10")
+    assert "Estimated value of Pi is" in done.text
+    assert one.exec("bash", "-c", "ls -d /tmp/*mine.jar* 2>/dev/null || true").text == ""
+
+
+def test_logs_are_what_services_wrote(labcloud: Labcloud, pair: tuple[Cluster, Cluster]) -> None:
+    one = pair[0]
+    said = labcloud("logs", "--service", "datanode", "-n", "100000", one.ref).text.splitlines()
+    wrote = one.exec("cat", "/var/log/hadoop/datanode.log", node="worker-0").text.splitlines()[:50]
+    assert [line for line in (f"worker-0: {each}" for each in wrote) if line not in said] == []
+    assert not any("org.apache.hadoop.hdfs.server.namenode.NameNode: STARTUP_MSG" in line for line in said)
 
 
 def test_following_a_log_leaves_nothing_on_the_nodes(labcloud: Labcloud, pair: tuple[Cluster, Cluster]) -> None:

@@ -77,11 +77,7 @@ def translated(doing: str) -> Iterator[None]:
 def _refusal(doing: str, exc: Exception) -> LabError:
     said = str(getattr(exc, "explanation", "") or exc)
     if "no space left" in said:
-        return EngineError(
-            f"could not {doing}: the disk is full",
-            details=said,
-            resolution="free some space ('labcloud image prune' helps), then run the same command again",
-        )
+        return full_disk(doing, said)
     if "port is already allocated" in said or "address already in use" in said:
         return ConflictError(
             f"could not {doing}: a port that it shall publish is taken",
@@ -90,6 +86,15 @@ def _refusal(doing: str, exc: Exception) -> LabError:
         )
     kind = NotFoundError if refused(exc, 404) else ConflictError if refused(exc, 409) else EngineError
     return kind(f"could not {doing}: {said}")
+
+
+def full_disk(doing: str, said: str) -> EngineError:
+    """The error for what the engine refused because it has no room left."""
+    return EngineError(
+        f"could not {doing}: the disk is full",
+        details=said,
+        resolution="free some space ('labcloud image prune' helps), then run the same command again",
+    )
 
 
 def _unreachable(doing: str, exc: Exception) -> EngineError:

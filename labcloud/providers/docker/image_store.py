@@ -5,6 +5,7 @@ The builder that every Engine has is used, with the context as a tar file: no pr
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tarfile
 import tempfile
@@ -16,7 +17,7 @@ from typing import Any, Final
 
 from labcloud.errors import EngineError, NotFoundError
 from labcloud.images.model import LABEL_NAME, Layer, StoredImage
-from labcloud.providers.docker.engine import Engine
+from labcloud.providers.docker.engine import Engine, full_disk
 
 _FILTER: Final = {"label": [LABEL_NAME]}
 _PATIENCE: Final = 1800  # seconds without a word
@@ -49,6 +50,8 @@ class DockerImageStore:
         changes = [f'LABEL {key}="{value}"' for key, value in sorted(labels.items())]
         with self._engine.api(f"import the image {tag}") as api:
             answer = api.import_image_from_file(str(archive), repository=repository, tag=version, changes=changes)
+        if "no space left" in str(answer):
+            raise full_disk(f"import the image {tag}", str(answer))
         if '"error"' in str(answer):
             raise EngineError(f"could not import the image {tag}", details=str(answer), resolution="look at Docker's own log")
 
@@ -131,12 +134,23 @@ class _Sandbox:
 
 def _layers(api: Any, image: str) -> tuple[Layer, ...]:
     """Layers with their sizes: the history gives sizes, newest first, with steps that made no layer among them."""
-    identities = api.inspect_image(image)["RootFS"]["Layers"]
+    identities = _chain(api.inspect_image(image)["RootFS"]["Layers"])
     sizes = [each["Size"] for each in reversed(api.history(image)) if each["Size"] or _made_layer(each["CreatedBy"])]
     if len(sizes) != len(identities):
         sizes = [each for each in sizes if each]
     sizes += [0] * (len(identities) - len(sizes))
     return tuple(Layer(identity, size) for identity, size in zip(identities, sizes, strict=False))
+
+
+def _chain(contents: Sequence[str]) -> list[str]:
+    """What the engine knows layers by: a layer's content together with all below it. The same content upon another layer is stored again.
+
+    https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid
+    """
+    found: list[str] = []
+    for content in contents:
+        found.append(f"sha256:{hashlib.sha256(f'{found[-1]} {content}'.encode()).hexdigest()}" if found else content)
+    return found
 
 
 def _made_layer(instruction: str) -> bool:
@@ -149,6 +163,8 @@ def _follow(answers: Any, tag: str) -> None:
         if "error" in answer:
             reason = str(answer.get("errorDetail", {}).get("message", answer["error"]))
             details = _COLOUR.sub("", "".join(said)) + reason
+            if "no space left" in reason:
+                raise full_disk(f"build the image {tag}", details)
             resolution = "correct what its steps complain of, then run the same command again"
             raise EngineError(f"could not build the image {tag}", details=details, resolution=resolution)
         said.append(str(answer.get("stream", "")))

@@ -325,6 +325,34 @@ def test_what_is_reviewed_is_proposed(labcloud: Labcloud, bob: Labcloud, lab: La
     assert labcloud("stop", "acme/c").code == 0, "other verbs wait for nobody"
 
 
+def test_a_review_shows_whom_it_reaches_what_files_become_and_who_restarts(labcloud: Labcloud, bob: Labcloud, lab: Lab) -> None:
+    assert labcloud("create", "hadoop-3.4", "--tenant", "blue", "--name", "e", "--provider", "simulated", "--workers", "1").code == 0
+    assert labcloud("create", "hadoop-2.7", "--tenant", "red", "--name", "f", "--provider", "simulated", "--workers", "1").code == 0
+    lab.change({"review.yaml": "required: [bindings/]\n"}, "review")
+    setting = "hdfs-site:dfs.datanode.handler.count"
+    proposed = labcloud("config", "set", "--binding", "more", "--where", "tenant != 'red' and group == 'worker'", f"{setting}=20")
+    assert "proposed as 1" in proposed.err
+    found = json.loads(bob("config", "review", "1", "-o", "json").out)["consequences"]
+    assert {name: [node["node"] for node in each["nodes"]] for name, each in found.items()} == {
+        "acme/c": ["worker-0", "worker-1"], "blue/e": ["worker-0"],
+    }  # fmt: skip
+    assert all(list(node["restart"]) == ["datanode"] and not node["live"] for each in found.values() for node in each["nodes"])
+    assert [(file["path"], file["nodes"]) for file in found["acme/c"]["files"]] == [("conf/hdfs-site.xml", ["worker-0", "worker-1"])]
+    lines = bob("config", "review", "1").out.splitlines()
+    assert lines.index("on acme/c") < lines.index("on blue/e")
+    assert "on red/f" not in lines
+    assert ["worker-1", "datanode", "restart"] in [line.split()[:3] for line in lines]
+    assert any(line.startswith("+") and "20" in line for line in lines[lines.index("on blue/e") :])
+    assert labcloud("config", "review", "1").code == 0
+
+
+def test_a_proposal_that_reaches_nobody_says_so(labcloud: Labcloud, lab: Lab) -> None:
+    lab.change({"review.yaml": "required: [bindings/]\n"}, "review")
+    labcloud("config", "set", "--binding", "none", "--where", "tenant == 'nobody'", "hdfs-site:dfs.replication=1")
+    done = labcloud("config", "review", "1")
+    assert (done.code, "no cluster is configured otherwise by it" in done.err) == (0, True)
+
+
 def test_a_rollback_is_reviewed_too_and_refused_ones_say_why(
     labcloud: Labcloud, bob: Labcloud, lab: Lab, editor: Callable[..., Path]
 ) -> None:

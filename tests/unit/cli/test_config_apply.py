@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from labcloud.apply.configuring import Applied, Configuring
+from labcloud.errors import ConfiguringError
 from labcloud.lab import Lab
 from labcloud.model import ClusterRef
 from tests.unit.cli.conftest import Labcloud
@@ -78,6 +83,79 @@ def test_all_clusters_that_run(labcloud: Labcloud, changed: str) -> None:
     names = [(each["tenant"], each["name"]) for each in json.loads(labcloud("config", "apply", "--all", "-o", "json").out)]
     assert names == [("acme", "c"), ("blue", "e")]
     assert json.loads(labcloud("config", "apply", "--all", "--tenant", "blue", "-o", "json").out)["name"] == "e"
+
+
+class Crowd:
+    """Notes which clusters are configured, in what order, and how many at once; those in ``ill`` fail."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *ill: str) -> None:
+        self.order: list[str] = []
+        self.most = 0
+        self._now = 0
+        self._lock = threading.Lock()
+        apply = Configuring.apply
+
+        def noted(verbs: Configuring, ref: ClusterRef, *args: Any) -> Applied:
+            with self._lock:
+                self.order.append(str(ref))
+                self._now += 1
+                self.most = max(self.most, self._now)
+            time.sleep(0.05)
+            try:
+                if str(ref) in ill:
+                    raise ConfiguringError(f"{ref} is ill")
+                return apply(verbs, ref, *args)
+            finally:
+                with self._lock:
+                    self._now -= 1
+
+        monkeypatch.setattr(Configuring, "apply", noted)
+
+
+@pytest.fixture
+def many(labcloud: Labcloud) -> list[str]:
+    """Seven clusters that have yet to learn of a setting."""
+    tenants = [f"t{index}" for index in range(7)]
+    words = [word for tenant in tenants for word in ("--tenant", tenant)]
+    assert labcloud("create", "hadoop-2.7", *words, "--name", "c", "--provider", "simulated", "--workers", "1").code == 0
+    assert labcloud("config", "set", "--binding", "b", f"{HANDLERS}=20").code == 0
+    return [f"{tenant}/c" for tenant in tenants]
+
+
+def test_the_first_is_configured_alone_and_then_the_others_at_once(
+    labcloud: Labcloud, many: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd = Crowd(monkeypatch)
+    done = labcloud("config", "apply", *many, "-o", "json")
+    assert [(f"{each['tenant']}/c", each["restarted"]) for each in json.loads(done.out)] == [
+        (ref, ["datanode on worker-0"]) for ref in many
+    ]
+    assert crowd.order[0] == many[0]
+    assert sorted(crowd.order) == many
+    assert 1 < crowd.most <= 4
+
+
+def test_what_is_wrong_at_the_first_reaches_no_other(labcloud: Labcloud, many: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd = Crowd(monkeypatch, many[0])
+    done = labcloud("config", "apply", "--all")
+    assert (done.code, crowd.order) == (9, many[:1])
+
+
+def test_what_is_wrong_at_another_is_named_and_the_rest_is_done(
+    labcloud: Labcloud, many: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd = Crowd(monkeypatch, many[3])
+    done = labcloud("config", "apply", *many)
+    assert done.code == 10
+    assert "error: t3/c is ill" in done.err
+    assert "1 of 7 clusters failed: t3/c" in done.err
+    assert sorted(crowd.order) == many
+
+
+def test_in_steps_it_is_one_cluster_after_the_other(labcloud: Labcloud, many: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd = Crowd(monkeypatch, many[1])
+    done = labcloud("config", "apply", *many[:4], "--gray", "50%,100%")
+    assert (done.code, crowd.order, crowd.most) == (9, many[:2], 1)
 
 
 def test_steps_are_kept_in_the_journal(labcloud: Labcloud, changed: str) -> None:
