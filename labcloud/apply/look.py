@@ -72,8 +72,20 @@ class ClusterView:
 
 
 @dataclass(frozen=True)
+class Protection:
+    """Whether a cluster is backed up at all, of when its newest good backup is (UTC; empty for none), and whether the next is overdue."""
+
+    enabled: bool
+    last: str = ""
+    late: bool = False
+
+
+@dataclass(frozen=True)
 class Summary:
-    """A cluster in a list: what the engine says, no service being asked. ``memory`` is the sum of its nodes' limits in MiB."""
+    """A cluster in a list: what the engine says, no service being asked. ``memory`` is the sum of its nodes' limits in MiB.
+
+    ``backup`` is None where nobody has asked how it is protected.
+    """
 
     tenant: str
     name: str
@@ -84,6 +96,7 @@ class Summary:
     declared: int
     memory: int
     lease: Ends | None = None
+    backup: Protection | None = None
 
 
 class Look:

@@ -64,7 +64,7 @@ def run_command(tenant: str | None, clusters: tuple[str, ...], every: bool, para
     if failed and len(outcomes) == 1:
         ref = failed[0].ref
         raise EngineError(
-            f"{ref} was not backed up: {failed[0].error}", resolution=f"look at: labcloud operation list; labcloud show {ref}"
+            f"{ref} was not backed up: {failed[0].error}", resolution=f"look at: labcloud show {ref}; labcloud operation list"
         )
     if failed:
         names = ", ".join(str(each.ref) for each in failed)
@@ -123,8 +123,7 @@ def _table(views: Sequence[CopyView]) -> None:
             _day(each.time),
             each.state,
             format_bytes(each.size),
-            _day(each.verified) or "never",
-            _drilled(each),
+            *_proved(each),
         )
         for each in views
     ]

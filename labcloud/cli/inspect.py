@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -11,9 +13,10 @@ import click
 from labcloud.cli.output import emit, output_option, print_table, title
 from labcloud.cli.session import Session, cluster_argument, session, tenant_option
 from labcloud.model import ClusterRef, format_memory, tenant_name
+from labcloud.model.durations import format_duration
 
 if TYPE_CHECKING:
-    from labcloud.apply.look import ClusterView, Ends, Summary
+    from labcloud.apply.look import ClusterView, Ends, Protection, Summary
 
 
 _CLUSTERS_AT_ONCE: Final = 16
@@ -25,14 +28,14 @@ _CLUSTERS_AT_ONCE: Final = 16
 def list_command(tenant: str | None, output: str) -> None:
     """All clusters, with what the engine says of them."""
     with session() as opened:
-        rows = opened.look().list(tenant if tenant is None else tenant_name(tenant))
+        rows = _protected(opened, opened.look().list(tenant if tenant is None else tenant_name(tenant)))
 
     def table() -> None:
         if not rows:
             click.echo("no clusters; make one: labcloud create hadoop-2.7 --tenant T", err=True)
             return
         leased = any(row.lease for row in rows)
-        headings = ("CLUSTER", "PROFILE", "PROVIDER", "NODES", "MEMORY", "STATUS", *(("LEASE",) if leased else ()))
+        headings = ("CLUSTER", "PROFILE", "PROVIDER", "NODES", "MEMORY", "STATUS", "BACKUP", *(("LEASE",) if leased else ()))
         print_table(headings, [_row(row)[: len(headings)] for row in rows], right=(3, 4))
 
     emit(rows, output, table)
@@ -46,8 +49,29 @@ def _row(row: Summary) -> tuple[str, ...]:
         f"{row.running}/{row.declared}",
         format_memory(row.memory),
         row.status,
+        _backup(row.backup),
         row.lease.left if row.lease else "-",
     )
+
+
+def _backup(backup: Protection | None) -> str:
+    """Of when the newest good backup is, and whether the next is overdue; ``off`` and ``none`` for those without."""
+    if backup is None:
+        return "-"
+    if not backup.last:
+        return "none" if backup.enabled else "off"
+    age = format_duration(datetime.now(UTC) - datetime.fromisoformat(backup.last))
+    return f"{age} ago" + (", LATE" if backup.late else "" if backup.enabled else ", off")
+
+
+def _protected(opened: Session, rows: Sequence[Summary]) -> list[Summary]:
+    if not rows:
+        return []
+    from labcloud.protect.standing import protections
+
+    refs = {(row.tenant, row.name): ClusterRef(row.tenant, row.name) for row in rows}
+    known = protections(opened.lab, opened.journal(), refs.values(), datetime.now(UTC))
+    return [replace(row, backup=known.get(refs[row.tenant, row.name])) for row in rows]
 
 
 @click.command("show")

@@ -11,7 +11,7 @@ import click
 
 from labcloud.cli.output import emit, note, output_option, title
 from labcloud.cli.progress import progress
-from labcloud.cli.request import ignore_option, reasons, request_options, requests, tell_of_settings
+from labcloud.cli.request import copies, ignore_option, reasons, request_options, requests, tell_of_settings
 from labcloud.cli.session import Seconds, Session, cluster_argument, session, tenant_option
 from labcloud.cli.several import at_once, results
 from labcloud.errors import UsageError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from labcloud.apply.clusters import Clusters
     from labcloud.apply.requests import CreateRequest
     from labcloud.apply.verbs import Terms
+    from labcloud.apply.watch import Watch
     from labcloud.plan import Plan
 
 Done = TypeVar("Done")
@@ -43,6 +44,9 @@ class Outcome:
 @click.command("create")
 @click.argument("profile", required=False)
 @click.option("--tenant", "tenants", metavar="T", multiple=True, required=True, help="Whose it is; several tenants get one each.")
+@click.option(
+    "--from", "origin", metavar="CLUSTER@ID", help="With the data of this snapshot, and its nodes; --name, --memory, --cpus, --lease apply."
+)
 @request_options
 @click.option("--load", is_flag=True, help="Put the datasets into HDFS as well.")
 @click.option("--dry-run", is_flag=True, help="Print the steps; make nothing.")
@@ -53,6 +57,7 @@ class Outcome:
 def create_command(
     profile: str | None,
     tenants: tuple[str, ...],
+    origin: str | None,
     load: bool,
     dry_run: bool,
     ignored: tuple[str, ...],
@@ -68,6 +73,9 @@ def create_command(
     """
     from labcloud.apply.verbs import Terms
 
+    if origin is not None:
+        _copy(origin, profile, tenants, options, Terms(timeout, wait=not no_wait, ignored=reasons(ignored)), output)
+        return
     asked = requests(profile, tenants, options)
     if load and (no_wait or not asked[0].datasets):
         raise UsageError("--load needs a dataset, and a cluster that is ready", resolution="add --dataset NAME, and leave out --no-wait")
@@ -94,6 +102,7 @@ def _dry_run(asked: Sequence[CreateRequest], output: str) -> None:
 
 
 def _create(asked: Sequence[CreateRequest], terms: Terms, output: str, *, load: bool) -> None:
+    from labcloud.cli.births import protect_new
     from labcloud.cli.inspect import show_clusters
 
     def create(clusters: Clusters, index: int) -> Plan:
@@ -109,13 +118,35 @@ def _create(asked: Sequence[CreateRequest], terms: Terms, output: str, *, load: 
             if not plan:
                 note(f"{ref} is there already; nothing had to be done")
         show_clusters(opened, refs, output, created=True)
+        protect_new(opened, [ref for ref, plan in zip(refs, plans, strict=True) if plan])
 
 
-def _for_each(opened: Session, refs: Sequence[ClusterRef], do: Callable[[Clusters, int], Done]) -> list[Done]:
+def _copy(origin: str, profile: str | None, tenants: Sequence[str], options: dict[str, Any], terms: Terms, output: str) -> None:
+    """Clusters with the data of a snapshot, one for each tenant."""
+    from labcloud.cli.births import protect_new
+    from labcloud.cli.inspect import show_clusters
+    from labcloud.cli.snapshot import snapshots
+    from labcloud.model.snapshot import SnapshotRef
+
+    name = SnapshotRef.parse(origin)
+    wanted = copies(name.cluster, profile, tenants, options)
+    refs = [each.ref for each in wanted]
+    with session() as opened:
+        _for_each(opened, refs, lambda verbs, index: verbs.copy(name, wanted[index], terms), snapshots)
+        show_clusters(opened, refs, output, created=True)
+        protect_new(opened, refs)
+
+
+def _for_each(
+    opened: Session,
+    refs: Sequence[ClusterRef],
+    do: Callable[[Any, int], Done],
+    verbs: Callable[[Session, Watch], Clusters] = Session.clusters,
+) -> list[Done]:
     """Do something for several clusters at once. One error is raised as it is; of several clusters, PartlyDoneError says which failed."""
     try:
         with progress() as watch:
-            clusters = opened.clusters(watch)
+            clusters = verbs(opened, watch)
             if len(refs) == 1:
                 return [do(clusters, 0)]
             futures = at_once(len(refs), lambda index: do(clusters, index), watch)

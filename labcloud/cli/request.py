@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from labcloud.apply.requests import CreateRequest
     from labcloud.lab.drafts import Draft
     from labcloud.model import Lease
+    from labcloud.protect.copies import Copying
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -91,6 +92,26 @@ def requests(profile: str | None, tenants: Sequence[str], options: dict[str, Any
         for tenant in dict.fromkeys(tenants)
     ]
     return [_drafted(each, draft) for each in asked] if draft else asked
+
+
+_OF_COPIES: Final = ("name", "memory", "cpus", "lease", "then")
+
+
+def copies(source: ClusterRef, profile: str | None, tenants: Sequence[str], options: dict[str, Any]) -> list[Copying]:
+    """The copies that are asked for, one for each tenant. Raise UsageError for an option that the snapshot says already."""
+    from labcloud.protect.copies import Copying
+
+    other = ["PROFILE"] if profile is not None else []
+    said = (name for name, value in options.items() if value not in (None, (), False) and name not in _OF_COPIES)
+    other += [f"--{name.replace('_', '-')}" for name in said]
+    if other:
+        raise UsageError(
+            f"a snapshot says already what {other[0]} would", resolution=f"leave it out; to change: {', '.join(_OF_COPIES[:4])}"
+        )
+    memory = parse_memory(options["memory"]) if options["memory"] is not None else None
+    name = cluster_name(options["name"]) if options["name"] is not None else source.name
+    lease = _lease(options["lease"], options["then"])
+    return [Copying(ClusterRef(tenant_name(each), name), memory, options["cpus"], lease) for each in dict.fromkeys(tenants)]
 
 
 def _draft(file: str | None) -> Draft | None:

@@ -24,12 +24,14 @@ from labcloud.apply.watch import Deadline, Event, Kind
 from labcloud.errors import EngineError, LabError, NotFoundError, UsageError
 from labcloud.lab.locks import backup_lock
 from labcloud.model import Cluster, ClusterRef, NodeRef, Status, format_bytes
+from labcloud.model.periods import stamp
 from labcloud.model.protection import BackupPolicy
 from labcloud.protect.answers import Copy, Kept, Progress, Stored, Verdict
 from labcloud.protect.calling import Watcher
 from labcloud.protect.complaints import NoRepositoryError
 from labcloud.protect.contents import Contents, describe
 from labcloud.protect.manifest import NAME, Manifest, Origin
+from labcloud.protect.notes import DRILLED, MADE, VERIFIED
 from labcloud.protect.restic import CONSISTENT, INCONSISTENT, Repository, Upload
 from labcloud.protect.snapshots import Snapshots
 from labcloud.protect.staging import Tree
@@ -38,9 +40,6 @@ from labcloud.providers.base import Provider
 from labcloud.services.hadoop import Hadoop
 
 CONTENTS: Final = "files.json.gz"
-MADE: Final = "backup"
-VERIFIED: Final = "verified"
-DRILLED: Final = "drilled"
 _LEAST_ROOM: Final = 64 * 2**20
 _TAG: Final = "labcloud"
 
@@ -126,8 +125,9 @@ class Backups(Snapshots):
                 limit=limit,
             )
             operation.event(
-                MADE, copy=stored.id, snapshot=manifest.id, consistent=manifest.consistent, why=manifest.why, bytes=manifest.size,
-                bytes_added=stored.bytes_added, pause_seconds=round(manifest.pause, 3), described=len(contents.entries), skipped=contents.skipped,
+                MADE, copy=stored.id, cluster_id=wanted.id, snapshot=manifest.id, taken=stamp(manifest.taken),
+                consistent=manifest.consistent, why=manifest.why, bytes=manifest.size, bytes_added=stored.bytes_added,
+                pause_seconds=round(manifest.pause, 3), described=len(contents.entries), skipped=contents.skipped,
             )  # fmt: skip
             repository.retain(policy.keep, host=str(ref))
             self._let_go(wanted, provider, operation, policy.keep_snapshots)

@@ -16,8 +16,9 @@ from labcloud.apply.work import EXAMPLES, Work
 from labcloud.errors import ConflictError, EngineError, LabError, NotFoundError
 from labcloud.model import ClusterRef
 from labcloud.profiles import load
-from labcloud.protect.backups import CONTENTS, DRILLED
+from labcloud.protect.backups import CONTENTS
 from labcloud.protect.contents import Contents, compare
+from labcloud.protect.notes import DRILLED
 from labcloud.protect.restoring import Chosen, Restoring
 from labcloud.services.files import Files
 from labcloud.services.hadoop import Hadoop

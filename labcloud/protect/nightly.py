@@ -14,13 +14,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from labcloud.apply.verbs import Terms
-from labcloud.apply.watch import Event, Kind
+from labcloud.apply.watch import Deadline, Event, Kind
 from labcloud.errors import EngineError, LabError
 from labcloud.model import ClusterRef
 from labcloud.model.protection import BackupPolicy, drill_due, due
+from labcloud.protect import notes
 from labcloud.protect.answers import Copy
 from labcloud.protect.drills import Drills
 from labcloud.protect.manifest import Origin
+from labcloud.protect.notes import LOOKED_AFTER, PRUNED
 from labcloud.protect.reports import Outcome, send
 from labcloud.protect.restic import CONSISTENT
 
@@ -31,7 +33,6 @@ FAILED: Final = "failed"
 _TRIES: Final = 3
 _PAUSE: Final = 5.0
 _SLICES: Final = 7
-_PRUNED: Final = "pruned"
 _BETWEEN_PRUNES: Final = timedelta(days=7)
 
 
@@ -74,6 +75,8 @@ class Nightly(Drills):
 
     def birth(self, ref: ClusterRef, bounds: Bounds) -> list[Outcome]:
         """The first snapshot of a new cluster, to which `reset` puts it back, and its first backup."""
+        wanted, profile, provider = self._known(ref)
+        self._readiness(wanted, profile, provider).wait(self._watch, Deadline(bounds.limit))
         if not any(each.origin == Origin.BIRTH for each in self.list(ref)):
             self.take(ref, Terms(bounds.limit), title="as it was made", origin=Origin.BIRTH)
         return self.run([ref], bounds)
@@ -134,7 +137,7 @@ class Nightly(Drills):
 
     def _drills(self, policies: Mapping[ClusterRef, BackupPolicy], now: datetime) -> Iterable[Outcome]:
         """One after the other: each is a whole cluster beside all others."""
-        last = {target: event.time for target, event in self._journal.events("drilled")}
+        last = {target: event.time for target, event in self._journal.events(notes.DRILLED)}
         for ref, policy in sorted(policies.items()):
             before = datetime.fromisoformat(last[str(ref)]) if str(ref) in last else None
             if drill_due(policy, before, now, of=str(ref)):
@@ -155,8 +158,8 @@ class Nightly(Drills):
 
     def _look_after(self, tenants: Mapping[str, BackupPolicy], now: datetime) -> Iterable[Outcome]:
         """A seventh of each repository's data is read each night, so all of it in a week; once a week what nobody needs goes."""
-        verified = {target: event.time for target, event in self._journal.events("looked-after")}
-        pruned = {target: event.time for target, event in self._journal.events(_PRUNED)}
+        verified = {target: event.time for target, event in self._journal.events(LOOKED_AFTER)}
+        pruned = {target: event.time for target, event in self._journal.events(PRUNED)}
         for tenant, policy in sorted(tenants.items()):
             if tenant in verified and now - datetime.fromisoformat(verified[tenant]) < timedelta(hours=20):
                 continue
@@ -166,9 +169,9 @@ class Nightly(Drills):
                 with self._journal.operation("backup-look-after", tenant, {}) as operation:
                     if tenant not in pruned or now - datetime.fromisoformat(pruned[tenant]) > _BETWEEN_PRUNES:
                         self.repository(tenant, policy).prune()
-                        operation.event(_PRUNED)
+                        operation.event(PRUNED)
                     verdict = self.verify(tenant, (now.toordinal() % _SLICES + 1, _SLICES))
-                    operation.event("looked-after", ok=verdict.ok)
+                    operation.event(LOOKED_AFTER, ok=verdict.ok)
             except LabError as exc:
                 yield Outcome(ref, FAILED, seconds=time.monotonic() - began, error=f"the repository could not be checked: {exc.brief}")
                 continue

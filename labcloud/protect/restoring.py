@@ -32,12 +32,12 @@ from labcloud.protect.backups import Backups
 from labcloud.protect.copies import Copying
 from labcloud.protect.filling import filling
 from labcloud.protect.manifest import NAME, Manifest
+from labcloud.protect.notes import RESTORED
 from labcloud.protect.restic import CONSISTENT, Repository
 from labcloud.protect.snapshots import Scene
 from labcloud.protect.targets import Target, check_password_file
 from labcloud.providers.base import Provider
 
-RESTORED: Final = "restored"
 _DONE: Final = ".labcloud-restored"
 _PART: Final = ".labcloud-part"
 

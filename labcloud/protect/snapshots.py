@@ -29,14 +29,13 @@ from labcloud.protect.capture import Asked, Capture
 from labcloud.protect.copies import Copying, declared_like
 from labcloud.protect.filling import fill
 from labcloud.protect.manifest import NAME, Manifest, Origin
+from labcloud.protect.notes import TAKEN
 from labcloud.providers.base import Provider
 from labcloud.services.files import give_home
 from labcloud.services.hadoop import Hadoop
 
 UNFINISHED: Final = "unfinished"
 UNREADABLE: Final = "unreadable"
-TAKEN: Final = "snapshot"
-"""The event of the journal that tells of a snapshot."""
 
 
 @dataclass(frozen=True)

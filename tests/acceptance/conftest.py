@@ -28,6 +28,7 @@ def labcloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labcloud]:
     cache = Path(os.environ.get("LABCLOUD_CACHE") or home() / "cache")
     lab = Labcloud(tmp_path_factory.mktemp("lab") / "home", cache)
     run(("docker", "version"))
+    unprotected(lab)
     lab("image", "build", *PROFILES, timeout=900)
     _LABS.append(lab)
     try:
@@ -39,6 +40,11 @@ def labcloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labcloud]:
         finally:
             remove_by_force(lab)
     assert left == [], "labcloud's own delete left this"
+
+
+def unprotected(lab: Labcloud) -> None:
+    """No backup is made by itself beside what is tested; tests of backups say otherwise."""
+    lab("backup", "policy", "set", "--lab", "enabled=false")
 
 
 def clean(lab: Labcloud) -> None:
@@ -68,6 +74,7 @@ def mark() -> str:
 def fresh_lab(labcloud: Labcloud, tmp_path: Path) -> Iterator[Labcloud]:
     """A lab for one test that breaks it."""
     lab = Labcloud(tmp_path / "home", labcloud.cache)
+    unprotected(lab)
     yield lab
     if lab.id:
         clean(lab)
