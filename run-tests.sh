@@ -18,6 +18,6 @@ log=$(mktemp)
 trap 'rm -f "$log"; stop_docker' EXIT
 code=0
 .venv/bin/tox run -q -- "$@" 2>&1 | tee "$log" || code=$?
-# Last, so that whoever reads only the end sees it: pytest's own summary.
-sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -E '^=+ .*[0-9]+ (passed|failed|errors?).* =+$' | tail -n 1 || true
+# Last, so that whoever reads only the end sees them: pytest's own summaries, of the tests on engines and of the unit tests beside them.
+sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -E '^=+ .*[0-9]+ (passed|failed|errors?).* =+$' || true
 exit "$code"
