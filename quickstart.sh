@@ -36,7 +36,7 @@ show_words() { hdfs dfs -cat 'words/part-*' | sort -t "$(printf '\t')" -k 2,2nr 
 
 hdfs() { labcloud exec "$cluster" -- hdfs "$@"; }
 
-say "labcloud quickstart: installs Docker Engine and mmdebstrap from Debian where they are missing, and labcloud into .venv;"
+say "labcloud quickstart: installs Docker Engine, mmdebstrap and restic from Debian where they are missing, and labcloud into .venv;"
 say "builds the $profile image; makes the cluster $cluster with two workers; counts the words of a text on it."
 say ""
 check_python
