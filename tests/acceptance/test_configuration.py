@@ -72,6 +72,7 @@ def test_one_edit_of_base_reaches_nodes_of_all_versions(labcloud: Labcloud, old:
     (base / "settings.yaml").write_text("core-site:io.file.buffer.size: 8192\n")
     for cluster in (old, new):
         assert "answer" in cluster.exec("cat", "/etc/labcloud/base/bashrc", node="worker-0").text
+        assert "Read-only file system" in cluster.exec("touch", "/etc/labcloud/base/mine", node="worker-0", user="root", expect=1).said
         labcloud("config", "apply", cluster.ref)
         assert running("8192", cluster, "datanode", "worker-0", "io.file.buffer.size")
     shown = labcloud("config", "show", new.ref, "io.file.buffer.size", "--explain").text
