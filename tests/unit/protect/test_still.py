@@ -198,7 +198,7 @@ def test_names_are_arguments_and_no_shell_text(machine: Machine) -> None:
 
 def test_one_that_does_not_come_to_stand_is_told_in_time(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(still, "_PATIENCE", 0.5)
-    monkeypatch.setattr(Machine, "execute", lambda self, ref, command, **streams: Result(0, command.stdin.read()[:0]))
+    monkeypatch.setattr(Machine, "execute", lambda _self, _ref, command, **_: Result(0, command.stdin.read()[:0]))
     with pytest.raises(ConfiguringError) as caught, standing_still(machine, {MASTER: ["namenode"]}):
         pytest.fail("the block is not run")
     assert caught.value.details == "it took more than 0.5 s"
