@@ -154,9 +154,10 @@ def reset_command(
         click.confirm(f"Put {cluster} back to where it started?", abort=True, err=True)
     with session() as opened, progress() as watch:
         verbs = snapshots(opened, watch)
-        manifest = verbs.restore(verbs.first(cluster), Terms(timeout, wait=not no_wait, ignored=reasons(ignored)))
+        name = verbs.first(cluster)
+        manifest = verbs.restore(name, Terms(timeout, wait=not no_wait, ignored=reasons(ignored)))
     emit(
-        {"tenant": cluster.tenant, "name": cluster.name, "snapshot": manifest.id},
+        {"tenant": cluster.tenant, "name": cluster.name, "snapshot": str(name)},
         output,
         lambda: note(f"{cluster} is as it was at {_when(manifest)}"),
     )

@@ -70,7 +70,7 @@ def _simulated(home: Path) -> Callable[[str], Provider]:
     from labcloud.providers.simulated import SimulatedProvider, World
 
     world = World()
-    return lambda lab: SimulatedProvider(home, lab, world=world, images={IMAGE})
+    return lambda lab: SimulatedProvider(home, lab, world=world, images={IMAGE}, folders=home.parent / "disks")
 
 
 @cache
@@ -96,6 +96,8 @@ def _clean(provider: Provider, tenants: tuple[str, ...]) -> None:
             provider.delete_node(node.ref)
         for ref, number in found.volumes:
             provider.delete_volume(ref, number)
+        for each in found.snapshots:
+            provider.delete_volume(*each)
         for cluster in found.configs:
             provider.delete_config(cluster)
         for cluster in found.datasets:

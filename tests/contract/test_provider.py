@@ -479,3 +479,80 @@ def test_a_volume_of_a_driver_has_its_options(bench: Bench) -> None:
     bench.provider.delete_node(spec.ref)
     bench.provider.delete_volume(spec.ref, 0)
     assert bench.provider.find(cluster=bench.cluster).volumes == frozenset()
+
+
+# Volumes without their node, and snapshots beside them
+
+SNAPSHOT = "20261121t020000-1a2b"
+
+
+def test_a_volume_is_made_before_its_node_and_what_is_in_it_is_used(bench: Bench) -> None:
+    folder = bench.provider.ensure_volume(bench.node(), 0, NodeVolume())
+    assert bench.provider.find(cluster=bench.cluster).volumes == {(bench.node(), 0)}
+    (folder / "kept").write_text("data")
+    assert bench.provider.ensure_volume(bench.node(), 0, NodeVolume()) == folder == bench.provider.volume_folder(bench.node(), 0)
+    assert (folder / "kept").read_text() == "data"
+    spec = bench.make()
+    assert bench.provider.find(cluster=bench.cluster).volumes == {(spec.ref, 0)}
+    assert bench.provider.volume_folder(spec.ref, 0) == folder
+    with pytest.raises(LabError):
+        bench.provider.delete_volume(spec.ref, 0)
+    bench.provider.delete_node(spec.ref)
+    assert (folder / "kept").read_text() == "data"
+    bench.provider.delete_volume(spec.ref, 0)
+    assert not folder.exists()
+
+
+def test_a_volume_that_is_not_there_has_no_folder(bench: Bench) -> None:
+    bench.make()
+    for number, snapshot in ((1, ""), (0, SNAPSHOT)):
+        with pytest.raises(NotFoundError):
+            bench.provider.volume_folder(bench.node(), number, snapshot)
+
+
+def test_a_snapshot_lies_beside_its_volume_on_the_same_file_system(bench: Bench, tmp_path: Path) -> None:
+    spec = bench.make(volumes=(NodeVolume(), NodeVolume(2, StorageClass("fast", path=str(tmp_path / "nvme")))))
+    for number in range(2):
+        volume, beside = (
+            bench.provider.volume_folder(spec.ref, number),
+            bench.provider.ensure_volume(spec.ref, number, NodeVolume(), SNAPSHOT),
+        )
+        (volume / "block").write_text("data")
+        (beside / "block").hardlink_to(volume / "block")
+        assert beside == bench.provider.volume_folder(spec.ref, number, SNAPSHOT) != volume
+    found = bench.provider.find(cluster=bench.cluster)
+    assert found.snapshots == {(spec.ref, 0, SNAPSHOT), (spec.ref, 1, SNAPSHOT)}
+    assert found.volumes == {(spec.ref, 0), (spec.ref, 1)}
+    assert bench.provider.find(tenant=bench.tenant).snapshots == found.snapshots
+    bench.provider.delete_node(spec.ref)
+    for number in range(2):
+        bench.provider.delete_volume(spec.ref, number)
+    found = bench.provider.find(cluster=bench.cluster)
+    assert (found.snapshots, found.volumes) == ({(spec.ref, 0, SNAPSHOT), (spec.ref, 1, SNAPSHOT)}, frozenset())
+    assert (bench.provider.volume_folder(spec.ref, 0, SNAPSHOT) / "block").read_text() == "data"
+    for number in range(2):
+        bench.provider.delete_volume(spec.ref, number, SNAPSHOT)
+        bench.provider.delete_volume(spec.ref, number, SNAPSHOT)
+    assert bench.provider.find(cluster=bench.cluster).snapshots == frozenset()
+    assert not (tmp_path / "nvme").exists() or list((tmp_path / "nvme").iterdir()) == []
+
+
+def test_snapshots_go_one_by_one_while_their_node_runs(bench: Bench) -> None:
+    spec, other = bench.make(), "20261122t020000-1a2b"
+    for id in (SNAPSHOT, other):
+        (bench.provider.ensure_volume(spec.ref, 0, NodeVolume(), id) / "which").write_text(id)
+    assert bench.run("tee", "/data/0/kept", stdin=b"data").exit_code == 0
+    bench.provider.delete_volume(spec.ref, 0, SNAPSHOT)
+    assert bench.provider.find(cluster=bench.cluster).snapshots == {(spec.ref, 0, other)}
+    assert (bench.provider.volume_folder(spec.ref, 0, other) / "which").read_text() == other
+    assert bench.text("cat", "/data/0/kept") == "data"
+
+
+def test_another_lab_sees_no_snapshots(bench: Bench) -> None:
+    spec = bench.make()
+    bench.provider.ensure_volume(spec.ref, 0, NodeVolume(), SNAPSHOT)
+    foreign = bench.open_other_lab()
+    assert foreign.find().snapshots == frozenset()
+    for snapshot in ("", SNAPSHOT):
+        with pytest.raises(NotFoundError):
+            foreign.volume_folder(spec.ref, 0, snapshot)

@@ -91,3 +91,24 @@ def test_a_volume_of_another_lab_is_not_taken(bench: Bench, disk: Path) -> None:
     with pytest.raises(ConflictError, match="is not this lab's"):
         bench.open_other_lab().ensure_node(spec)
     bench.provider.delete_volume(spec.ref, 0)
+
+
+def test_a_node_sees_what_was_put_into_its_volume_before_it_was_made(bench: Bench, disk: Path) -> None:
+    for number, each in enumerate((NodeVolume(), volume(disk))):
+        (bench.provider.ensure_volume(bench.node(), number, each) / "kept").write_text(f"data {number}")
+    bench.make(volumes=(NodeVolume(), volume(disk)))
+    assert [bench.text("cat", f"/data/{number}/kept") for number in range(2)] == ["data 0", "data 1"]
+
+
+def test_a_volume_that_only_its_driver_reaches_is_told(bench: Bench) -> None:
+    memory = StorageClass("memory", driver="local", options={"type": "tmpfs", "device": "tmpfs", "o": "size=16m"})
+    bench.make(volumes=(NodeVolume(1, memory),))
+    with pytest.raises(EngineError, match="cannot be reached from here: the driver local keeps it"):
+        bench.provider.volume_folder(bench.node(), 0)
+
+
+def test_volumes_of_an_engine_elsewhere_are_not_taken_for_this_machines(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.make()
+    monkeypatch.setattr("labcloud.providers.docker.volumes.is_local", lambda: False)
+    with pytest.raises(EngineError, match="the engine works on another machine"):
+        bench.provider.volume_folder(bench.node(), 0)

@@ -30,7 +30,8 @@ class SimulatedProvider(Provider):
     ``world`` is the engine that several providers may share; ``faults`` is what goes wrong; ``images`` are the images that are
     built (all, unless it is given); ``startup`` is how many requests a node's daemons refuse after its start; ``folders`` is where volumes
     have folders of their own, beside what nodes see of them, for what works on volumes from outside (without it their data cannot be
-    reached). Without a world, the file that LABCLOUD_SIMULATED_STATE names is read at first and written by `close`.
+    reached). Without a world, the file that LABCLOUD_SIMULATED_STATE names is read at first and written by `close`; the folders lie beside
+    it then, in ``NAME.volumes``.
     """
 
     name = "simulated"
@@ -47,7 +48,7 @@ class SimulatedProvider(Provider):
         self._faults = faults or Faults()
         self._images = images
         self._startup = startup
-        self._folders = folders
+        self._folders = folders or (self._kept.with_name(f"{self._kept.name}.volumes") if self._kept else None)
         self._answers: dict[tuple[str, ...], Result] = {}
         self._inspections: dict[NodeRef, Inspection] = {}
 
