@@ -165,15 +165,6 @@ def _delete(target: str, query: Mapping[str, str], tree: MutableMapping[str, Fil
     return _json({"boolean": there})
 
 
-def _rename(target: str, query: Mapping[str, str], tree: MutableMapping[str, File]) -> Response:
-    to = query.get("destination", "")
-    done = target in tree and to not in tree and to.rpartition("/")[0] in tree
-    for path in [each for each in tree if each == target or each.startswith(f"{target}/")] if done else ():
-        tree[to + path.removeprefix(target)] = tree[path]
-        del tree[path]
-    return _json({"boolean": done})
-
-
 _OPERATIONS: Final[dict[tuple[str, str], Callable[[str, Mapping[str, str], MutableMapping[str, File]], Response]]] = {
     ("PUT", "MKDIRS"): _mkdirs,
     ("PUT", "RENAME"): _rename,
@@ -182,7 +173,6 @@ _OPERATIONS: Final[dict[tuple[str, str], Callable[[str, Mapping[str, str], Mutab
     ("GET", "GETFILESTATUS"): _status,
     ("GET", "LISTSTATUS"): _list,
     ("GET", "GETCONTENTSUMMARY"): _summary,
-    ("PUT", "RENAME"): _rename,
     ("DELETE", "DELETE"): _delete,
 }
 
