@@ -284,9 +284,17 @@ FSCK_2 = """FSCK started by hdfs (auth:SIMPLE) from /10.192.4.1 for path / at We
 FSCK ended at Wed Nov 25 23:20:14 UTC 2026 in 27 milliseconds
 """  # noqa: E501 - as it is
 
+FSCK_3 = """FSCK started by hdfs (auth:SIMPLE) from /10.192.12.1 for path / at Wed Nov 25 23:27:16 UTC 2026
 
-def test_open_files_are_found_in_what_fsck_prints(engine: Answering, hadoop: Hadoop) -> None:
-    engine.say(Response(200, FSCK_2.encode(), {}))
+./user/a/put._COPYING_ 0 bytes, replicated: replication=2, 1 block(s), OPENFORWRITE: /user/a/empty 0 bytes, replicated: replication=2, 0 block(s), OPENFORWRITE: ./user/a/n w; 5 bytes 12 bytes, erasure-coded: policy=RS-6-3-1024k, 1 block(s), OPENFORWRITE: 
+Status: HEALTHY
+FSCK ended at Wed Nov 25 23:27:16 UTC 2026 in 27 milliseconds
+"""  # noqa: E501, W291 - as it is
+
+
+@pytest.mark.parametrize("said", [FSCK_2, FSCK_3], ids=["2.7", "3.4"])
+def test_open_files_are_found_in_what_fsck_prints(engine: Answering, hadoop: Hadoop, said: str) -> None:
+    engine.say(Response(200, said.encode(), {}))
     assert hadoop.open_files() == {"/user/a/put._COPYING_", "/user/a/empty", "/user/a/n w; 5 bytes"}
     assert engine.asked == [("master-0", 50070, "GET", "/fsck?ugi=hdfs&path=/&openforwrite=1")]
 
