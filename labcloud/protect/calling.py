@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 from labcloud.errors import DeadlineError, EngineError
 from labcloud.lab.files import disk_errors
 from labcloud.protect.answers import unreadable
-from labcloud.protect.complaints import Call, LockedError, complaint
+from labcloud.protect.complaints import Call, LockedError, complaint, is_hopeless
 from labcloud.protect.processes import Ended, Running, run
 from labcloud.protect.targets import Target
 
@@ -106,8 +106,14 @@ class Restic:
         """Run restic, however it ends. Raise EngineError if it is not there, DeadlineError after the limit."""
         options = ["--password-file", str(self.password_file.absolute()), "--cache-dir", str(self.cache.absolute())]
         self.check_present()
+
+        def complain(said: str) -> None:
+            if is_hopeless(said, verb):
+                raise complaint(self.call(verb), said)
+
         try:
-            return run([*before, "restic", *options, *words], self.environment, replace(how, stop=self.watcher.stop))
+            watched = replace(how, stop=self.watcher.stop, complaint=complain)
+            return run([*before, "restic", *options, *words], self.environment, watched)
         except DeadlineError as exc:
             raise DeadlineError(
                 f"restic {verb} at {self.target} did not end within {how.limit:g} s", resolution="run it again with a longer --timeout"
