@@ -17,8 +17,9 @@ from urllib.parse import quote, urlsplit
 from labcloud.errors import DeadlineError, EngineError
 from labcloud.lab.files import disk_errors
 from labcloud.protect.answers import unreadable
-from labcloud.protect.complaints import Call, LockedError, complaint
+from labcloud.protect.complaints import Call, LockedError, complaint, is_hopeless
 from labcloud.protect.processes import Ended, Running, run
+from labcloud.protect.stalls import Idleness
 from labcloud.protect.targets import Target
 
 QUESTION: Final = 120.0
@@ -29,6 +30,9 @@ _LISTED: Final = 256 * 1024 * 1024
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
 _UNLOCK_EVERY: Final = 30.0
+_IDLE: Final = 300.0
+_IDLE_FULL: Final = 15.0
+_FULL: Final = 64 * 1024 * 1024  # what failed to be written is removed again: a few packs of 16 MB
 
 
 def nobody(_: object) -> None:
@@ -106,12 +110,37 @@ class Restic:
         """Run restic, however it ends. Raise EngineError if it is not there, DeadlineError after the limit."""
         options = ["--password-file", str(self.password_file.absolute()), "--cache-dir", str(self.cache.absolute())]
         self.check_present()
+
+        def complain(said: str) -> None:
+            if is_hopeless(said, verb):
+                raise complaint(self.call(verb), said)
+
+        idleness = Idleness()
+
+        def look(pid: int) -> None:
+            how.tick(pid)
+            self._check_alive(verb, idleness.seconds(pid))
+
         try:
-            return run([*before, "restic", *options, *words], self.environment, replace(how, stop=self.watcher.stop))
+            watched = replace(how, stop=self.watcher.stop, complaint=complain, tick=look)
+            return run([*before, "restic", *options, *words], self.environment, watched)
         except DeadlineError as exc:
             raise DeadlineError(
                 f"restic {verb} at {self.target} did not end within {how.limit:g} s", resolution="run it again with a longer --timeout"
             ) from exc
+
+    def _check_alive(self, verb: str, idle: float) -> None:
+        """Raise EngineError if restic has done nothing for five minutes, or for 15 seconds with a target that is full."""
+        if idle < _IDLE_FULL:
+            return
+        room = self.target.room()
+        if room is not None and room < _FULL:
+            raise complaint(self.call(verb), f"{self.target} has {room} bytes free: no space left on device")
+        if idle > _IDLE:
+            raise EngineError(
+                f"restic {verb} at {self.target} has done nothing for {idle:.0f} s, and was ended",
+                resolution="look whether the target answers, then run the same command again",
+            )
 
     @contextmanager
     def alone(self) -> Iterator[None]:

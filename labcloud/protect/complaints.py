@@ -38,6 +38,7 @@ _USERINFO: Final = re.compile(r"(://[^/\s:@]+:)[^/\s@]+(?=@)")
 _NOISE: Final = re.compile(
     r"Is there a repository at|the `unlock` command can be used|returned error, retrying after|There were \d+ errors"
 )
+_HOPELESS: Final = re.compile(r"retrying after .*(?:no space left on device|quota exceeded|/[0-9a-f]{64}: no such file)")
 _UNLOCATED: Final = re.compile(
     r"(?s)(?=.*Is there a repository at)(?=.*(?:no such file or directory|file does not exist|<config/> does not exist|\b404\b|"
     r"(?:key|bucket) does not exist))"
@@ -53,6 +54,11 @@ def complaint(call: Call, said: str) -> LabError:
         if pattern.search(text):
             return make(call, _details(text))
     return EngineError(f"restic could not {call.verb} at {call.repository}: {_last(text)}", details=_details(text), resolution=_AGAIN)
+
+
+def is_hopeless(said: str, verb: str) -> bool:
+    """Whether restic tries again, for up to 15 minutes, what time does not mend: a full disk, a lost pack (which a check goes on from)."""
+    return any("no such file" not in found[0] or verb != "check" for found in _HOPELESS.finditer(said))
 
 
 def without_secrets(text: str) -> str:

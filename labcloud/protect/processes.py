@@ -37,12 +37,14 @@ class Running:
     """How to run: ``limit`` in seconds; ``stop`` is called five times a second and raises what ends it; ``tick`` gets the process' number.
 
     ``line`` gets standard output, a line at a time, without its end; ``chunk``, if given, gets it as it comes instead.
+    ``complaint`` gets the standard error so far whenever there is more of it; it may raise what ends the program.
     """
 
     limit: float
     stop: Callable[[], None] = lambda: None
     line: Line = lambda _: None
     chunk: Line | None = None
+    complaint: Callable[[str], None] = lambda _: None
     tick: Callable[[int], None] = lambda _: None
 
 
@@ -98,6 +100,7 @@ class _Reader:
     def error(self, data: bytes) -> None:
         self.errors += data
         del self.errors[:-_KEPT]
+        self.how.complaint(self.errors.decode(errors="replace"))
 
     def done(self) -> None:
         if self.rest:

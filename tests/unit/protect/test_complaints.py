@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labcloud.errors import ConfigError, EngineError, LabError, NotFoundError
-from labcloud.protect.complaints import Call, DamagedError, LockedError, NoRepositoryError, complaint
+from labcloud.protect.complaints import Call, DamagedError, LockedError, NoRepositoryError, complaint, is_hopeless
 from labcloud.protect.targets import Target
 from tests.unit.protect.conftest import Place
 
@@ -61,6 +61,21 @@ def test_each_complaint_is_an_error_with_a_way_out(said: str, kind: type[LabErro
     assert brief in error.brief
     assert error.resolution
     assert "\n" not in error.brief
+
+
+@pytest.mark.parametrize(
+    ("error", "verb", "hopeless"),
+    [
+        ("write /srv/x: no space left on device", "backup", True),
+        ("write /srv/x: no space left on device", "check", True),
+        (f"open /srv/data/4b/{'4b' * 32}: no such file or directory", "restore", True),
+        (f"open /srv/data/4b/{'4b' * 32}: no such file or directory", "check", False),
+        ("dial tcp 10.0.0.9:8000: i/o timeout", "backup", False),
+    ],
+)
+def test_what_time_does_not_mend_is_not_waited_for(error: str, verb: str, hopeless: bool) -> None:
+    assert is_hopeless(f"x\nLoad(<data/4b>, 1, 0) returned error, retrying after 552.3ms: {error}\n", verb) is hopeless
+    assert not is_hopeless(f"Fatal: {error}\n", verb)
 
 
 @given(st.text(max_size=200))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -273,6 +274,10 @@ def test_a_missing_pack_is_found_without_reading(place: Place, repository: Repos
     pack.unlink()
     verdict = repository.check()
     assert (verdict.ok, verdict.packs, verdict.copies) == (False, (pack.name,), (harmed.id,))
+    began = time.monotonic()
+    with pytest.raises(DamagedError):
+        repository.restore(harmed.id, place.root / "into")
+    assert time.monotonic() - began < 30  # restic alone tries for 45 s
 
 
 def test_missing_indexes_and_damaged_descriptions_are_found(place: Place, repository: Repository, store: Store) -> None:
