@@ -25,7 +25,7 @@ _HUGE = 1 << 36
 
 
 def _locks(place: Place) -> list[str]:
-    return [each.name for each in (place.root / "target/acme/locks").iterdir()]
+    return [each.name for each in (place.root / "target/acme/locks").iterdir() if "-tmp-" not in each.name]  # being written
 
 
 def _until(what: str, place: Place, *, locked: bool) -> None:
