@@ -32,7 +32,7 @@ _at_option = click.option(
 )
 
 
-@click.command("run")
+@click.command("run", short_help="Back up clusters now; --all does what is due.")
 @click.option("--tenant", metavar="T", is_eager=True, help="The tenant, where CLUSTER is a bare name.")
 @click.argument("clusters", nargs=-1, metavar="[CLUSTER]...")
 @click.option("--all", "every", is_flag=True, help="Every cluster that is due by its policy; drills and checks that are due as well.")
@@ -99,7 +99,7 @@ def _said(outcome: Outcome) -> tuple[str, str]:
     return f"{outcome.seconds:.1f} s", outcome.error or outcome.warning
 
 
-@click.command("list")
+@click.command("list", short_help="Backups, and how each was proved.")
 @click.option("--tenant", metavar="T", is_eager=True, help="Only this tenant's; or the tenant, where CLUSTER is a bare name.")
 @click.argument("cluster", type=ClusterParam(), required=False)
 @output_option
@@ -139,7 +139,7 @@ def _proved(view: CopyView) -> tuple[str, str]:
     return _day(view.verified) or "never", drilled
 
 
-@click.command("restore")
+@click.command("restore", short_help="Bring a cluster, a worker or a path back.")
 @tenant_option
 @cluster_argument
 @_at_option
@@ -207,7 +207,7 @@ def restore_command(
     emit(facts, output, lambda: note(done))
 
 
-@click.command("verify")
+@click.command("verify", short_help="Check repositories and their data.")
 @click.option("--tenant", "tenants", metavar="T", multiple=True, help="Only these tenants' repositories.")
 @click.option("--full", is_flag=True, help="Read all data, too.")
 @click.option("--slice", "part", metavar="N/M", help="Read the Nth of M parts of the data, as in 1/7.")
@@ -248,7 +248,7 @@ def _read(full: bool, part: str | None) -> tuple[int, int] | Literal["all"] | No
     return int(found[1]), int(found[2])
 
 
-@click.command("drill")
+@click.command("drill", short_help="Prove a backup by restoring it.")
 @tenant_option
 @cluster_argument
 @_at_option
@@ -280,7 +280,7 @@ def drill_command(tenant: str | None, cluster: ClusterRef, at: str, timeout: flo
         raise EngineError(what, resolution="make a new one: labcloud backup run; the journal has the details: labcloud operation list")
 
 
-@click.command("prune")
+@click.command("prune", short_help="Let copies go that the policy keeps no longer.")
 @click.option("--tenant", metavar="T", is_eager=True, help="All of this tenant's; or the tenant, where CLUSTER is a bare name.")
 @click.argument("cluster", type=ClusterParam(), required=False)
 @click.option("--dry-run", is_flag=True, help="Say which would go; remove nothing.")

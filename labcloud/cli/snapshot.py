@@ -32,7 +32,7 @@ def snapshot_command() -> None:
     """
 
 
-@snapshot_command.command("create")
+@snapshot_command.command("create", short_help="Take a snapshot of a cluster that works.")
 @tenant_option
 @cluster_argument
 @click.option("--title", default="", metavar="TEXT", help="What it is, for people.")
@@ -47,7 +47,7 @@ def create_snapshot(tenant: str | None, cluster: ClusterRef, title: str, timeout
     _tell(manifest, output)
 
 
-@snapshot_command.command("list")
+@snapshot_command.command("list", short_help="Snapshots of a cluster, or of all.")
 @click.option("--tenant", metavar="T", is_eager=True, help="Only this tenant's; or the tenant, where CLUSTER is a bare name.")
 @click.argument("cluster", type=ClusterParam(), required=False)
 @output_option
@@ -79,7 +79,7 @@ def _table(views: Sequence[SnapshotView]) -> None:
     print_table(("CLUSTER", "SNAPSHOT", "TAKEN (UTC)", "STATE", "MADE", "HOLDS", "TITLE"), rows, right=(5,))
 
 
-@snapshot_command.command("restore")
+@snapshot_command.command("restore", short_help="Bring a snapshot back, in place or as a new cluster.")
 @tenant_option
 @click.argument("names", nargs=-1, required=True, metavar="CLUSTER ID")
 @click.option("--to", "target", metavar="[TENANT/]NAME", help="As a new cluster of this name.  [default: in place]")
@@ -116,7 +116,7 @@ def restore_snapshot(
     emit({"tenant": ref.tenant, "name": ref.name, "snapshot": str(name)}, output, lambda: note(f"{ref} is as it was at {_when(manifest)}"))
 
 
-@snapshot_command.command("delete")
+@snapshot_command.command("delete", short_help="Delete snapshots.")
 @tenant_option
 @cluster_argument
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
