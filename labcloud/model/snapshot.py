@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -16,8 +15,8 @@ _TIME: Final = "%Y%m%dt%H%M%S"
 
 
 def new_snapshot_id(now: datetime) -> str:
-    """A name for a snapshot that is taken now: in the order of time, and fit for names of volumes."""
-    return f"{now.astimezone(UTC):{_TIME}}-{secrets.token_hex(2)}"
+    """A name for a snapshot that is taken now: in the order of time, within a second as well, and fit for names of volumes."""
+    return f"{now.astimezone(UTC):{_TIME}}-{now.microsecond * 0x10000 // 1_000_000:04x}"
 
 
 def snapshot_id(text: str) -> str:

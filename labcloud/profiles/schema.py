@@ -122,10 +122,13 @@ class Folder(_Shape):
     mode: Annotated[str, StringConstraints(pattern="^[01]?[0-7]{3}$")]
 
 
+InVolume = Annotated[str, StringConstraints(pattern=r"^[^/]")]
+
+
 class SnapshotFile(_Shape):
-    link: str | None = None
-    grow: str | None = None
-    copy_: Annotated[str | None, Field(alias="copy")] = None
+    link: InVolume | None = None
+    grow: InVolume | None = None
+    copy_: Annotated[InVolume | None, Field(alias="copy")] = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -144,7 +147,7 @@ class SnapshotFile(_Shape):
 
 class Snapshot(_Shape):
     still: list[Name] = []
-    needs: list[str] = []
+    needs: list[InVolume] = []
     files: list[SnapshotFile] = []
 
 

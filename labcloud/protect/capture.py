@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -78,6 +79,7 @@ class Capture:
         )  # fmt: skip
         if folders:
             place = folders[0][1] / NAME
+            os.sync()  # what the manifest calls whole survives a power cut
             with disk_errors(f"write {place}"):
                 write(place, manifest.dump(), scratch=place.with_name(f".{NAME}.new"))
         return manifest

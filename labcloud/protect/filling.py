@@ -5,6 +5,7 @@ A volume gets all of its new data beside the old before the old goes: a disk tha
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -40,7 +41,9 @@ def fill(provider: Provider, profile: Profile, cluster: Cluster, source: Snapsho
     _check_shape(cluster, manifest)
     one = filling(provider, profile, cluster, source, manifest)
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="fill") as pool:
-        return sum(pool.map(one.volume, _volumes(cluster, cluster.nodes(), classes)))
+        own = sum(pool.map(one.volume, _volumes(cluster, cluster.nodes(), classes)))
+    os.sync()  # what counts as filled from now on survives a power cut
+    return own
 
 
 def filling(provider: Provider, profile: Profile, cluster: Cluster, source: SnapshotRef, manifest: Manifest) -> Filling:
@@ -63,7 +66,9 @@ class Filling:
 
     def node(self, cluster: Cluster, node: NodeRef, classes: Classes) -> int:
         """Fill the volumes of one node, which does not run."""
-        return sum(map(self.volume, _volumes(cluster, [node], classes)))
+        own = sum(map(self.volume, _volumes(cluster, [node], classes)))
+        os.sync()
+        return own
 
     def volume(self, place: tuple[NodeRef, int, NodeVolume]) -> int:
         """Fill one volume; return how many bytes of its own it has then."""

@@ -25,8 +25,10 @@ def test_a_new_name_is_one_and_tells_when(moment: datetime) -> None:
 
 @given(MOMENTS, MOMENTS)
 def test_names_are_in_the_order_of_time(one: datetime, other: datetime) -> None:
-    if one.replace(microsecond=0) < other.replace(microsecond=0):
-        assert new_snapshot_id(one) < new_snapshot_id(other)
+    if one > other:
+        one, other = other, one
+    assert new_snapshot_id(one) <= new_snapshot_id(other)
+    assert new_snapshot_id(one) < new_snapshot_id(one + timedelta(microseconds=16))
 
 
 def test_a_name_is_in_utc() -> None:

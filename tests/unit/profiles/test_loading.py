@@ -6,6 +6,28 @@ import pytest
 
 from labcloud.errors import ConfigError, NotFoundError
 from labcloud.profiles import check, load, names
+from labcloud.profiles.model import Way
+from labcloud.protect.trees import Rules
+
+POOL = "hdfs/data/current/BP-1-127.0.0.1-1/current"
+SAMPLES = {
+    "hdfs/name/current/fsimage_0000000000000000042": Way.LINK,
+    "hdfs/name/current/fsimage_0000000000000000042.md5": Way.LINK,
+    "hdfs/name/current/fsimage.ckpt_0000000000000000042": None,
+    "hdfs/name/current/edits_0000000000000000001-0000000000000000042": Way.LINK,
+    "hdfs/name/current/edits_inprogress_0000000000000000043": Way.COPY,
+    "hdfs/name/current/seen_txid": Way.COPY,
+    "hdfs/name/in_use.lock": None,
+    "hdfs/data/in_use.lock": None,
+    f"{POOL}/finalized/subdir0/subdir1/blk_1073741825": Way.LINK,
+    f"{POOL}/finalized/subdir0/subdir1/blk_1073741825_1001.meta": Way.LINK,
+    f"{POOL}/rbw/blk_1073741826": Way.GROW,
+    f"{POOL}/rbw/blk_1073741826_1002.meta": Way.COPY,
+    f"{POOL}/VERSION": Way.COPY,
+    f"{POOL}/scanner.cursor": None,
+    "yarn/state/FSRMStateRoot/AMRMTokenSecretManagerRoot/AMRMTokenSecretManagerNode": Way.COPY,
+    "yarn/local/usercache/x": None,
+}
 
 
 @pytest.fixture
@@ -87,6 +109,11 @@ BROKEN = [
     ("extends: hadoop-3.3\n\nservices:\n  datanode:\n    after: [namenode.nothing]\n", 5, "no port 'namenode.nothing'"),
     ("extends: hadoop-3.3\nservices:\n  datanode:\n    ports:\n      http: 99999\n", 5, "65535"),
     ("extends: hadoop-3.3\ngroups:\n  worker:\n    memory: much\n", 4, "amount of memory"),
+    ("extends: hadoop-3.3\nsnapshot:\n  still: [namenode, hmaster]\n", 3, "no service 'hmaster'"),
+    ("extends: hadoop-3.3\nsnapshot:\n  files:\n  - {link: a, copy: b}\n", 4, "give one of link, grow and copy"),
+    ("extends: hadoop-3.3\nsnapshot:\n  files:\n  - {}\n", 4, "give one of link, grow and copy"),
+    ("extends: hadoop-3.3\nsnapshot:\n  files:\n  - {link: ''}\n", 4, "link"),
+    ("extends: hadoop-3.3\nsnapshot:\n  needs: [/data/0]\n", 3, "needs"),
 ]
 
 
@@ -119,3 +146,20 @@ def test_check_finds_expressions_that_fail(extra: Path, text: str, line: int) ->
 def test_check_finds_everything_at_once(extra: Path) -> None:
     write(extra, "broken", "extends: hadoop-3.3\njava: x\nunknown: 1\nservices:\n  datanode: {heap: [], user: A B}\n")
     assert len(check("broken")) >= 4
+
+
+def test_what_a_snapshot_holds_is_read_in_order(extra: Path) -> None:
+    text = "extends: hadoop-3.3\nsnapshot:\n  needs: [a/b]\n  files:\n  - {copy: a/b}\n  - {link: a/*}\n  - {grow: c}\n"
+    write(extra, "mine", text)
+    snapshot = load("mine").snapshot
+    assert snapshot.files == (("a/b", Way.COPY), ("a/*", Way.LINK), ("c", Way.GROW))
+    assert (snapshot.needs, snapshot.still) == (("a/b",), load("hadoop-3.3").snapshot.still)
+
+
+def test_every_version_of_hadoop_says_what_its_snapshots_hold() -> None:
+    for name in names():
+        snapshot = load(name).snapshot
+        assert set(snapshot.still) <= set(load(name).services)
+        ways = {path: Rules(snapshot.files).way(path) for path in SAMPLES}
+        assert ways == SAMPLES
+        assert all(Rules(snapshot.files).way(path) is Way.COPY for path in snapshot.needs)
