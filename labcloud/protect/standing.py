@@ -30,5 +30,6 @@ def protections(lab: Lab, journal: Journal, refs: Iterable[ClusterRef], now: dat
         if ref in policies and ref in ids:
             taken = last.get(f"{ref} {ids[ref]}", "")
             moment = datetime.fromisoformat(taken) if taken else None
-            found[ref] = Protection(policies[ref].enabled, taken, due(policies[ref], moment, now - _GRACE))
+            late = moment is not None and moment <= now - _GRACE and due(policies[ref], moment, now - _GRACE)
+            found[ref] = Protection(policies[ref].enabled, taken, late)
     return found
