@@ -21,7 +21,7 @@ from labcloud.model.sizes import format_bytes
 
 if TYPE_CHECKING:
     from labcloud.apply.watch import Watch
-    from labcloud.protect.backups import CopyView
+    from labcloud.protect.listing import CopyView
     from labcloud.protect.nightly import Nightly
     from labcloud.protect.reports import Outcome
 
@@ -56,7 +56,7 @@ def run_command(tenant: str | None, clusters: tuple[str, ...], every: bool, para
         if every:
             outcomes, warnings = verbs.night(datetime.now(UTC), bounds)
         else:
-            outcomes = [each for ref in refs for each in verbs.birth(ref, bounds)] if birth else verbs.run(refs, bounds)
+            outcomes = verbs.births(refs, bounds) if birth else verbs.run(refs, bounds)
     _print_outcomes(outcomes, output)
     for each in warnings:
         note(f"warning: {each}")
