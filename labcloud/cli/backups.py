@@ -226,7 +226,7 @@ def verify_command(tenants: tuple[str, ...], full: bool, part: str | None, outpu
             for line in verdict.problems[:10]:
                 note(f"  {line}")
             if verdict.copies:
-                note(f"  copies that need what is damaged: {', '.join(each[:8] for each in verdict.copies)}")
+                note(f"  copies that may need what is damaged: {', '.join(each[:8] for each in verdict.copies)}")
 
     emit([{"tenant": name, **asdict(each)} for name, each in verdicts.items()], output, table)
     damaged = [name for name, each in verdicts.items() if not each.ok]

@@ -83,7 +83,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found. ``packs`` are damaged or missing, ``copies`` the ids of those known to need them."""
+    """What a check found. ``packs`` are damaged or missing, ``copies`` the ids of those that may need them."""
 
     ok: bool
     problems: tuple[str, ...]

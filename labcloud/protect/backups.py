@@ -225,8 +225,8 @@ class Backups(Snapshots):
     def verify(self, tenant: str, read: tuple[int, int] | Literal["all"] | None, *, limit: float = 24 * 3600.0) -> Verdict:
         """Check the tenant's repositories: that all is there, and, for ``read``, that a part of the data (or all) is what was stored.
 
-        Of those that are damaged the copies that are known to need it are noted as damaged, and no others as good. Raise
-        NoRepositoryError if there is none.
+        Where something is damaged the copies that may need it are noted as damaged, and no others as good. Raise NoRepositoryError if
+        there is none.
         """
         with self._journal.operation("backup-verify", tenant, {"read": read}) as operation:
             verdicts = []

@@ -67,7 +67,8 @@ class Nightly(Drills):
         wanted, lost = self._due(policies, listed, now)
         still = {ref: self._still(ref, policies[ref], now, made.get(self._key(ref))) for ref in wanted}
         outcomes = [*lost, *self.run(wanted, bounds, still=still)]
-        outcomes += self._drills(policies, now)
+        away = {each.ref for each in lost}  # nothing can be proved of those, and that is told already
+        outcomes += self._drills({ref: policy for ref, policy in policies.items() if ref not in away}, now)
         outcomes += self._look_after({tenant for (tenant, _), copies in listed.items() if isinstance(copies, list) and copies}, now)
         report = self._lab.backup().report
         warnings = send(report, outcomes, home=self._lab.home, began=began, ended=datetime.now(UTC)) if report else []
@@ -152,7 +153,7 @@ class Nightly(Drills):
 
         def still() -> None:
             last = last_made(self._journal).get(self._key(ref))
-            if last != before and not due(policy, last, now):
+            if last != before and not due(policy, last, max(now, datetime.now(UTC))):
                 raise _OvertakenError(f"another run has backed up {ref}")
 
         return still

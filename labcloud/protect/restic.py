@@ -222,13 +222,19 @@ class Repository:
         return int(answers.decoded(self._restic.ask("stats", "--mode", "raw-data", locks=False), "stats")["total_size"])
 
     def _needing(self, packs: Sequence[str]) -> tuple[str, ...]:
-        """The copies that need one of ``packs``, as far as that can be told of a damaged repository."""
+        """The copies that need one of ``packs``. restic finds those that need a pack of files' data; of any other damage it cannot tell
+        whom it concerns, so all may be."""
         found: dict[str, None] = {}
-        for pack in packs[:_TRACED]:
-            with suppress(LabError):
-                for each in answers.decoded(self._restic.ask("find", "--pack", pack, limit=_LONG), "find") or ():
-                    found[each["snapshot"]] = None
-        return tuple(found)
+        for pack in packs if len(packs) <= _TRACED else ():
+            try:
+                users = answers.decoded(self._restic.ask("find", "--pack", pack, limit=_LONG), "find")
+            except LabError:
+                users = None
+            if not users:
+                found = {}
+                break
+            found |= {each["snapshot"]: None for each in users}
+        return tuple(found) or tuple(each.id for each in self.copies())
 
     def _init(self) -> None:
         folder = self.target.directory

@@ -128,11 +128,11 @@ def test_its_own_name_when_that_is_free_and_its_tenant_with_it(kept: Vault) -> N
     assert kept.lab.ensure_tenant("globex").user_id == tenant.user_id
 
     provider = kept.provider()
-    with mock.patch.object(type(provider), "image", side_effect=NotFoundError("no image", resolution="labcloud image build hadoop-2.7")):
-        with pytest.raises(LabError) as caught:
-            kept.verbs(provider=provider).restore_backup(chosen, REF, TERMS)
+    missing = NotFoundError("no image", resolution="labcloud image build hadoop-2.7")
+    with mock.patch.object(type(provider), "image", side_effect=missing), pytest.raises(LabError) as caught:
+        kept.verbs(provider=provider).restore_backup(chosen, REF, TERMS)
     assert "image build" in caught.value.resolution
-    assert (kept.lab.cluster(REF), kept.lab.tenant("acme"), kept.found().volumes) == (None, None, set())
+    assert (kept.lab.cluster(REF), kept.lab.tenant("acme"), kept.found().volumes) == (None, None, frozenset())
 
     kept.verbs().restore_backup(chosen, REF, TERMS)
     back = kept.lab.tenant("acme")
@@ -225,7 +225,7 @@ def test_a_cluster_for_a_while(kept: Vault) -> None:
         raise ZeroDivisionError
     assert (kept.lab.tenants(), kept.found(cluster.ref).volumes, list(verbs.repository("acme").copies(str(cluster.ref)))) == (
         before,
-        set(),
+        frozenset(),
         [],
     )
     assert list((kept.lab.home / "passing").iterdir()) == []
