@@ -7,8 +7,8 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -53,11 +53,17 @@ def disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def data(disks: Path, home: Path, cluster: str) -> str:
-    """The cluster, with what a NameNode has at least."""
-    folder = SimulatedProvider(home, Lab(home).id, folders=disks).volume_folder(NodeRef.parse(REF, "master-0"), 0)
-    (folder / "hdfs/name/current").mkdir(parents=True)
-    (folder / "hdfs/name/current/VERSION").write_text("namespaceID=1\n")
-    (folder / "hdfs/name/current/edits_inprogress_1").write_text("log")
+    """The cluster, with what its HDFS has at least."""
+    engine = SimulatedProvider(home, Lab(home).id, folders=disks)
+    for node, files in {
+        "master-0": {"name/current/VERSION": "namespaceID=1\n", "name/current/edits_inprogress_1": "log"},
+        "worker-0": {"data/current/VERSION": "datanodeUuid=0\n"},
+        "worker-1": {"data/current/VERSION": "datanodeUuid=1\n"},
+    }.items():
+        for path, text in files.items():
+            file = engine.volume_folder(NodeRef.parse(REF, node), 0) / "hdfs" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
     return cluster
 
 
@@ -152,23 +158,23 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return words
 
 
-def _protect(home: Path, monkeypatch: pytest.MonkeyPatch, provider: str = "docker") -> None:
+def _protect(home: Path, provider: str = "docker") -> None:
     lab = Lab(home)
     cluster = lab.cluster(REF)
-    real = SimpleNamespace(provider=provider) if cluster else None
+    assert cluster
+    lab.save(replace(cluster, provider=provider), "another engine")
     with session.session() as opened:
-        monkeypatch.setattr(opened.lab, "cluster", lambda _: real)
-        births.protect_new(opened, [REF])
+        births.protect_new(opened, [REF, ClusterRef("acme", "gone")])
 
 
 def test_new_clusters_are_protected_by_a_process_of_its_own(
-    cluster: str, home: Path, started: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cluster: str, home: Path, started: list[list[str]], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert cluster
-    _protect(home, monkeypatch)
+    _protect(home)
     ((_, *words),) = started
     assert words == ["-m", "labcloud.cli.main", "backup", "run", "--birth", "acme/c"]
-    assert "labcloud backup list acme/c" in capsys.readouterr().err
+    assert "labcloud backup list acme/c" in capfd.readouterr().err
 
 
 def test_who_gets_none(
@@ -177,15 +183,15 @@ def test_who_gets_none(
     home: Path,
     started: list[list[str]],
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    _protect(home, monkeypatch, "simulated")
+    _protect(home, "simulated")
     assert labcloud("backup", "policy", "set", cluster, "enabled=off").code == 0
-    _protect(home, monkeypatch)
+    _protect(home)
     assert labcloud("backup", "policy", "set", cluster, "enabled=on").code == 0
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    capsys.readouterr()
-    _protect(home, monkeypatch)
+    capfd.readouterr()
+    _protect(home)
     assert started == []
-    assert "restic is not installed" in capsys.readouterr().err
+    assert "restic is not installed" in capfd.readouterr().err
     assert not list(Journal(home).events("backup"))
