@@ -21,7 +21,7 @@ from labcloud.model.sizes import format_bytes
 
 if TYPE_CHECKING:
     from labcloud.apply.watch import Watch
-    from labcloud.protect.backups import CopyView
+    from labcloud.protect.listing import CopyView
     from labcloud.protect.nightly import Nightly
     from labcloud.protect.reports import Outcome
 
@@ -56,7 +56,7 @@ def run_command(tenant: str | None, clusters: tuple[str, ...], every: bool, para
         if every:
             outcomes, warnings = verbs.night(datetime.now(UTC), bounds)
         else:
-            outcomes = [each for ref in refs for each in verbs.birth(ref, bounds)] if birth else verbs.run(refs, bounds)
+            outcomes = verbs.births(refs, bounds) if birth else verbs.run(refs, bounds)
     _print_outcomes(outcomes, output)
     for each in warnings:
         note(f"warning: {each}")
@@ -226,7 +226,7 @@ def verify_command(tenants: tuple[str, ...], full: bool, part: str | None, outpu
             for line in verdict.problems[:10]:
                 note(f"  {line}")
             if verdict.copies:
-                note(f"  copies that need what is damaged: {', '.join(each[:8] for each in verdict.copies)}")
+                note(f"  copies that may need what is damaged: {', '.join(each[:8] for each in verdict.copies)}")
 
     emit([{"tenant": name, **asdict(each)} for name, each in verdicts.items()], output, table)
     damaged = [name for name, each in verdicts.items() if not each.ok]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -24,8 +25,8 @@ def protect_new(opened: Session, refs: Sequence[ClusterRef]) -> None:
         return
     words = [sys.executable, "-m", "labcloud.cli.main", "backup", "run", "--birth", *map(str, wanted)]
     # It outlives this command, and a terminal that is closed; what comes of it stands in the journal.
-    nobody = subprocess.DEVNULL
-    subprocess.Popen(words, stdin=nobody, stdout=nobody, stderr=nobody, start_new_session=True, cwd="/")
+    nobody, environment = subprocess.DEVNULL, os.environ | {"LABCLOUD_HOME": str(opened.lab.home)}  # the same, wherever this was started
+    subprocess.Popen(words, stdin=nobody, stdout=nobody, stderr=nobody, start_new_session=True, cwd="/", env=environment)
     note(f"the first snapshot and backup are being made: labcloud backup list {wanted[0] if len(wanted) == 1 else ''}".rstrip())
 
 

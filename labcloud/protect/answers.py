@@ -39,17 +39,6 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A copy that was made. ``bytes_added`` is what the repository had not yet, before compression."""
-
-    id: str
-    bytes_added: int
-    bytes_processed: int
-    files: int
-    seconds: float
-
-
-@dataclass(frozen=True)
 class Copy:
     """A copy in a repository. ``time`` is in UTC; ``parent`` is empty for one that was compared with none."""
 
@@ -59,6 +48,19 @@ class Copy:
     host: str
     tags: tuple[str, ...]
     parent: str
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A copy that was made. ``bytes_added`` is what the repository had not yet, before compression. ``copies`` are all of its host now,
+    newest first."""
+
+    id: str
+    bytes_added: int
+    bytes_processed: int
+    files: int
+    seconds: float
+    copies: tuple[Copy, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found. ``packs`` are damaged or missing, ``copies`` the ids of those known to need them."""
+    """What a check found. ``packs`` are damaged or missing, ``copies`` the ids of those that may need them."""
 
     ok: bool
     problems: tuple[str, ...]

@@ -14,14 +14,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Final, Literal
 
 from labcloud.apply.journal import Operation
 from labcloud.apply.verbs import Terms
 from labcloud.apply.watch import Deadline, Event, Kind
-from labcloud.errors import EngineError, LabError, NotFoundError, UsageError
+from labcloud.errors import EngineError, LabError, UsageError
 from labcloud.lab.locks import backup_lock
 from labcloud.model import Cluster, ClusterRef, NodeRef, Status, format_bytes
 from labcloud.model.periods import stamp
@@ -30,8 +31,10 @@ from labcloud.protect.answers import Copy, Kept, Progress, Stored, Verdict
 from labcloud.protect.calling import Watcher
 from labcloud.protect.complaints import NoRepositoryError
 from labcloud.protect.contents import Contents, describe
+from labcloud.protect.listing import CopyView, size, view
 from labcloud.protect.manifest import NAME, Manifest, Origin
-from labcloud.protect.notes import DRILLED, MADE, VERIFIED
+from labcloud.protect.notes import DAMAGED, DRILLED, GOOD, MADE, UNCHECKED, VERIFIED, checks
+from labcloud.protect.remembered import Remembered
 from labcloud.protect.restic import CONSISTENT, INCONSISTENT, Repository, Upload
 from labcloud.protect.snapshots import Snapshots
 from labcloud.protect.staging import Tree
@@ -41,7 +44,8 @@ from labcloud.services.hadoop import Hadoop
 
 CONTENTS: Final = "files.json.gz"
 _LEAST_ROOM: Final = 64 * 2**20
-_TAG: Final = "labcloud"
+_PATIENCE: Final = 60.0  # of who deletes old snapshots, while others change the cluster
+TAG: Final = "labcloud"
 
 
 @dataclass(frozen=True)
@@ -57,20 +61,14 @@ class Backup:
 
 
 @dataclass(frozen=True)
-class CopyView:
-    """A backup in a list. ``time``, ``verified`` and ``drilled`` are UTC in ISO 8601; the last two are empty for never. ``drill`` is what
-    the newest drill of it said: ``good``, or why not. ``size`` is bytes of its files."""
+class Making:
+    """What a backup is made with."""
 
-    tenant: str
-    name: str
-    id: str
-    time: str
-    state: str
-    size: int = 0
-    origin: str = ""
-    verified: str = ""
-    drilled: str = ""
-    drill: str = ""
+    wanted: Cluster
+    hadoop: Hadoop
+    provider: Provider
+    repository: Repository
+    operation: Operation
 
 
 class Backups(Snapshots):
@@ -106,32 +104,21 @@ class Backups(Snapshots):
         """Make a backup of the cluster, which goes on working, and let those go that its policy keeps no longer.
 
         Raise ConflictError if the repository or another backup of it is busy for long, EngineError if the target has no room for it.
-        A copy that is not consistent is stored, and marked so.
+        A copy that is not consistent is stored, and marked so. What old copies and snapshots could not go is a warning.
         """
         with self._backing_up(ref, terms), self._journal.operation("backup", str(ref), {}) as operation:
             wanted, profile, provider = self._known(ref)
             policy = self._lab.backup_policy(ref)
-            repository = self.repository(ref.tenant, policy)
-            repository.ensure()
-            # The one to compare with: the newest of this cluster, not of a former one of its name.
-            parent = next(iter(repository.copies(str(ref), (f"id={wanted.id}",))), None)
-            known = self._known_contents(repository, parent)
-            manifest, contents = self._described(Hadoop(provider, wanted, profile), wanted, provider, known, terms)
-            _check_room(repository, manifest, parent)
-            stored = repository.backup(
-                _upload(manifest, contents, provider, parent),
-                stage=self._lab.home / "stage",
-                progress=self._progress(ref, "stored"),
-                limit=limit,
-            )
-            operation.event(
-                MADE, copy=stored.id, cluster_id=wanted.id, snapshot=manifest.id, taken=stamp(manifest.taken),
-                consistent=manifest.consistent, why=manifest.why, bytes=manifest.size, bytes_added=stored.bytes_added,
-                pause_seconds=round(manifest.pause, 3), described=len(contents.entries), skipped=contents.skipped,
-            )  # fmt: skip
-            repository.retain(policy.keep, host=str(ref))
-            self._let_go(wanted, provider, operation, policy.keep_snapshots)
-            warning = _warning(manifest, repository.target, self._lab.home)
+            making = Making(wanted, Hadoop(provider, wanted, profile), provider, self.repository(ref.tenant, policy), operation)
+            left = ""
+            try:
+                manifest, stored = self._stored(making, terms, limit)
+            finally:  # a target that is out of reach for weeks must not fill the cluster's own disks
+                left = self._tidied("an old snapshot is still there", lambda: self._let_go(ref, policy.keep_snapshots, terms))
+            if not policy.keep.keeps_nothing:  # then it takes a `prune` that somebody confirms
+                retain = partial(making.repository.retain, policy.keep, host=str(ref), copies=stored.copies)
+                left = self._tidied("old copies are still there", retain) or left
+            warning = _warning(manifest, making.repository.target, self._lab.home) or left
             return Backup(ref, stored.id, stored, manifest.consistent, manifest.pause, warning)
 
     @contextmanager
@@ -143,125 +130,157 @@ class Backups(Snapshots):
             terms.still()
             yield
 
-    def _known_contents(self, repository: Repository, parent: Copy | None) -> Contents | None:
-        if parent:
-            with suppress(LabError):  # then everything is asked anew
-                return Contents.load(repository.dump(parent.id, CONTENTS))
-        return None
+    def _stored(self, making: Making, terms: Terms, limit: float) -> tuple[Manifest, Stored]:
+        wanted, repository, remembered = making.wanted, making.repository, Remembered(self._lab.home)
+        parent = self._parent(repository, wanted)
+        manifest, contents = self._described(making, self._known_contents(repository, wanted.ref, parent), terms)
+        _check_room(repository, manifest, parent)
+        stored = repository.backup(
+            _upload(manifest, contents, making.provider, parent),
+            stage=self._lab.home / "stage",
+            progress=self._progress(wanted.ref, "stored"),
+            limit=limit,
+        )
+        making.operation.event(
+            MADE, copy=stored.id, cluster_id=wanted.id, snapshot=manifest.id, taken=stamp(manifest.taken),
+            consistent=manifest.consistent, why=manifest.why, bytes=manifest.size, bytes_added=stored.bytes_added,
+            pause_seconds=round(manifest.pause, 3), described=len(contents.entries), skipped=contents.skipped,
+        )  # fmt: skip
+        remembered.keep(wanted.ref, stored.id, contents)
+        return manifest, stored
 
-    def _described(
-        self, hadoop: Hadoop, wanted: Cluster, provider: Provider, known: Contents | None, terms: Terms
-    ) -> tuple[Manifest, Contents]:
+    def _parent(self, repository: Repository, wanted: Cluster) -> Copy | None:
+        """The copy to compare with: the newest of this cluster, not of a former one of its name. The repository is made if need be."""
+        try:
+            return next(iter(repository.copies(str(wanted.ref), (f"id={wanted.id}",))), None)
+        except NoRepositoryError:
+            repository.ensure()
+            return None
+
+    def _known_contents(self, repository: Repository, ref: ClusterRef, parent: Copy | None) -> Contents | None:
+        if parent is None:
+            return None
+        known = Remembered(self._lab.home).load(ref, parent.id)
+        if known is None:
+            with suppress(LabError):  # then everything is asked anew
+                known = Contents.load(repository.dump(parent.id, CONTENTS))
+        return known
+
+    def _tidied(self, what: str, tidy: Callable[[], object]) -> str:
+        """Tidy up after a backup, which is good whatever comes of that. Returns what to tell people of it."""
+        try:
+            tidy()
+        except LabError as exc:
+            return f"{what}: {exc.brief}"
+        return ""
+
+    def _described(self, making: Making, known: Contents | None, terms: Terms) -> tuple[Manifest, Contents]:
         """Take the snapshot, and note what HDFS has around it. One that runs is asked; of one that is stopped the former notes hold."""
 
         def take() -> Manifest:
-            return self.take(wanted.ref, terms, origin=Origin.BACKUP)
+            return self.take(making.wanted.ref, terms, origin=Origin.BACKUP)
 
-        if any(node.status is Status.RUNNING for node in provider.find(cluster=wanted.ref).nodes):
-            return describe(hadoop, take, known)
+        if any(node.status is Status.RUNNING for node in making.provider.find(cluster=making.wanted.ref).nodes):
+            return describe(making.hadoop, take, known)
         return take(), known or Contents()
 
     def _progress(self, ref: ClusterRef, done: str) -> Callable[[Progress], None]:
         return Telling(lambda text: self._watch.tell(Event(str(ref), Kind.WAITING, text)), done)
 
-    def _let_go(self, wanted: Cluster, provider: Provider, operation: Operation, keep: int) -> None:
-        """Delete automatic snapshots beyond the newest ``keep``; those of hand and of birth stay."""
-        automatic = [each.id for each in self.list(wanted.ref) if each.origin in (Origin.BACKUP, Origin.SAFETY)]
-        gone = automatic[: max(0, len(automatic) - keep)]
+    def _let_go(self, ref: ClusterRef, keep: int, terms: Terms) -> None:
+        """Delete automatic snapshots but the newest ``keep`` that are consistent; those of hand and of birth stay."""
+        automatic = [each for each in self.list(ref) if each.origin in (Origin.BACKUP, Origin.SAFETY)]
+        good = [each.id for each in automatic if each.state == CONSISTENT]
+        kept = good[max(0, len(good) - keep) :]
+        gone = [each.id for each in automatic if each.id not in kept]
         if gone:
-            self._drop(provider, operation, provider.find(cluster=wanted.ref), gone)
+            self.drop(ref, gone, Terms(min(terms.timeout, _PATIENCE)))
 
     # Looking
 
     def copies(self, ref: ClusterRef | None = None, tenant: str | None = None) -> list[CopyView]:
         """Every backup of one cluster, of a tenant's clusters, or of all, by cluster, the oldest first; deleted clusters' as well."""
         tenants = [ref.tenant if ref else tenant] if ref or tenant else [each.name for each in self._lab.tenants()]
-        verified, drilled = self._noted(VERIFIED), self._noted(DRILLED)
         found = [copy for each in tenants for copy in self._copies(str(each), ref)]
-        views = [_view(copy, verified.get(copy.id, ("", "")), drilled.get(copy.id, ("", ""))) for copy in found]
+        verified, drilled = checks(self._journal.events(VERIFIED)), checks(self._journal.events(DRILLED))
+        views = [view(copy, verified.get(copy.id, UNCHECKED), drilled.get(copy.id, UNCHECKED)) for copy in found]
         return sorted(views, key=lambda view: (view.tenant, view.name, view.time))
 
     def _copies(self, tenant: str, ref: ClusterRef | None) -> list[Copy]:
-        """The copies in a tenant's repository; none where there is no repository yet. Each cluster may have a target of its own."""
-        policies = {self._lab.explained_backup(tenant).policy.target: None}
-        refs = [ref] if ref else [each.ref for each in self._lab.clusters(tenant)]
-        targets = policies | {self._lab.backup_policy(each).target: each for each in refs}
+        """The copies in a tenant's repositories; none where there is no repository yet."""
         found: dict[str, Copy] = {}
-        for cluster in targets.values():
+        for repository in self.repositories(tenant, ref):
             with suppress(NoRepositoryError):
-                repository = self.repository(tenant, self._lab.backup_policy(cluster) if cluster else None)
-                found |= {each.id: each for each in repository.copies(str(ref) if ref else None, (_TAG,))}
+                found |= {each.id: each for each in repository.copies(str(ref) if ref else None, (TAG,))}
         return list(found.values())
 
-    def _noted(self, kind: str) -> dict[str, tuple[str, str]]:
-        """When each copy was looked at last, and what came of it."""
-        found: dict[str, tuple[str, str]] = {}
-        for _, event in self._journal.events(kind):
-            for copy in event.details.get("copies") or [event.details.get("copy", "")]:
-                found[copy] = (event.time, str(event.details.get("verdict", "")))
-        return found
-
-    def find_copy(self, ref: ClusterRef, at: str, copies: Sequence[Copy]) -> Copy:
-        """The copy of ``ref`` that ``at`` names: ``latest``, the beginning of an id, or a time, of which it is the newest not after.
-
-        Raise NotFoundError, with the nearest, if there is none.
-        """
-        newest = sorted(copies, key=lambda each: each.time, reverse=True)
-        if not newest:
-            raise NotFoundError(f"there is no backup of {ref}", resolution="'labcloud backup list' shows those that there are")
-        if at == "latest":
-            good = [each for each in newest if CONSISTENT in each.tags]
-            return (good or newest)[0]
-        moment = _moment(at)
-        found = [each for each in newest if each.time <= moment] if moment else [each for each in newest if each.id.startswith(at)]
-        if not found or (not moment and len(found) > 1):
-            near = min(newest, key=lambda each: abs((each.time - (moment or newest[0].time)).total_seconds()))
-            what = (
-                f"{len(found)} backups of {ref} begin with {at}"
-                if found
-                else f"there is no backup of {ref} {'before ' if moment else ''}{at}"
-            )
-            raise NotFoundError(
-                what, resolution=f"the nearest is {near.short} of {near.time:%Y-%m-%dT%H:%M:%SZ}; see: labcloud backup list {ref}"
-            )
-        return found[0]
+    def repositories(self, tenant: str, ref: ClusterRef | None = None) -> list[Repository]:
+        """Where a tenant's backups may lie, or those of its cluster ``ref``: each target that a policy names, once."""
+        own = [self._lab.backup_policy(ref)] if ref else self._lab.backup_policies(tenant).values()
+        policies = {each.target: each for each in (self._lab.explained_backup(tenant).policy, *own)}
+        return [self.repository(tenant, each) for each in policies.values()]
 
     # Checking and letting go
 
     def verify(self, tenant: str, read: tuple[int, int] | Literal["all"] | None, *, limit: float = 24 * 3600.0) -> Verdict:
-        """Check the tenant's repository: that all is there, and, for ``read``, that a part of its data (or all) is what was stored."""
+        """Check the tenant's repositories: that all is there, and, for ``read``, that a part of the data (or all) is what was stored.
+
+        Where something is damaged the copies that may need it are noted as damaged, and no others as good. Raise NoRepositoryError if
+        there is none.
+        """
         with self._journal.operation("backup-verify", tenant, {"read": read}) as operation:
-            repository = self.repository(tenant)
-            copies = [each.id for each in repository.copies()]
-            verdict = repository.check(read, limit=limit)
-            good = [each for each in copies if verdict.ok or each not in verdict.copies]
-            if verdict.ok or verdict.copies:
-                operation.event(VERIFIED, copies=good, verdict="good")
-            if not verdict.ok:
-                operation.event(VERIFIED, copies=list(verdict.copies), verdict="damaged", problems=list(verdict.problems)[:20])
-            return verdict
+            verdicts = []
+            for repository, copies in self._held(tenant):
+                verdict = repository.check(read, limit=limit)
+                verdicts.append(verdict)
+                facts = {"copies": [each.id for each in copies]} if verdict.ok else {"copies": list(verdict.copies)}
+                if not verdict.ok:
+                    facts["problems"] = list(verdict.problems)[:20]
+                operation.event(VERIFIED, verdict=GOOD if verdict.ok else DAMAGED, read=_part(read), **facts)
+            return _together(verdicts)
+
+    def _held(self, tenant: str, ref: ClusterRef | None = None) -> list[tuple[Repository, list[Copy]]]:
+        """The repositories that there are, with their copies (of ``ref``). Raise NoRepositoryError if there is none."""
+        found, missing = [], []
+        for repository in self.repositories(tenant, ref):
+            try:
+                found.append((repository, repository.copies(str(ref) if ref else None, (TAG,))))
+            except NoRepositoryError as exc:
+                missing.append(exc)
+        if not found:
+            raise missing[0]
+        return found
 
     def prune(self, ref: ClusterRef | None, tenant: str, *, confirmed: bool = False, dry_run: bool = False) -> list[Kept]:
         """Let copies go that policies keep no longer, and remove their data. Raise UsageError for rules that keep nothing, unless
-        that is ``confirmed``."""
-        repository = self.repository(tenant, self._lab.backup_policy(ref) if ref else None)
-        hosts = [str(ref)] if ref else sorted({each.host for each in repository.copies(tags=(_TAG,))})
+        that is ``confirmed``; NoRepositoryError if there are no backups."""
+        held = self._held(tenant, ref)
+        if not confirmed:
+            for each in {copy.host for _, copies in held for copy in copies}:
+                if self._lab.backup_policy(ClusterRef.parse(each)).keep.keeps_nothing:
+                    raise UsageError(
+                        f"the rules of {each} keep no backup at all", resolution="keep one at least, as last=1; or confirm it by --yes"
+                    )
         done = []
         with self._journal.operation("backup-prune", str(ref or tenant), {"dry_run": dry_run}) as operation:
-            for host in hosts:
-                done.append(self._retain(repository, ClusterRef.parse(host), confirmed=confirmed, dry_run=dry_run))
-                operation.event("forgotten", cluster=host, copies=[each.id for each in done[-1].go])
-            if not dry_run:
-                repository.prune()
+            for repository, copies in held:
+                for host in sorted({each.host for each in copies}):
+                    done.append(self._retain(repository, host, [each for each in copies if each.host == host], dry_run=dry_run))
+                    if not dry_run:
+                        operation.event("forgotten", cluster=host, copies=[each.id for each in done[-1].go])
+                if not dry_run:
+                    repository.prune()
         return done
 
-    def _retain(self, repository: Repository, ref: ClusterRef, *, confirmed: bool, dry_run: bool) -> Kept:
-        keep = self._lab.backup_policy(ref).keep
+    def collect(self, tenant: str) -> None:
+        """Remove the data that no copy of a tenant needs any more."""
+        for repository, _ in self._held(tenant):
+            repository.prune()
+
+    def _retain(self, repository: Repository, host: str, copies: Sequence[Copy], *, dry_run: bool) -> Kept:
+        keep = self._lab.backup_policy(ClusterRef.parse(host)).keep
         if not keep.keeps_nothing:
-            return repository.retain(keep, host=str(ref), dry_run=dry_run)
-        if not confirmed:
-            raise UsageError(f"the rules of {ref} keep no backup at all", resolution="keep one at least, as last=1; or confirm it by --yes")
-        copies = repository.copies(str(ref))
+            return repository.retain(keep, host=host, copies=copies, dry_run=dry_run)
         if not dry_run:
             repository.forget([each.id for each in copies])
         return Kept(go=tuple(copies), stay=())
@@ -269,7 +288,7 @@ class Backups(Snapshots):
 
 def _check_room(repository: Repository, manifest: Manifest, parent: Copy | None) -> None:
     room = repository.target.room()
-    needed = max(_LEAST_ROOM, manifest.size - (_number(parent, "bytes") if parent else 0))
+    needed = max(_LEAST_ROOM, manifest.size - (size(parent) if parent else 0))
     if room is not None and room < needed:
         raise EngineError(
             f"{repository.target} has {format_bytes(room)} free, and this backup may need {format_bytes(needed)}",
@@ -285,7 +304,7 @@ def _upload(manifest: Manifest, contents: Contents, provider: Provider, parent: 
     }
     files: dict[str, bytes | Path] = {NAME: manifest.dump().encode(), CONTENTS: contents.dump()}
     tags = (
-        _TAG, f"cluster={manifest.ref.name}", f"id={manifest.cluster.id}", f"snapshot={manifest.id}", f"bytes={manifest.size}",
+        TAG, f"cluster={manifest.ref.name}", f"id={manifest.cluster.id}", f"snapshot={manifest.id}", f"bytes={manifest.size}",
         f"origin={manifest.origin}", CONSISTENT if manifest.consistent else INCONSISTENT,
     )  # fmt: skip
     return Upload(Tree(mounts, files), str(manifest.ref), tags, manifest.taken, parent.id if parent else "")
@@ -314,29 +333,14 @@ def _warning(manifest: Manifest, target: Target, home: Path) -> str:
     return f"{target} lies on the lab's own disk: one broken disk takes both" if target.shares_disk(home) else ""
 
 
-def _number(copy: Copy, tag: str) -> int:
-    return int(_tag(copy, tag) or 0)
+def _part(read: tuple[int, int] | Literal["all"] | None) -> str:
+    """What of the data was read, as the journal has it: ``all``, ``2/7``, or nothing."""
+    return f"{read[0]}/{read[1]}" if isinstance(read, tuple) else read or ""
 
 
-def _tag(copy: Copy, name: str) -> str:
-    return next((each.partition("=")[2] for each in copy.tags if each.startswith(f"{name}=")), "")
-
-
-def _view(copy: Copy, verified: tuple[str, str], drilled: tuple[str, str]) -> CopyView:
-    ref = ClusterRef.parse(copy.host)
-    state = CONSISTENT if CONSISTENT in copy.tags else INCONSISTENT
-    if verified[1] == "damaged":
-        state = "damaged"
-    return CopyView(
-        ref.tenant, ref.name, copy.short, copy.time.isoformat(timespec="seconds"), state, size=_number(copy, "bytes"),
-        origin=_tag(copy, "origin"), verified=verified[0] if verified[1] == "good" else "", drilled=drilled[0], drill=drilled[1],
+def _together(verdicts: Sequence[Verdict]) -> Verdict:
+    return Verdict(
+        ok=all(each.ok for each in verdicts), problems=tuple(chain.from_iterable(each.problems for each in verdicts)),
+        packs=tuple(chain.from_iterable(each.packs for each in verdicts)),
+        copies=tuple(chain.from_iterable(each.copies for each in verdicts)), seconds=sum(each.seconds for each in verdicts),
     )  # fmt: skip
-
-
-def _moment(text: str) -> datetime | None:
-    """The moment that ``text`` writes, in UTC unless it says another zone; None if it is no time."""
-    try:
-        found = datetime.fromisoformat(text if "-" in text else "")  # eight digits may begin an id
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

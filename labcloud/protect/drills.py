@@ -18,12 +18,11 @@ from labcloud.model import ClusterRef
 from labcloud.profiles import load
 from labcloud.protect.backups import CONTENTS
 from labcloud.protect.contents import Contents, compare
-from labcloud.protect.notes import DRILLED
+from labcloud.protect.notes import DRILLED, GOOD
 from labcloud.protect.restoring import Chosen, Restoring
 from labcloud.services.files import Files
 from labcloud.services.hadoop import Hadoop
 
-GOOD: Final = "good"
 _SAMPLE: Final = 16 << 20  # bytes that the job of a drill reads
 _SAMPLES: Final = 8
 _OUTPUT: Final = "/tmp/drill"  # noqa: S108  # in HDFS, of a cluster that goes away

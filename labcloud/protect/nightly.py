@@ -20,11 +20,14 @@ from labcloud.model import ClusterRef
 from labcloud.model.protection import BackupPolicy, drill_due, due
 from labcloud.protect import notes
 from labcloud.protect.answers import Copy
+from labcloud.protect.backups import TAG
+from labcloud.protect.complaints import NoRepositoryError
 from labcloud.protect.drills import Drills
 from labcloud.protect.manifest import Origin
-from labcloud.protect.notes import LOOKED_AFTER, PRUNED
+from labcloud.protect.notes import GOOD, LOOKED_AFTER, PRUNED
 from labcloud.protect.reports import Outcome, send
 from labcloud.protect.restic import CONSISTENT
+from labcloud.protect.standing import last_made
 
 BACKED_UP: Final = "backed up"
 DRILLED: Final = "drilled"
@@ -34,6 +37,10 @@ _TRIES: Final = 3
 _PAUSE: Final = 5.0
 _SLICES: Final = 7
 _BETWEEN_PRUNES: Final = timedelta(days=7)
+_SHORT: Final = 300.0
+
+Place = tuple[str, str]
+"""A tenant, and the target that a policy names: one repository."""
 
 
 class _OvertakenError(LabError):
@@ -54,11 +61,15 @@ class Nightly(Drills):
     def night(self, now: datetime, bounds: Bounds) -> tuple[list[Outcome], list[str]]:
         """Do all that is due at ``now``. Returns what was done to each, failures included, and what could not be reported."""
         began = datetime.now(UTC)
-        policies = {ref: policy for ref, policy in self._lab.backup_policies().items() if policy.enabled and self._lab.cluster(ref)}
-        wanted, lost = self._due(policies, now)
-        outcomes = [*lost, *self.run([ref for ref, _ in wanted], bounds, still=dict(wanted))]
-        outcomes += self._drills(policies, now)
-        outcomes += self._look_after({ref.tenant: policy for ref, policy in policies.items()}, now)
+        self.sweep(Terms(_SHORT))
+        policies = {ref: policy for ref, policy in self._lab.backup_policies().items() if policy.enabled}
+        made, listed = last_made(self._journal), self._listed(policies)
+        wanted, lost = self._due(policies, listed, now)
+        still = {ref: self._still(ref, policies[ref], now, made.get(self._key(ref))) for ref in wanted}
+        outcomes = [*lost, *self.run(wanted, bounds, still=still)]
+        away = {each.ref for each in lost}  # nothing can be proved of those, and that is told already
+        outcomes += self._drills({ref: policy for ref, policy in policies.items() if ref not in away}, now)
+        outcomes += self._look_after({tenant for (tenant, _), copies in listed.items() if isinstance(copies, list) and copies}, now)
         report = self._lab.backup().report
         warnings = send(report, outcomes, home=self._lab.home, began=began, ended=datetime.now(UTC)) if report else []
         return outcomes, warnings
@@ -73,13 +84,22 @@ class Nightly(Drills):
             done = pool.map(lambda ref: self._one(ref, bounds.limit, (still or {}).get(ref)), refs)
             return [each for each in done if each]
 
-    def birth(self, ref: ClusterRef, bounds: Bounds) -> list[Outcome]:
-        """The first snapshot of a new cluster, to which `reset` puts it back, and its first backup."""
+    def births(self, refs: Sequence[ClusterRef], bounds: Bounds) -> list[Outcome]:
+        """The first snapshots of new clusters, to which `reset` puts them back, and their first backups."""
+        born, lost = [], []
+        for ref in refs:
+            try:
+                self._born(ref, bounds)
+                born.append(ref)
+            except LabError as exc:
+                lost.append(Outcome(ref, FAILED, error=exc.brief))
+        return [*lost, *self.run(born, bounds)]
+
+    def _born(self, ref: ClusterRef, bounds: Bounds) -> None:
         wanted, profile, provider = self._known(ref)
         self._readiness(wanted, profile, provider).wait(self._watch, Deadline(bounds.limit))
         if not any(each.origin == Origin.BIRTH for each in self.list(ref)):
             self.take(ref, Terms(bounds.limit), title="as it was made", origin=Origin.BIRTH)
-        return self.run([ref], bounds)
 
     def _one(self, ref: ClusterRef, limit: float, still: Callable[[], None] | None) -> Outcome | None:
         began = time.monotonic()
@@ -103,41 +123,63 @@ class Nightly(Drills):
 
     # What is due
 
+    def _listed(self, policies: Mapping[ClusterRef, BackupPolicy]) -> dict[Place, list[Copy] | LabError]:
+        """The good copies that each repository has, each asked once; or why it does not say."""
+        found: dict[Place, list[Copy] | LabError] = {}
+        for ref, policy in policies.items():
+            place = (ref.tenant, policy.target)
+            if place not in found:
+                try:
+                    found[place] = self._good(ref.tenant, policy)
+                except LabError as exc:
+                    found[place] = exc
+        return found
+
     def _due(
-        self, policies: Mapping[ClusterRef, BackupPolicy], now: datetime
-    ) -> tuple[list[tuple[ClusterRef, Callable[[], None]]], list[Outcome]]:
+        self, policies: Mapping[ClusterRef, BackupPolicy], listed: Mapping[Place, list[Copy] | LabError], now: datetime
+    ) -> tuple[list[ClusterRef], list[Outcome]]:
         wanted, lost = [], []
         for ref, policy in sorted(policies.items()):
-            try:
-                last = self._last_good(ref, policy)
-            except LabError as exc:
-                lost.append(Outcome(ref, FAILED, error=exc.brief))
-                continue
-            if due(policy, last, now):
-                wanted.append((ref, self._still(ref, policy, now)))
+            copies = listed[ref.tenant, policy.target]
+            if isinstance(copies, LabError):
+                lost.append(Outcome(ref, FAILED, error=copies.brief))
+            elif due(policy, max((each.time for each in self._own(ref, copies)), default=None), now):
+                wanted.append(ref)
         return wanted, lost
 
-    def _still(self, ref: ClusterRef, policy: BackupPolicy, now: datetime) -> Callable[[], None]:
+    def _still(self, ref: ClusterRef, policy: BackupPolicy, now: datetime, before: datetime | None) -> Callable[[], None]:
+        """Refuses once another run has done it meanwhile, which the journal says: no repository need be asked. What the journal had
+        ``before`` proves nothing, for it may not be in the repository any more."""
+
         def still() -> None:
-            if not due(policy, self._last_good(ref, policy), now):
+            last = last_made(self._journal).get(self._key(ref))
+            if last != before and not due(policy, last, max(now, datetime.now(UTC))):
                 raise _OvertakenError(f"another run has backed up {ref}")
 
         return still
 
-    def _last_good(self, ref: ClusterRef, policy: BackupPolicy) -> datetime | None:
-        return max((each.time for each in self._good(ref, policy)), default=None)
-
-    def _good(self, ref: ClusterRef, policy: BackupPolicy) -> list[Copy]:
+    def _key(self, ref: ClusterRef) -> tuple[str, str]:
         wanted = self._lab.cluster(ref)
-        repository = self.repository(ref.tenant, policy)
-        repository.ensure()
-        return repository.copies(str(ref), (CONSISTENT, f"id={wanted.id}")) if wanted else []
+        return str(ref), wanted.id if wanted else ""
+
+    def _own(self, ref: ClusterRef, copies: Sequence[Copy]) -> list[Copy]:
+        """Those of ``copies`` that are of this cluster, not of a former one of its name."""
+        wanted = self._lab.cluster(ref)
+        return [each for each in copies if wanted and each.host == str(ref) and f"id={wanted.id}" in each.tags]
+
+    def _good(self, tenant: str, policy: BackupPolicy) -> list[Copy]:
+        """The good copies at the tenant's place by a policy; none where there is no repository yet."""
+        try:
+            return self.repository(tenant, policy).copies(tags=(TAG, CONSISTENT))
+        except NoRepositoryError:
+            return []
 
     # Proof
 
     def _drills(self, policies: Mapping[ClusterRef, BackupPolicy], now: datetime) -> Iterable[Outcome]:
         """One after the other: each is a whole cluster beside all others."""
-        last = {target: event.time for target, event in self._journal.events(notes.DRILLED)}
+        # One that did not prove good is repeated.
+        last = {target: event.time for target, event in self._journal.events(notes.DRILLED) if event.details.get("verdict") == GOOD}
         for ref, policy in sorted(policies.items()):
             before = datetime.fromisoformat(last[str(ref)]) if str(ref) in last else None
             if drill_due(policy, before, now, of=str(ref)):
@@ -148,7 +190,7 @@ class Nightly(Drills):
     def _drill(self, ref: ClusterRef, policy: BackupPolicy) -> Outcome | None:
         began = time.monotonic()
         try:
-            if not self._good(ref, policy):
+            if not self._own(ref, self._good(ref.tenant, policy)):
                 return None
             drill = self.drill(self.chosen(ref, "latest"), Terms(1800.0))
         except LabError as exc:
@@ -156,11 +198,12 @@ class Nightly(Drills):
         error = "" if drill.good else f"the drill failed: {drill.verdict}"
         return Outcome(ref, DRILLED, drill.copy, 0, drill.bytes, time.monotonic() - began, error=error, warning=drill.undescribed)
 
-    def _look_after(self, tenants: Mapping[str, BackupPolicy], now: datetime) -> Iterable[Outcome]:
-        """A seventh of each repository's data is read each night, so all of it in a week; once a week what nobody needs goes."""
+    def _look_after(self, tenants: Iterable[str], now: datetime) -> Iterable[Outcome]:
+        """Of tenants that had backups before: a seventh of each repository's data is read each night, so all of it in a week; once a
+        week what nobody needs goes."""
         verified = {target: event.time for target, event in self._journal.events(LOOKED_AFTER)}
         pruned = {target: event.time for target, event in self._journal.events(PRUNED)}
-        for tenant, policy in sorted(tenants.items()):
+        for tenant in sorted(tenants):
             if tenant in verified and now - datetime.fromisoformat(verified[tenant]) < timedelta(hours=20):
                 continue
             ref = ClusterRef(tenant, "repository")
@@ -168,7 +211,7 @@ class Nightly(Drills):
             try:
                 with self._journal.operation("backup-look-after", tenant, {}) as operation:
                     if tenant not in pruned or now - datetime.fromisoformat(pruned[tenant]) > _BETWEEN_PRUNES:
-                        self.repository(tenant, policy).prune()
+                        self.collect(tenant)
                         operation.event(PRUNED)
                     verdict = self.verify(tenant, (now.toordinal() % _SLICES + 1, _SLICES))
                     operation.event(LOOKED_AFTER, ok=verdict.ok)

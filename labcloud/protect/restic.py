@@ -116,10 +116,11 @@ class Repository:
                     raise
                 ended = self._restic.do("backup", words, how, before=before, fine=(0, _INCOMPLETE))
         if ended.code == _INCOMPLETE:
-            self.forget([self._full_id(summary["snapshot_id"])] if "snapshot_id" in summary else [])
+            self.forget([_made(self.copies(upload.host), summary)] if "snapshot_id" in summary else [])
             raise _incomplete(ended.stderr)
+        copies = self.copies(upload.host)
         return Stored(
-            id=self._full_id(summary["snapshot_id"]), bytes_added=int(summary["data_added"]), seconds=ended.seconds,
+            id=_made(copies, summary), bytes_added=int(summary["data_added"]), seconds=ended.seconds, copies=tuple(copies),
             bytes_processed=int(summary["total_bytes_processed"]), files=int(summary["total_files_processed"]),
         )  # fmt: skip
 
@@ -168,24 +169,27 @@ class Repository:
         if ids:
             self._restic.do("forget", ["--json", "forget", *map(_checked_id, ids)], Running(limit))
 
-    def retain(self, keep: Keep, *, host: str, dry_run: bool = False, limit: float = _LONG) -> Kept:
+    def retain(self, keep: Keep, *, host: str, copies: Sequence[Copy] | None = None, dry_run: bool = False, limit: float = _LONG) -> Kept:
         """Remove the copies of ``host`` that ``keep`` does not keep; with ``dry_run``, only say which.
 
         Only those tagged ``consistent`` are counted, in UTC's days. One that is ``inconsistent`` goes when a newer consistent one stays.
+        ``copies`` are those of ``host``, newest first, where they were just listed.
         """
         counts = {"last": keep.last, "daily": keep.daily, "weekly": keep.weekly, "monthly": keep.monthly}
         rules = [word for name, count in counts.items() if count > 0 for word in (f"--keep-{name}", str(count))]
         if not rules:
             raise UsageError("rules that keep nothing would remove every copy", resolution="keep one at least, as last: 1")
-        before = self.copies(host)
+        before = self.copies(host) if copies is None else copies
+        good = [each for each in before if CONSISTENT in each.tags]
         words = ["--json", "forget", "--host", host, "--tag", CONSISTENT, "--group-by", "host", *rules]
         groups: list[bytes] = []
-        how = Running(limit, line=groups.append)
-        self._restic.do("forget", [*words, "--dry-run", "--no-lock"] if dry_run else words, how)
+        if len(good) > keep.last:  # otherwise the rules remove nothing, and restic need not be asked
+            how = Running(limit, line=groups.append)
+            self._restic.do("forget", [*words, "--dry-run", "--no-lock"] if dry_run else words, how)
         said = answers.decoded(b"\n".join(groups), "forget") or []
-        kept = answers.copies([each for group in said for each in group["keep"] or ()])
         gone = {each["id"] for group in said for each in group["remove"] or ()}
-        poor = {each.id for each in before if INCONSISTENT in each.tags and kept and each.time < kept[0].time}
+        kept = next((each for each in good if each.id not in gone), None)
+        poor = {each.id for each in before if INCONSISTENT in each.tags and kept and each.time < kept.time}
         if not dry_run:
             self.forget(sorted(poor), limit=limit)
         go = gone | poor
@@ -218,13 +222,19 @@ class Repository:
         return int(answers.decoded(self._restic.ask("stats", "--mode", "raw-data", locks=False), "stats")["total_size"])
 
     def _needing(self, packs: Sequence[str]) -> tuple[str, ...]:
-        """The copies that need one of ``packs``, as far as that can be told of a damaged repository."""
+        """The copies that need one of ``packs``. restic finds those that need a pack of files' data; of any other damage it cannot tell
+        whom it concerns, so all may be."""
         found: dict[str, None] = {}
-        for pack in packs[:_TRACED]:
-            with suppress(LabError):
-                for each in answers.decoded(self._restic.ask("find", "--pack", pack, limit=_LONG), "find") or ():
-                    found[each["snapshot"]] = None
-        return tuple(found)
+        for pack in packs if len(packs) <= _TRACED else ():
+            try:
+                users = answers.decoded(self._restic.ask("find", "--pack", pack, limit=_LONG), "find")
+            except LabError:
+                users = None
+            if not users:
+                found = {}
+                break
+            found |= {each["snapshot"]: None for each in users}
+        return tuple(found) or tuple(each.id for each in self.copies())
 
     def _init(self) -> None:
         folder = self.target.directory
@@ -233,13 +243,6 @@ class Repository:
         ended = self._restic.once("init", ["init"], Running(QUESTION))
         if ended.code and "already exists" not in ended.stderr:
             raise complaint(self._restic.call("init"), ended.stderr)
-
-    def _full_id(self, short: str) -> str:
-        """restic 0.14 tells the beginning of a new copy's id alone."""
-        found = answers.copies(answers.decoded(self._restic.ask("snapshots", _checked_id(short), locks=False), "snapshots"))
-        if len(found) != 1:
-            raise EngineError(f"the copy {short} that was just made is not there", resolution="run it again; look at the target's disk")
-        return found[0].id
 
     def _restored_size(self, id: str) -> int:
         return int(
@@ -251,6 +254,15 @@ def _checked_id(text: str) -> str:
     if not answers.is_id(text):
         raise UsageError(f"{text!r} is no id of a copy", resolution="'labcloud backup list' shows them")
     return text
+
+
+def _made(copies: Sequence[Copy], summary: Mapping[str, Any]) -> str:
+    """The whole id of the copy that was just made: restic 0.14 tells its beginning alone."""
+    short = str(summary["snapshot_id"])
+    found = [each.id for each in copies if each.id.startswith(short)]
+    if len(found) != 1:
+        raise EngineError(f"the copy {short} that was just made is not there", resolution="run it again; look at the target's disk")
+    return found[0]
 
 
 def _written(pid: int) -> int:

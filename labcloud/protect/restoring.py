@@ -7,32 +7,36 @@ restore that was broken off goes on with the next one.
 
 from __future__ import annotations
 
-import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from labcloud.apply.admission import Question
 from labcloud.apply.runner import Runner
 from labcloud.apply.verbs import Terms
-from labcloud.errors import ConflictError, EngineError, NotFoundError, UsageError
+from labcloud.apply.watch import Event, Kind
+from labcloud.errors import ConflictError, EngineError, LabError, NotFoundError, UsageError
 from labcloud.lab.files import disk_errors
 from labcloud.lab.files import replace as write
 from labcloud.lab.tenants import read_tenant
 from labcloud.model import Cluster, ClusterRef, NodeRef, NodeVolume
+from labcloud.model.protection import BackupTerms
 from labcloud.model.snapshot import SnapshotRef
 from labcloud.model.storage import storage_class
 from labcloud.plan import Plan, StopNode
 from labcloud.profiles import Profile, load
-from labcloud.protect.answers import Copy
-from labcloud.protect.backups import Backups
+from labcloud.protect.answers import Copy, Progress
+from labcloud.protect.backups import TAG, Backups
 from labcloud.protect.copies import Copying
 from labcloud.protect.filling import filling
+from labcloud.protect.listing import find_copy
 from labcloud.protect.manifest import NAME, Manifest
 from labcloud.protect.notes import RESTORED
+from labcloud.protect.passing import Passing
 from labcloud.protect.restic import CONSISTENT, Repository
 from labcloud.protect.snapshots import Scene
 from labcloud.protect.targets import Target, check_password_file
@@ -63,6 +67,12 @@ class Chosen:
     copy: Copy
     manifest: Manifest
 
+    def snapshot(self, cluster: ClusterRef) -> SnapshotRef:
+        """What it is called when it is fetched for ``cluster``: the same each time, and never as a snapshot of that moment that is there
+        already and may be all that is good."""
+        taken, _, own = self.manifest.id.partition("-")
+        return SnapshotRef(cluster, f"{taken}-{next(end for end in (self.copy.id[:4], self.copy.id[4:8], '0000') if end != own)}")
+
 
 class Restoring(Backups):
     """The verbs, for one lab."""
@@ -80,7 +90,7 @@ class Restoring(Backups):
     def chosen(self, ref: ClusterRef, at: str, place: From = HERE) -> Chosen:
         """The backup of ``ref`` that ``at`` names (see `find_copy`). Raise ConflictError for one that is not consistent."""
         repository = self.opened(ref.tenant, place, ref)
-        copy = self.find_copy(ref, at, repository.copies(str(ref)))
+        copy = find_copy(ref, at, repository.copies(str(ref), (TAG,)))
         if CONSISTENT not in copy.tags:
             raise ConflictError(
                 f"the backup {copy.short} of {ref} is not consistent", resolution=f"choose another: labcloud backup list {ref}"
@@ -96,65 +106,93 @@ class Restoring(Backups):
         Raise ConflictError if ``to`` exists and is not ``replacing``: then what it has is kept as a snapshot, and gives way when the
         restored data was verified.
         """
-        there = self._lab.cluster(to)
-        name = SnapshotRef(to, chosen.manifest.id)
-        if there is None or there.restoring == str(name):
+        there, name = self._lab.cluster(to), chosen.snapshot(to)
+        if there is None or not replacing or there.origin == there.restoring == str(name):
             self._make(chosen, name, terms)
             return
-        if not replacing:
-            raise ConflictError(
-                f"the cluster {to} exists, and a restore overwrites nothing",
-                resolution=f"add --to NAME for a new one, or --replace, which keeps what {to} has as a snapshot",
-            )
         with self._changing(to, "backup-fetch", terms, {"copy": chosen.copy.id}):
-            self._materialise(chosen, name, self._provider(there.provider))
+            self._materialise(chosen, name, self._provider(there.provider), resumed=there.restoring == str(name))
         self.restore(name, terms)
 
-    def _make(self, chosen: Chosen, name: SnapshotRef, terms: Terms) -> Cluster:
-        """A cluster that is not there, or not finished."""
+    def _make(self, chosen: Chosen, name: SnapshotRef, terms: Terms, *, passing: bool = False) -> Cluster:
+        """A cluster that is not there, or not finished; one that is ``passing`` is not backed up itself."""
         to, copy, manifest = name.cluster, chosen.copy, chosen.manifest
         with self._changing(to, "backup-restore", terms, {"copy": copy.id, "of": str(chosen.ref)}) as (operation, deadline):
             profile, provider = load(manifest.cluster.profile), self._provider(manifest.cluster.provider)
-            self._ensure_tenant(to.tenant, manifest)
-            wanted = self._lab.cluster(to) or replace(
-                Copying(to).cluster(manifest.cluster), image=provider.image(profile.image_name), restoring=str(name), origin=str(name)
-            )
-            self._admission.insist(Question(wanted, profile, provider), terms.ignored, operation)
-            wanted = replace(wanted, user_id=self._lab.ensure_tenant(to.tenant).user_id)
-            reason = f"restore {to} from the backup {copy.short} of {chosen.ref}"
-            self._admission.reserve(wanted, reason, operation, self._room(provider, terms))
-            self._materialise(chosen, name, provider)
-            self._filled(wanted, name, manifest, Scene(profile, provider, operation, terms, deadline))
+            wanted = self._unfinished(name, provider) or self._new(name, manifest, provider, passing=passing)
+            scene = Scene(profile, provider, operation, terms, deadline)
+            if wanted.restoring:
+                self._admission.insist(Question(wanted, profile, provider), terms.ignored, operation)
+                self._ensure_tenant(to.tenant, manifest)
+                wanted = replace(wanted, user_id=self._lab.ensure_tenant(to.tenant).user_id)
+                reason = f"restore {to} from the backup {copy.short} of {chosen.ref}"
+                self._admission.reserve(wanted, reason, operation, self._room(provider, terms))
+                self._materialise(chosen, name, provider, resumed=True)
+                self._filled(wanted, name, manifest, scene)
+            else:
+                self._run(wanted, manifest, scene)
             operation.event(RESTORED, copy=copy.id, cluster=str(to))
             self._drop(provider, operation, provider.find(cluster=to), [name.id])
             return replace(wanted, restoring="")
 
-    def _ensure_tenant(self, name: str, manifest: Manifest) -> None:
-        """A tenant that this lab does not know gets its limits and people back, where it has its old name."""
-        if self._lab.tenant(name) is None and manifest.tenant and manifest.ref.tenant == name:
-            tenant = read_tenant(manifest.tenant, name, Path(f"the tenant of {manifest.ref}@{manifest.id}"))
-            self._lab.save_tenant(tenant, f"restore the tenant {name}")
+    def _unfinished(self, name: SnapshotRef, provider: Provider) -> Cluster | None:
+        """The cluster that this restore was making when it was broken off; None if there is none. What was fetched goes last, so who has
+        it still was not finished. Raise ConflictError for any other cluster of that name."""
+        if self._lab.cluster(name.cluster) is None:
+            return None
+        there = self._wanted(name.cluster)
+        fetched = any(id == name.id for _, _, id in provider.find(cluster=name.cluster).snapshots)
+        if there.origin == str(name) and (there.restoring or fetched):
+            return there
+        raise ConflictError(
+            f"the cluster {name.cluster} exists, and a restore overwrites nothing",
+            resolution=f"add --to NAME for a new one, or --replace, which keeps what {name.cluster} has as a snapshot",
+        )
 
-    def _materialise(self, chosen: Chosen, name: SnapshotRef, provider: Provider, only: Sequence[str] = ()) -> None:
-        """Let the backup be the snapshot ``name``: each volume restored, read again, and marked; the manifest last."""
-        manifest = chosen.manifest
+    def _new(self, name: SnapshotRef, manifest: Manifest, provider: Provider, *, passing: bool) -> Cluster:
+        image = provider.image(load(manifest.cluster.profile).image_name)
+        wanted = replace(Copying(name.cluster).cluster(manifest.cluster), image=image, restoring=str(name), origin=str(name))
+        return replace(wanted, backup=BackupTerms(enabled=False)) if passing else wanted
+
+    def _ensure_tenant(self, name: str, manifest: Manifest) -> None:
+        """A tenant that this lab does not know gets its limits and people back, where it has its old name; with user ids of this lab, and
+        a network of the engine's choice, where the old ones are another tenant's now."""
+        if self._lab.tenant(name) is None and manifest.tenant and manifest.ref.tenant == name:
+            tenant, reason = read_tenant(manifest.tenant, name, Path(f"the tenant of {manifest.ref}@{manifest.id}")), f"restore {name}"
+            try:
+                self._lab.save_tenant(tenant, reason)
+            except UsageError:
+                people = tuple(replace(each, user_id=0) for each in tenant.members)
+                self._lab.create_tenant(replace(tenant, user_id=0, members=people, former={}, subnet=""), reason)
+
+    def _materialise(
+        self, chosen: Chosen, name: SnapshotRef, provider: Provider, *, only: Sequence[str] = (), resumed: bool = False
+    ) -> None:
+        """Let the backup be the snapshot ``name``: each volume restored, read again, and marked; then the manifest.
+
+        Volumes that are marked are not fetched again; when it is ``resumed``, nor are those of a snapshot that has its manifest already.
+        """
+        manifest = replace(chosen.manifest, id=name.id)
         nodes = {node: count for node, count in manifest.volumes.items() if not only or node in only}
         volumes = [(node, number) for node, count in sorted(nodes.items()) for number in range(count)]
         folders = {place: self._snapshot_volume(provider, name, manifest, *place) for place in volumes}
-        for (node, number), folder in folders.items():
-            with disk_errors(f"restore into {folder}"):
-                if (folder / _DONE).exists():
-                    continue
-                _clear(folder)
-            part, told = folder / _PART, self._progress(name.cluster, f"of {node} restored")
-            chosen.repository.restore(chosen.copy.id, part, include=[f"/{node}/{number}"], progress=told)
-            with disk_errors(f"restore into {folder}"):
-                _settle(part, part / node / str(number), folder)
         first = folders[volumes[0]]
         with disk_errors(f"restore into {first}"):
+            if not (resumed and (first / NAME).exists()):
+                for place, folder in folders.items():
+                    self._fetch(chosen, place, folder, self._progress(name.cluster, f"of {place[0]} restored"))
+                write(first / NAME, manifest.dump(), scratch=first / f".{NAME}.new")
             for folder in folders.values():
                 (folder / _DONE).unlink(missing_ok=True)
-            write(first / NAME, manifest.dump(), scratch=first / f".{NAME}.new")
+
+    def _fetch(self, chosen: Chosen, place: tuple[str, int], folder: Path, told: Callable[[Progress], None]) -> None:
+        with disk_errors(f"restore into {folder}"):
+            if (folder / _DONE).exists():
+                return
+            _clear(folder)
+            part, (node, number) = folder / _PART, place
+            chosen.repository.restore(chosen.copy.id, part, include=[f"/{node}/{number}"], progress=told)
+            _settle(part, part / node / str(number), folder)
 
     def _snapshot_volume(self, provider: Provider, name: SnapshotRef, manifest: Manifest, node: str, number: int) -> Path:
         ref = NodeRef.parse(name.cluster, node)
@@ -174,7 +212,8 @@ class Restoring(Backups):
         with self._changing(ref, "backup-restore", terms, {"copy": chosen.copy.id, "node": node}) as (operation, deadline):
             wanted, profile, provider = self._known(ref)
             self._check_node(wanted, profile, place, manifest)
-            name = SnapshotRef(ref, manifest.id)
+            self._check_line(wanted, manifest)
+            name = chosen.snapshot(ref)
             self._materialise(chosen, name, provider, only=[node])
             Runner(provider, self._watch, operation).run(Plan.of((StopNode(place),)))
             filling(provider, profile, wanted, name, manifest).node(wanted, place, self._lab.shared(ref.tenant).storage)
@@ -195,18 +234,54 @@ class Restoring(Backups):
         if manifest.volumes.get(node.name, 0) != len(wanted.size(node).volumes):
             raise ConflictError(f"the backup has no {node.name} with as many volumes", resolution="choose an older or newer one")
 
+    def _check_line(self, wanted: Cluster, manifest: Manifest) -> None:
+        """HDFS numbers blocks one after the other: of a cluster that began anew since, or was put back, other data has the same numbers."""
+        since = [
+            each
+            for each in self._journal.operations()
+            if each.verb == "snapshot-restore" and each.target == str(wanted.ref) and datetime.fromisoformat(each.began) > manifest.taken
+        ]
+        if since or manifest.cluster.id != wanted.id:
+            what = "was put back to a snapshot" if since else "was made anew"
+            raise ConflictError(
+                f"{wanted.ref} {what} after this backup was taken: one node's data does not fit the others' any more",
+                resolution=f"restore the whole cluster: labcloud backup restore {wanted.ref} --replace",
+            )
+
     # A cluster for a while
 
     @contextmanager
     def for_a_while(self, chosen: Chosen, terms: Terms, purpose: str) -> Iterator[Cluster]:
-        """A backup as a cluster of its own, of a tenant and on a network of its own; deleted at the end with all of it."""
-        to = ClusterRef(f"{purpose}-{secrets.token_hex(3)}", chosen.ref.name)
+        """A backup as a cluster of its own, of a tenant and on a network of its own; deleted at the end with all of it.
+
+        What was left by a process that was killed is deleted before. That something could not be deleted is told, and raises nothing.
+        """
+        self.sweep(terms)
+        tenant = self._passing.new(purpose)
+        to = ClusterRef(tenant, chosen.ref.name)
         try:
-            yield self._make(chosen, SnapshotRef(to, chosen.manifest.id), terms)
+            yield self._make(chosen, chosen.snapshot(to), terms, passing=True)
         finally:
-            with suppress(NotFoundError):
-                self.delete(to, Terms(terms.timeout))
-            self._lab.remove_tenant(to.tenant, f"the {purpose} of {chosen.ref} is over")
+            self._vanish(tenant, terms)
+
+    def sweep(self, terms: Terms) -> None:
+        """Delete what processes left that were killed while they had a cluster for a while."""
+        for tenant in self._passing.left():
+            self._vanish(tenant, terms)
+
+    @property
+    def _passing(self) -> Passing:
+        return Passing(self._lab.home)
+
+    def _vanish(self, tenant: str, terms: Terms) -> None:
+        try:
+            for ref in self._lab.refs(tenant):
+                with suppress(NotFoundError):
+                    self.delete(ref, Terms(terms.timeout))
+            self._lab.remove_tenant(tenant, f"what {tenant} was for is over")
+            self._passing.over(tenant)
+        except LabError as exc:
+            self._watch.tell(Event(tenant, Kind.WAITING, f"it could not be deleted yet: {exc.brief}"))
 
 
 def _clear(folder: Path) -> None:

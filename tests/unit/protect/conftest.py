@@ -13,6 +13,7 @@ from labcloud.protect.calling import Watcher
 from labcloud.protect.restic import Repository, Upload
 from labcloud.protect.staging import Tree
 from labcloud.protect.targets import Secrets, Target
+from tests.unit.protect.vault import Vault
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
@@ -79,3 +80,13 @@ def store(place: Place, repository: Repository) -> Store:
         return repository.backup(Upload(tree, host, ("labcloud", tag), time, parent), stage=place.stage)
 
     return stored
+
+
+@pytest.fixture
+def vault(tmp_path: Path, empty: Place) -> Vault:
+    """A cluster of one master and two workers, and its tenant's repository, in which nothing is yet."""
+    made = Vault(tmp_path)
+    made.create()
+    shutil.copytree(empty.root / "target", made.lab.home / "backups")
+    shutil.copytree(empty.root / "home/secrets", made.lab.home / "secrets", dirs_exist_ok=True)
+    return made
