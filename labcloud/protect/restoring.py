@@ -117,7 +117,10 @@ class Restoring(Backups):
             profile, provider = load(manifest.cluster.profile), self._provider(manifest.cluster.provider)
             self._ensure_tenant(to.tenant, manifest)
             wanted = self._lab.cluster(to) or replace(
-                Copying(to).cluster(manifest.cluster), image=provider.image(profile.image_name), restoring=str(name), origin=str(name)
+                Copying(to).cluster(manifest.cluster),
+                image=provider.image(profile.image_name, manifest.cluster.image),
+                restoring=str(name),
+                origin=str(name),
             )
             self._admission.insist(Question(wanted, profile, provider), terms.ignored, operation)
             wanted = replace(wanted, user_id=self._lab.ensure_tenant(to.tenant).user_id)
