@@ -21,14 +21,14 @@ from typing import Final, Literal
 from labcloud.apply.journal import Operation
 from labcloud.apply.verbs import Terms
 from labcloud.apply.watch import Deadline, Event, Kind
-from labcloud.errors import EngineError, LabError, NotFoundError, UsageError
+from labcloud.errors import LabError, NotFoundError, UsageError
 from labcloud.lab.locks import backup_lock
 from labcloud.model import Cluster, ClusterRef, NodeRef, Status, format_bytes
 from labcloud.model.periods import stamp
 from labcloud.model.protection import BackupPolicy
 from labcloud.protect.answers import Copy, Kept, Progress, Stored, Verdict
 from labcloud.protect.calling import Watcher
-from labcloud.protect.complaints import NoRepositoryError
+from labcloud.protect.complaints import FullError, NoRepositoryError
 from labcloud.protect.contents import Contents, describe
 from labcloud.protect.manifest import NAME, Manifest, Origin
 from labcloud.protect.notes import DRILLED, MADE, VERIFIED
@@ -117,13 +117,13 @@ class Backups(Snapshots):
             parent = next(iter(repository.copies(str(ref), (f"id={wanted.id}",))), None)
             known = self._known_contents(repository, parent)
             manifest, contents = self._described(Hadoop(provider, wanted, profile), wanted, provider, known, terms)
-            _check_room(repository, manifest, parent)
-            stored = repository.backup(
-                _upload(manifest, contents, provider, parent),
-                stage=self._lab.home / "stage",
-                progress=self._progress(ref, "stored"),
-                limit=limit,
-            )
+            try:
+                _check_room(repository, manifest, parent)
+                upload, told = _upload(manifest, contents, provider, parent), self._progress(ref, "stored")
+                stored = repository.backup(upload, stage=self._lab.home / "stage", progress=told, limit=limit)
+            except LabError:  # what a snapshot holds takes room, and another try takes a new one
+                self._drop(provider, operation, provider.find(cluster=ref), [manifest.id])
+                raise
             operation.event(
                 MADE, copy=stored.id, cluster_id=wanted.id, snapshot=manifest.id, taken=stamp(manifest.taken),
                 consistent=manifest.consistent, why=manifest.why, bytes=manifest.size, bytes_added=stored.bytes_added,
@@ -165,9 +165,12 @@ class Backups(Snapshots):
         return Telling(lambda text: self._watch.tell(Event(str(ref), Kind.WAITING, text)), done)
 
     def _let_go(self, wanted: Cluster, provider: Provider, operation: Operation, keep: int) -> None:
-        """Delete automatic snapshots beyond the newest ``keep``; those of hand and of birth stay."""
-        automatic = [each.id for each in self.list(wanted.ref) if each.origin in (Origin.BACKUP, Origin.SAFETY)]
-        gone = automatic[: max(0, len(automatic) - keep)]
+        """Delete automatic snapshots beyond the newest ``keep`` of backups, and as many of what a restore replaced; those of hand and of
+        birth stay."""
+        views, gone = self.list(wanted.ref), []
+        for origin in (Origin.BACKUP, Origin.SAFETY):
+            automatic = [each.id for each in views if each.origin == origin]
+            gone += automatic[: max(0, len(automatic) - keep)]
         if gone:
             self._drop(provider, operation, provider.find(cluster=wanted.ref), gone)
 
@@ -271,7 +274,7 @@ def _check_room(repository: Repository, manifest: Manifest, parent: Copy | None)
     room = repository.target.room()
     needed = max(_LEAST_ROOM, manifest.size - (_number(parent, "bytes") if parent else 0))
     if room is not None and room < needed:
-        raise EngineError(
+        raise FullError(
             f"{repository.target} has {format_bytes(room)} free, and this backup may need {format_bytes(needed)}",
             resolution=f"free some space, or choose another target: labcloud backup policy set {manifest.ref} target=…",
         )

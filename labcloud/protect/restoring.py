@@ -110,8 +110,8 @@ class Restoring(Backups):
             self._materialise(chosen, name, self._provider(there.provider))
         self.restore(name, terms)
 
-    def _make(self, chosen: Chosen, name: SnapshotRef, terms: Terms) -> Cluster:
-        """A cluster that is not there, or not finished."""
+    def _make(self, chosen: Chosen, name: SnapshotRef, terms: Terms, *, passing: bool = False) -> Cluster:
+        """A cluster that is not there, or not finished. One that is ``passing`` is itself not backed up by a run meanwhile."""
         to, copy, manifest = name.cluster, chosen.copy, chosen.manifest
         with self._changing(to, "backup-restore", terms, {"copy": copy.id, "of": str(chosen.ref)}) as (operation, deadline):
             profile, provider = load(manifest.cluster.profile), self._provider(manifest.cluster.provider)
@@ -122,6 +122,8 @@ class Restoring(Backups):
                 restoring=str(name),
                 origin=str(name),
             )
+            if passing:
+                wanted = replace(wanted, backup=replace(wanted.backup, enabled=False))
             self._admission.insist(Question(wanted, profile, provider), terms.ignored, operation)
             wanted = replace(wanted, user_id=self._lab.ensure_tenant(to.tenant).user_id)
             reason = f"restore {to} from the backup {copy.short} of {chosen.ref}"
@@ -205,7 +207,7 @@ class Restoring(Backups):
         """A backup as a cluster of its own, of a tenant and on a network of its own; deleted at the end with all of it."""
         to = ClusterRef(f"{purpose}-{secrets.token_hex(3)}", chosen.ref.name)
         try:
-            yield self._make(chosen, SnapshotRef(to, chosen.manifest.id), terms)
+            yield self._make(chosen, SnapshotRef(to, chosen.manifest.id), terms, passing=True)
         finally:
             with suppress(NotFoundError):
                 self.delete(to, Terms(terms.timeout))
