@@ -29,7 +29,7 @@ Content = Mapping[str, str]
 def hdfs(cluster: Cluster) -> hdfs_native.Client:
     """HDFS' own protocol, as the tenant."""
     os.environ["HADOOP_USER_NAME"] = cluster.tenant
-    address = next(node["address"] for node in cluster.show()["nodes"] if node["name"] == "master-0")
+    address = docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", cluster.container("master-0"))
     return hdfs_native.Client(f"hdfs://{address}:8020")
 
 
@@ -92,6 +92,7 @@ class Writer:
         content = noise(number, 3000 + number * 7 % 2000)
         store(self._client, f"{self._base}/{number:06}", content)
         self.files[f"written/{number:06}"] = (time.monotonic(), digest(content))
+        self._over.wait(0.05)
 
     def _flush(self, number: int) -> None:
         self._stream.write(line(number))

@@ -138,8 +138,8 @@ def test_a_snapshot_of_hadoop_2_and_a_copy_of_it(labcloud: Labcloud, old: Cluste
     copy = Cluster(labcloud, old.tenant, old.profile, "copy")
     try:
         labcloud("snapshot", "restore", old.ref, id, "--to", copy.name)
-        check_copy(copy, files, flushed)
         check_apart(old, copy)
+        check_copy(copy, files, flushed)
         check_independent(copy, old)
     finally:
         copy.delete()
@@ -165,9 +165,9 @@ def test_golden_labs_for_two_tenants_at_once(labcloud: Labcloud, new: Cluster, m
     one, other = (Cluster(labcloud, f"{mark}-{name}", new.profile, "lab") for name in "ab")
     try:
         labcloud("create", "--from", f"{new.ref}@{id}", "--tenant", one.tenant, "--tenant", other.tenant)
+        check_apart(new, one, other)
         for each in (one, other):
             check_copy(each, files, flushed)
-        check_apart(new, one, other)
         check_independent(one, other, new)
     finally:
         labcloud("delete", "--yes", one.ref, other.ref)
