@@ -22,14 +22,14 @@ from typing import Final, Literal
 from labcloud.apply.journal import Operation
 from labcloud.apply.verbs import Terms
 from labcloud.apply.watch import Deadline, Event, Kind
-from labcloud.errors import EngineError, LabError, UsageError
+from labcloud.errors import LabError, UsageError
 from labcloud.lab.locks import backup_lock
 from labcloud.model import Cluster, ClusterRef, NodeRef, Status, format_bytes
 from labcloud.model.periods import stamp
 from labcloud.model.protection import BackupPolicy
 from labcloud.protect.answers import Copy, Kept, Progress, Stored, Verdict
 from labcloud.protect.calling import Watcher
-from labcloud.protect.complaints import NoRepositoryError
+from labcloud.protect.complaints import FullError, NoRepositoryError
 from labcloud.protect.contents import Contents, describe
 from labcloud.protect.listing import CopyView, size, view
 from labcloud.protect.manifest import NAME, Manifest, Origin
@@ -188,11 +188,14 @@ class Backups(Snapshots):
         return Telling(lambda text: self._watch.tell(Event(str(ref), Kind.WAITING, text)), done)
 
     def _let_go(self, ref: ClusterRef, keep: int, terms: Terms) -> None:
-        """Delete automatic snapshots but the newest ``keep`` that are consistent; those of hand and of birth stay."""
-        automatic = [each for each in self.list(ref) if each.origin in (Origin.BACKUP, Origin.SAFETY)]
-        good = [each.id for each in automatic if each.state == CONSISTENT]
-        kept = good[max(0, len(good) - keep) :]
-        gone = [each.id for each in automatic if each.id not in kept]
+        """Delete automatic snapshots but the newest ``keep`` that are consistent, and as many of what restores replaced; those of hand
+        and of birth stay."""
+        views, gone = self.list(ref), []
+        for origin in (Origin.BACKUP, Origin.SAFETY):
+            automatic = [each for each in views if each.origin == origin]
+            good = [each.id for each in automatic if each.state == CONSISTENT]
+            kept = good[max(0, len(good) - keep) :]
+            gone += [each.id for each in automatic if each.id not in kept]
         if gone:
             self.drop(ref, gone, Terms(min(terms.timeout, _PATIENCE)))
 
@@ -290,7 +293,7 @@ def _check_room(repository: Repository, manifest: Manifest, parent: Copy | None)
     room = repository.target.room()
     needed = max(_LEAST_ROOM, manifest.size - (size(parent) if parent else 0))
     if room is not None and room < needed:
-        raise EngineError(
+        raise FullError(
             f"{repository.target} has {format_bytes(room)} free, and this backup may need {format_bytes(needed)}",
             resolution=f"free some space, or choose another target: labcloud backup policy set {manifest.ref} target=…",
         )

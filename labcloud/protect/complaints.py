@@ -22,6 +22,10 @@ class DamagedError(EngineError):
     """What is in the repository is not what was written there."""
 
 
+class FullError(EngineError):
+    """There is no room for it. Trying again changes nothing."""
+
+
 @dataclass(frozen=True)
 class Call:
     """What was asked of restic: ``verb`` (as ``"backup"``), of which ``repository``, opened by which ``password_file``."""
@@ -127,7 +131,7 @@ def _unreachable(call: Call, details: str) -> LabError:
 
 
 def _full(call: Call, details: str) -> LabError:
-    return EngineError(
+    return FullError(
         f"no space is left for restic to {call.verb} ({call.repository})",
         details=details,
         resolution="free some space (at a target: 'labcloud backup prune' after keeping fewer copies), then run the same command again",

@@ -21,7 +21,7 @@ from labcloud.model.protection import BackupPolicy, drill_due, due
 from labcloud.protect import notes
 from labcloud.protect.answers import Copy
 from labcloud.protect.backups import TAG
-from labcloud.protect.complaints import NoRepositoryError
+from labcloud.protect.complaints import FullError, NoRepositoryError
 from labcloud.protect.drills import Drills
 from labcloud.protect.manifest import Origin
 from labcloud.protect.notes import GOOD, LOOKED_AFTER, PRUNED
@@ -109,7 +109,8 @@ class Nightly(Drills):
             except _OvertakenError:
                 return None
             except LabError as exc:
-                if attempt < _TRIES and isinstance(exc, EngineError) and self._lab.cluster(ref):
+                passing = isinstance(exc, EngineError) and not isinstance(exc, FullError)
+                if attempt < _TRIES and passing and self._lab.cluster(ref):
                     self._watch.tell(Event(str(ref), Kind.WAITING, f"tried again in {_PAUSE:g} s: {exc.brief}"))
                     self._watch.pause(_PAUSE)
                     continue

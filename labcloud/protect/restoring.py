@@ -150,7 +150,7 @@ class Restoring(Backups):
         )
 
     def _new(self, name: SnapshotRef, manifest: Manifest, provider: Provider, *, passing: bool) -> Cluster:
-        image = provider.image(load(manifest.cluster.profile).image_name)
+        image = provider.image(load(manifest.cluster.profile).image_name, manifest.cluster.image)
         wanted = replace(Copying(name.cluster).cluster(manifest.cluster), image=image, restoring=str(name), origin=str(name))
         return replace(wanted, backup=BackupTerms(enabled=False)) if passing else wanted
 

@@ -194,7 +194,8 @@ class Snapshots(Clusters):
         """The cluster that a copy shall be, or is."""
         there = self._lab.cluster(asked.ref)
         if there is None:
-            image = provider.image(load(manifest.cluster.profile).image_name)
+            # Data comes back to the Hadoop that wrote it, as long as that is there: a newer one may ask for an upgrade of it first.
+            image = provider.image(load(manifest.cluster.profile).image_name, manifest.cluster.image)
             return replace(asked.cluster(manifest.cluster), image=image, restoring=str(name), origin=str(name))
         if there.state is Wanted.RUNNING and str(name) == (there.restoring or there.origin):
             return there

@@ -103,8 +103,11 @@ class Provider(ABC):
         """The DNS domain of a tenant's nodes: a node's host name is ``NodeRef.qualified`` + ``.`` + this."""
 
     @abstractmethod
-    def image(self, name: str) -> str:
-        """The reference of the newest usable image ``name`` (as ``hadoop-2.7``). Raise NotFoundError if it was not built."""
+    def image(self, name: str, preferred: str = "") -> str:
+        """The reference of the image ``name`` (as ``hadoop-2.7``): ``preferred`` if it is one of them and there, else the newest.
+
+        Raise NotFoundError if none was built.
+        """
 
     @abstractmethod
     def capacity(self) -> Capacity:

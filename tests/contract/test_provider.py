@@ -86,7 +86,11 @@ def test_an_unknown_image_is_not_found(bench: Bench) -> None:
 
 
 def test_an_image_has_a_reference(bench: Bench) -> None:
-    assert IMAGE in bench.provider.image(IMAGE)
+    newest = bench.provider.image(IMAGE)
+    assert IMAGE in newest
+    assert bench.provider.image(IMAGE, newest) == newest
+    for preferred in (f"labcloud/{IMAGE}:gone", "labcloud/other:latest"):
+        assert bench.provider.image(IMAGE, preferred) == newest
 
 
 # Making and deleting

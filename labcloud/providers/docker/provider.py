@@ -102,18 +102,15 @@ class DockerProvider(Provider):
     def domain(self, tenant: str) -> str:
         return containers.network_name(tenant)
 
-    def image(self, name: str) -> str:
-        from docker.errors import APIError
-
+    def image(self, name: str, preferred: str = "") -> str:
         repository = f"labcloud/{name}"
         with self._engine.api(f"look for the image {name}") as api:
-            try:
-                tags = api.inspect_image(f"{repository}:latest")["RepoTags"]
-            except APIError as exc:
-                if not refused(exc, 404):
-                    raise
-                raise NotFoundError(f"the image of {name} is not built yet", resolution=f"run 'labcloud image build {name}' first") from exc
-        return str(next((tag for tag in tags if tag.startswith(f"{repository}:") and not tag.endswith(":latest")), f"{repository}:latest"))
+            if preferred.startswith(f"{repository}:") and _tags(api, preferred):
+                return preferred
+            tags = _tags(api, f"{repository}:latest")
+        if not tags:
+            raise NotFoundError(f"the image of {name} is not built yet", resolution=f"run 'labcloud image build {name}' first")
+        return next((tag for tag in tags if tag.startswith(f"{repository}:") and not tag.endswith(":latest")), f"{repository}:latest")
 
     def capacity(self) -> Capacity:
         facts = self._facts.info().answer  # asked once: machines keep their size
@@ -280,6 +277,18 @@ class DockerProvider(Provider):
         if not address:
             raise EngineError(f"the node {ref} does not run")
         return address
+
+
+def _tags(api: APIClient, image: str) -> list[str]:
+    """The references of an image that is there; none of one that is not."""
+    from docker.errors import APIError
+
+    try:
+        return [str(tag) for tag in api.inspect_image(image)["RepoTags"]]
+    except APIError as exc:
+        if not refused(exc, 404):
+            raise
+        return []
 
 
 def _which(volume: Mapping[str, Any]) -> volumes.Which:

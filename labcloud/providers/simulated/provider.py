@@ -100,7 +100,7 @@ class SimulatedProvider(Provider):
     def domain(self, tenant: str) -> str:  # noqa: ARG002  # one domain serves all tenants here
         return "lab"
 
-    def image(self, name: str) -> str:
+    def image(self, name: str, preferred: str = "") -> str:  # noqa: ARG002 - it has one image of each name
         with self._call("image", name):
             if self._images is not None and name not in self._images:
                 raise NotFoundError(f"the image of {name} is not built yet", resolution=f"run 'labcloud image build {name}' first")
