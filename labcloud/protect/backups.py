@@ -26,6 +26,7 @@ from labcloud.lab.locks import backup_lock
 from labcloud.model import Cluster, ClusterRef, NodeRef, Status, format_bytes
 from labcloud.model.periods import stamp
 from labcloud.model.protection import BackupPolicy
+from labcloud.model.snapshot import snapshot_time
 from labcloud.protect.answers import Copy, Kept, Progress, Stored, Verdict
 from labcloud.protect.calling import Watcher
 from labcloud.protect.complaints import NoRepositoryError
@@ -165,8 +166,13 @@ class Backups(Snapshots):
         return Telling(lambda text: self._watch.tell(Event(str(ref), Kind.WAITING, text)), done)
 
     def _let_go(self, wanted: Cluster, provider: Provider, operation: Operation, keep: int) -> None:
-        """Delete automatic snapshots beyond the newest ``keep``; those of hand and of birth stay."""
+        """Delete automatic snapshots beyond the newest ``keep``; those of hand and of birth stay.
+
+        Those from the future, taken while the clock was wrong, go first: they would outlive all others.
+        """
+        now = datetime.now(UTC)
         automatic = [each.id for each in self.list(wanted.ref) if each.origin in (Origin.BACKUP, Origin.SAFETY)]
+        automatic.sort(key=lambda id: snapshot_time(id) <= now)
         gone = automatic[: max(0, len(automatic) - keep)]
         if gone:
             self._drop(provider, operation, provider.find(cluster=wanted.ref), gone)
@@ -204,14 +210,15 @@ class Backups(Snapshots):
     def find_copy(self, ref: ClusterRef, at: str, copies: Sequence[Copy]) -> Copy:
         """The copy of ``ref`` that ``at`` names: ``latest``, the beginning of an id, or a time, of which it is the newest not after.
 
-        Raise NotFoundError, with the nearest, if there is none.
+        ``latest`` is the newest that is consistent; one from the future, taken while the clock was wrong, only if there is no other. Raise
+        NotFoundError, with the nearest, if there is none.
         """
         newest = sorted(copies, key=lambda each: each.time, reverse=True)
         if not newest:
             raise NotFoundError(f"there is no backup of {ref}", resolution="'labcloud backup list' shows those that there are")
         if at == "latest":
-            good = [each for each in newest if CONSISTENT in each.tags]
-            return (good or newest)[0]
+            good = [each for each in newest if CONSISTENT in each.tags] or newest
+            return next((each for each in good if each.time <= datetime.now(UTC)), good[0])
         moment = _moment(at)
         found = [each for each in newest if each.time <= moment] if moment else [each for each in newest if each.id.startswith(at)]
         if not found or (not moment and len(found) > 1):
