@@ -235,8 +235,13 @@ class Backups(Snapshots):
 
     # Checking and letting go
 
-    def verify(self, tenant: str, read: tuple[int, int] | Literal["all"] | None, *, limit: float = 24 * 3600.0) -> Verdict:
-        """Check the tenant's repository: that all is there, and, for ``read``, that a part of its data (or all) is what was stored."""
+    def verify(
+        self, tenant: str, read: tuple[int, int] | Literal["all"] | None, *, mend: bool = False, limit: float = 24 * 3600.0
+    ) -> Verdict:
+        """Check the tenant's repository: that all is there, and, for ``read``, that a part of its data (or all) is what was stored.
+
+        With ``mend``, packs that are damaged are set aside, so that the next backup stores their data again (see `Repository.mend`).
+        """
         with self._journal.operation("backup-verify", tenant, {"read": read}) as operation:
             repository = self.repository(tenant)
             copies = [each.id for each in repository.copies()]
@@ -246,6 +251,8 @@ class Backups(Snapshots):
                 operation.event(VERIFIED, copies=good, verdict="good")
             if not verdict.ok:
                 operation.event(VERIFIED, copies=list(verdict.copies), verdict="damaged", problems=list(verdict.problems)[:20])
+            if mend and verdict.packs:
+                operation.event("set-aside", packs=list(verdict.packs), moved=repository.mend(verdict.packs))
             return verdict
 
     def prune(self, ref: ClusterRef | None, tenant: str, *, confirmed: bool = False, dry_run: bool = False) -> list[Kept]:
