@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import random
@@ -10,7 +9,6 @@ import re
 import signal
 import struct
 import subprocess
-import tarfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -19,13 +17,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from labcloud.errors import EngineError
 from labcloud.services.files import NativeFiles
 from tests.acceptance.driver import PROGRAM, Answer, Cluster, Done, Labcloud, digest, docker, run, wait_for
 
-_BETWEEN = 0.05  # seconds between two files
+_BETWEEN = 0.15  # seconds between two files
 _OP_CLOSE = 9  # org.apache.hadoop.hdfs.server.namenode.FSEditLogOpCodes
 _OP_INVALID = 0xFF
 
@@ -185,12 +184,12 @@ class Repository:
     host: str
 
     def _restic(self, *words: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
-        argv = ("restic", "-r", str(self.folder), "--password-file", str(self.password_file), "--no-cache", "--no-lock", *words)
+        argv = ("restic", "-r", str(self.folder), "--password-file", str(self.password_file), "--no-cache", *words)
         return subprocess.Popen(argv, stdout=stdout, stderr=subprocess.DEVNULL)
 
     def copies(self) -> list[dict[str, Any]]:
         """All consistent copies that are not from the future, the oldest first."""
-        process = self._restic("snapshots", "--json", "--host", self.host, "--tag", "consistent")
+        process = self._restic("--no-lock", "snapshots", "--json", "--host", self.host, "--tag", "consistent")
         output = process.communicate(timeout=60)[0]
         now = datetime.now(UTC)
         found = [each | {"when": _time(each["time"])} for each in json.loads(output or b"null") or ()]
@@ -198,13 +197,14 @@ class Repository:
 
     def read(self, id: str) -> Copy:
         """A copy's files, through restic alone."""
-        process = self._restic("dump", id, "/")
-        assert process.stdout
-        with process, tarfile.open(fileobj=process.stdout, mode="r|") as tar:
-            files = ((each.name, lambda each=each: (tar.extractfile(each) or io.BytesIO()).read()) for each in tar if each.isfile())
-            found = Copy.read(id, files)
-        assert process.returncode == 0, f"restic cannot read {id}"
-        return found
+        with TemporaryDirectory() as into:
+            process = self._restic("--no-lock", "restore", id, "--target", into, "--exclude", "*.meta", stdout=subprocess.DEVNULL)
+            assert process.wait(120) == 0, f"restic cannot read {id}"
+            return Copy.read(id, ((str(path), path.read_bytes) for path in Path(into).rglob("*") if path.is_file()))
+
+    def forget(self, id: str) -> None:
+        """Remove a copy, as an operator would."""
+        assert self._restic("forget", id, stdout=subprocess.DEVNULL).wait(60) == 0
 
     def packs(self) -> set[Path]:
         return {path for path in (self.folder / "data").rglob("*") if path.is_file() and re.fullmatch(r"[0-9a-f]{64}", path.name)}
