@@ -211,14 +211,18 @@ def restore_command(
 @click.option("--tenant", "tenants", metavar="T", multiple=True, help="Only these tenants' repositories.")
 @click.option("--full", is_flag=True, help="Read all data, too.")
 @click.option("--slice", "part", metavar="N/M", help="Read the Nth of M parts of the data, as in 1/7.")
+@click.option("--mend", is_flag=True, help="Set damaged packs aside, so that the next backup stores their data again.")
 @output_option
-def verify_command(tenants: tuple[str, ...], full: bool, part: str | None, output: str) -> None:
-    """Check repositories: that every copy has all that it needs; with --full or --slice, that its data is what was stored."""
+def verify_command(tenants: tuple[str, ...], full: bool, part: str | None, mend: bool, output: str) -> None:
+    """Check repositories: that every copy has all that it needs; with --full or --slice, that its data is what was stored.
+
+    restic stores what it believes to have already never again: what is damaged stays so in new copies as well, until --mend.
+    """
     read = _read(full, part)
     with session() as opened, progress() as watch:
         verbs = nightly(opened, watch)
         names = [tenant_name(each) for each in tenants] or sorted({each.tenant for each in verbs.copies()})
-        verdicts = {name: verbs.verify(name, read) for name in names}
+        verdicts = {name: verbs.verify(name, read, mend=mend) for name in names}
 
     def table() -> None:
         for name, verdict in verdicts.items():
@@ -233,7 +237,9 @@ def verify_command(tenants: tuple[str, ...], full: bool, part: str | None, outpu
     if damaged:
         raise EngineError(
             f"backups of {', '.join(damaged)} are damaged",
-            resolution="'labcloud backup list' shows which are not; make new ones: labcloud backup run",
+            resolution="store what there still is of it by 'labcloud backup run'; copies that stay damaged can go: restic forget"
+            if mend
+            else "'labcloud backup list' shows which are not; look at the target's disk, then run the same command with --mend",
         )
 
 

@@ -83,7 +83,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found. ``packs`` are damaged or missing, ``copies`` the ids of those that may need them."""
+    """What a check found. ``packs`` are damaged or missing, ``copies`` the ids of those that may need them, or what was in them."""
 
     ok: bool
     problems: tuple[str, ...]
@@ -93,6 +93,7 @@ class Verdict:
 
 
 _PACK: Final = re.compile(r"(?:want |[Pp]ack )([0-9a-f]{64})")
+_TREE: Final = re.compile(r"\btree ([0-9a-f]{64})\b")
 _KNOWN: Final = "labcloud knows restic 0.14 to 0.17: install one of these"
 _ID: Final = re.compile(r"[0-9a-f]{8,64}")
 _HARMLESS: Final = re.compile(
@@ -178,6 +179,11 @@ def problems(stderr: str) -> tuple[str, ...]:
 def packs(found: Iterable[str]) -> tuple[str, ...]:
     """The packs (64 hexadecimal digits) that problems name."""
     return tuple(dict.fromkeys(name for line in found for name in _PACK.findall(line)))
+
+
+def trees(found: Iterable[str]) -> tuple[str, ...]:
+    """The folders of copies (64 hexadecimal digits) that problems name: something in them is missing."""
+    return tuple(dict.fromkeys(name for line in found for name in _TREE.findall(line)))
 
 
 def is_id(text: str) -> bool:

@@ -27,6 +27,7 @@ from labcloud.lab.locks import backup_lock
 from labcloud.model import Cluster, ClusterRef, NodeRef, Status, format_bytes
 from labcloud.model.periods import stamp
 from labcloud.model.protection import BackupPolicy
+from labcloud.model.snapshot import snapshot_time
 from labcloud.protect.answers import Copy, Kept, Progress, Stored, Verdict
 from labcloud.protect.calling import Watcher
 from labcloud.protect.complaints import FullError, NoRepositoryError
@@ -189,8 +190,9 @@ class Backups(Snapshots):
 
     def _let_go(self, ref: ClusterRef, keep: int, terms: Terms) -> None:
         """Delete automatic snapshots but the newest ``keep`` that are consistent, and as many of what restores replaced; those of hand
-        and of birth stay."""
-        views, gone = self.list(ref), []
+        and of birth stay. Those from the future, taken while the clock was wrong, go first: they would outlive all others."""
+        now, gone = datetime.now(UTC), []
+        views = sorted(self.list(ref), key=lambda each: snapshot_time(each.id) <= now)
         for origin in (Origin.BACKUP, Origin.SAFETY):
             automatic = [each for each in views if each.origin == origin]
             good = [each.id for each in automatic if each.state == CONSISTENT]
@@ -225,11 +227,14 @@ class Backups(Snapshots):
 
     # Checking and letting go
 
-    def verify(self, tenant: str, read: tuple[int, int] | Literal["all"] | None, *, limit: float = 24 * 3600.0) -> Verdict:
+    def verify(
+        self, tenant: str, read: tuple[int, int] | Literal["all"] | None, *, mend: bool = False, limit: float = 24 * 3600.0
+    ) -> Verdict:
         """Check the tenant's repositories: that all is there, and, for ``read``, that a part of the data (or all) is what was stored.
 
-        Where something is damaged the copies that may need it are noted as damaged, and no others as good. Raise NoRepositoryError if
-        there is none.
+        Where something is damaged the copies that may need it are noted as damaged, and no others as good. With ``mend``, packs that are
+        damaged are set aside, so that the next backup stores their data again (see `Repository.mend`). Raise NoRepositoryError if there
+        is none.
         """
         with self._journal.operation("backup-verify", tenant, {"read": read}) as operation:
             verdicts = []
@@ -240,6 +245,8 @@ class Backups(Snapshots):
                 if not verdict.ok:
                     facts["problems"] = list(verdict.problems)[:20]
                 operation.event(VERIFIED, verdict=GOOD if verdict.ok else DAMAGED, read=_part(read), **facts)
+                if mend and verdict.packs:
+                    operation.event("set-aside", packs=list(verdict.packs), moved=repository.mend(verdict.packs))
             return _together(verdicts)
 
     def _held(self, tenant: str, ref: ClusterRef | None = None) -> list[tuple[Repository, list[Copy]]]:

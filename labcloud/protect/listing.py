@@ -44,14 +44,16 @@ def view(copy: Copy, verified: Checked, drilled: Checked) -> CopyView:
 def find_copy(ref: ClusterRef, at: str, copies: Sequence[Copy]) -> Copy:
     """The copy of ``ref`` that ``at`` names: ``latest``, the beginning of an id, or a time, of which it is the newest not after.
 
-    By an id alone one is found that is not consistent. Raise NotFoundError, with the nearest, if there is none.
+    By an id alone one is found that is not consistent; ``latest`` is from the future, taken while the clock was wrong, only if there is no
+    other. Raise NotFoundError, with the nearest, if there is none.
     """
     newest = sorted(copies, key=lambda each: each.time, reverse=True)
     good = [each for each in newest if CONSISTENT in each.tags]
     if not newest:
         raise NotFoundError(f"there is no backup of {ref}", resolution="'labcloud backup list' shows those that there are")
     if at == "latest":
-        return (good or newest)[0]
+        now = datetime.now(UTC)
+        return next((each for each in good if each.time <= now), (good or newest)[0])
     moment = _moment(at)
     if moment:
         found = [each for each in good if each.time <= moment][:1]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from labcloud.errors import EngineError, LabError, NotFoundError, UsageError
+from labcloud.lab.files import disk_errors, make_private
 from labcloud.protect import answers
 from labcloud.protect.answers import Copy, Entry, Keep, Kept, Progress, Stored, Verdict
 from labcloud.protect.calling import QUESTION, Restic, Watcher, environment, nobody
@@ -215,25 +216,44 @@ class Repository:
             raise error
         problems = answers.problems(ended.stderr) or (error.brief,)
         packs = answers.packs(problems)
-        return Verdict(ok=False, problems=problems, packs=packs, copies=self._needing(packs), seconds=ended.seconds)
+        copies = self._needing(packs=packs, trees=answers.trees(problems))
+        return Verdict(ok=False, problems=problems, packs=packs, copies=copies, seconds=ended.seconds)
+
+    def mend(self, packs: Sequence[str], *, limit: float = _LONG) -> int:
+        """Let restic no longer count on ``packs``, which are damaged or missing. They are moved to ``damaged`` in the repository's folder.
+
+        The next backup stores again what it still finds of their data, for all copies. Returns how many were moved. Raise UsageError for a
+        repository that is in no directory of this machine.
+        """
+        folder = self.target.directory
+        if folder is None:
+            raise UsageError(
+                f"packs can only be set aside in a directory of this machine, not at {self.target}",
+                resolution="move the packs that are named out of 'data' there, then: restic rebuild-index",
+            )
+        moved = 0
+        with disk_errors(f"set damaged packs of {self.target} aside"):
+            for pack in map(_checked_id, packs):
+                with suppress(FileNotFoundError):
+                    make_private(folder / "damaged")
+                    (folder / "data" / pack[:2] / pack).rename(folder / "damaged" / pack)
+                    moved += 1
+        self._restic.do("rebuild-index", ["rebuild-index"], Running(limit))
+        return moved
 
     def stats(self) -> int:
         """Bytes that the repository's data take, compressed and each once."""
         return int(answers.decoded(self._restic.ask("stats", "--mode", "raw-data", locks=False), "stats")["total_size"])
 
-    def _needing(self, packs: Sequence[str]) -> tuple[str, ...]:
-        """The copies that need one of ``packs``. restic finds those that need a pack of files' data; of any other damage it cannot tell
-        whom it concerns, so all may be."""
+    def _needing(self, *, packs: Sequence[str], trees: Sequence[str]) -> tuple[str, ...]:
+        """The copies that need one of ``packs`` or have one of ``trees``. Of other damage restic cannot tell whom it concerns, so all may
+        be."""
         found: dict[str, None] = {}
-        for pack in packs if len(packs) <= _TRACED else ():
-            try:
-                users = answers.decoded(self._restic.ask("find", "--pack", pack, limit=_LONG), "find")
-            except LabError:
-                users = None
-            if not users:
-                found = {}
-                break
-            found |= {each["snapshot"]: None for each in users}
+        asked = [("--pack", each) for each in packs] + [("--tree", each) for each in trees]
+        for kind, id in asked if len(asked) <= _TRACED else ():
+            with suppress(LabError):
+                users = answers.decoded(self._restic.ask("find", kind, id, limit=_LONG), "find") or ()
+                found |= {each["snapshot"]: None for each in users}
         return tuple(found) or tuple(each.id for each in self.copies())
 
     def _init(self) -> None:

@@ -126,15 +126,17 @@ def test_two_creates_at_once_make_one_cluster(cluster: Cluster, undisturbed: dic
 # Death of Docker
 
 
-def restart_docker() -> None:
-    """End the engine as the system would, and start it again as it was started."""
+def restart_docker(*, killed: bool = False) -> None:
+    """End the engine as the system would, or kill it, and start it again as it was started."""
     if Path("/run/systemd/system").is_dir():
+        if killed:
+            run(("systemctl", "kill", "--signal", "SIGKILL", "docker"))
         run(("systemctl", "restart", "docker"))
         return
     process = Path("/proc", Path("/run/docker.pid").read_text().strip())
     argv = process.joinpath("cmdline").read_bytes().split(b"\0")[:-1]
     with process.joinpath("fd/1").open("ab") as log:
-        run(("kill", process.name))
+        run(("kill", "-KILL" if killed else "-TERM", process.name))
         wait_for("the end of Docker", lambda: not process.exists(), seconds=120)
         subprocess.run([b"setsid", b"--fork", *argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
     wait_for("Docker", lambda: run(("docker", "version"), expect=None).code == 0)

@@ -349,3 +349,27 @@ def test_times_are_utc_whatever_the_zone(place: Place, repository: Repository, s
     elsewhere = datetime.fromisoformat("2026-03-04T23:30:00-05:00")
     place.repository().backup(Upload(Tree({"v": folder}, {}), "h", (), elsewhere), stage=place.stage)
     assert place.repository().copies()[0].time == elsewhere
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_what_is_damaged_is_stored_again_after_mending(place: Place, repository: Repository, store: Store, missing: bool) -> None:
+    folder = place.folder("v", a=os.urandom(2_000_000))
+    harmed = store(folder)
+    pack = _packs(place)[0]
+    pack.unlink() if missing else _flip(pack, 5000)
+    verdict = repository.check("all")
+    assert (verdict.packs, verdict.copies) == ((pack.name,), (harmed.id,))
+    assert repository.mend(verdict.packs) == (0 if missing else 1)
+    if not missing:
+        assert (place.root / "target/acme/damaged" / pack.name).stat().st_size > 2_000_000
+    assert repository.check().copies == (harmed.id,)  # now told by what it lacks
+    with pytest.raises(EngineError):  # restic takes it for a file that could not be read; what it read is stored
+        store(folder, parent=harmed.id)
+    store(folder, parent=harmed.id)
+    assert repository.check("all").ok
+    repository.restore(harmed.id, place.root / "into")
+
+
+def test_packs_elsewhere_are_not_set_aside(place: Place) -> None:
+    with pytest.raises(UsageError, match="set aside"):
+        place.repository(target=Target.parse("rest:http://127.0.0.1:1/")).mend(["a" * 64])
