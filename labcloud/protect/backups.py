@@ -177,14 +177,15 @@ class Backups(Snapshots):
         return ""
 
     def _described(self, making: Making, known: Contents | None, terms: Terms) -> tuple[Manifest, Contents]:
-        """Take the snapshot, and note what HDFS has around it. One that runs is asked; of one that is stopped the former notes hold."""
+        """Take the snapshot, and note what HDFS has around it. Of a cluster that is stopped nobody can tell: files may have changed since
+        the last copy."""
 
         def take() -> Manifest:
             return self.take(making.wanted.ref, terms, origin=Origin.BACKUP)
 
         if any(node.status is Status.RUNNING for node in making.provider.find(cluster=making.wanted.ref).nodes):
             return describe(making.hadoop, take, known)
-        return take(), known or Contents()
+        return take(), Contents(why="the cluster did not run")
 
     def _progress(self, ref: ClusterRef, done: str) -> Callable[[Progress], None]:
         return Telling(lambda text: self._watch.tell(Event(str(ref), Kind.WAITING, text)), done)

@@ -23,6 +23,7 @@ from labcloud.protect.restoring import Chosen, Restoring
 from labcloud.services.files import Files
 from labcloud.services.hadoop import Hadoop
 
+UNCOMPARED: Final = "it works, but there is nothing to compare it with"
 _SAMPLE: Final = 16 << 20  # bytes that the job of a drill reads
 _SAMPLES: Final = 8
 _OUTPUT: Final = "/tmp/drill"  # noqa: S108  # in HDFS, of a cluster that goes away
@@ -46,6 +47,11 @@ class Drill:
     @property
     def good(self) -> bool:
         return self.verdict == GOOD
+
+    @property
+    def uncompared(self) -> bool:
+        """Whether it came back and works, but was taken of a cluster that could not tell what it had."""
+        return self.verdict.startswith(UNCOMPARED)
 
 
 class Drills(Restoring):
@@ -75,7 +81,7 @@ class Drills(Restoring):
             moved = {f"/user/{chosen.ref.tenant}": f"/user/{cluster.ref.tenant}"}
             found = compare(hadoop, contents, moved)
             compared = time.monotonic() - began - restored
-            verdict = GOOD
+            verdict = f"{UNCOMPARED}: {contents.why}" if contents.why else GOOD
             if not found.equal:
                 bad = [*found.missing, *(f"{path}: {what}" for path, what in found.differing.items())]
                 verdict = f"{len(found.missing)} files are missing, {len(found.differing)} differ: {'; '.join(bad[:3])}"

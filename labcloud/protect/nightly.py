@@ -196,8 +196,9 @@ class Nightly(Drills):
             drill = self.drill(self.chosen(ref, "latest"), Terms(1800.0))
         except LabError as exc:
             return Outcome(ref, FAILED, seconds=time.monotonic() - began, error=f"the drill failed: {exc.brief}")
-        error = "" if drill.good else f"the drill failed: {drill.verdict}"
-        return Outcome(ref, DRILLED, drill.copy, 0, drill.bytes, time.monotonic() - began, error=error, warning=drill.undescribed)
+        error = "" if drill.good or drill.uncompared else f"the drill failed: {drill.verdict}"
+        warning = drill.verdict if drill.uncompared else drill.undescribed
+        return Outcome(ref, DRILLED, drill.copy, 0, drill.bytes, time.monotonic() - began, error=error, warning=warning)
 
     def _look_after(self, tenants: Iterable[str], now: datetime) -> Iterable[Outcome]:
         """Of tenants that had backups before: a seventh of each repository's data is read each night, so all of it in a week; once a

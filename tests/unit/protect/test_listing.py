@@ -136,3 +136,9 @@ def test_drills_name_one_copy_and_the_newest_counts() -> None:
         ("acme/c", Event(time, "drilled", {"copy": "a", "verdict": verdict})) for time, verdict in [("1", "good"), ("2", "it is not")]
     ]
     assert checks(events) == {"a": Checked("2", "it is not")}
+
+
+def test_latest_is_none_from_the_future_unless_there_is_no_other() -> None:
+    ahead = _copy("ffff4444", datetime.now(UTC) + timedelta(days=400))
+    assert find_copy(REF, "latest", [*COPIES, ahead]).short == "abcd2222"
+    assert find_copy(REF, "latest", [ahead]) == ahead
