@@ -12,18 +12,14 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
 
-from labcloud.errors import ConfigError, NotFoundError, UsageError
+from labcloud.errors import ConfigError, NotFoundError
 from labcloud.lab.files import create_once, disk_errors, make_private
 from labcloud.model import tenant_name
+from labcloud.model.targets import parse_credentials, parse_target
 
-_FORMS: Final = "write an absolute directory, sftp:USER@HOST:/PATH, s3:https://HOST/BUCKET or rest:https://HOST/"
-_CREDENTIALS: Final = "leave it out; put what the target asks for into HOME/secrets/backup/NAME.env, and name that by 'credentials: NAME'"
-_SFTP: Final = re.compile(r"(?:(?P<user>[^@:/\s-][^@:/\s]*)@)?(?P<host>[^@:/\s[-][^@:/\s]*|\[[0-9A-Fa-f:.]+\]):(?P<path>.*)")
-_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,38}[a-z0-9])?")
 _LINE: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 # These say which repository is meant and how it is opened, which the policy says already.
 _OURS: Final = ("RESTIC_PASSWORD", "RESTIC_REPOSITORY")
@@ -39,11 +35,7 @@ class Target:
     @classmethod
     def parse(cls, text: str) -> Target:
         """Read a target as people write it. Raise UsageError on anything else, and on a password in it."""
-        if not text.isprintable() or text != text.strip():
-            raise UsageError(f"{text!r} cannot be a target of backups", resolution=_FORMS)
-        kind, colon, rest = text.partition(":")
-        read = {"sftp": _sftp, "s3": _s3, "rest": _rest}.get(kind) if colon else None
-        return cls(f"{kind}:{read(rest, text)}" if read else _directory(text))
+        return cls(parse_target(text))
 
     def of(self, tenant: str) -> Target:
         """The repository of ``tenant``. Raise UsageError if no tenant can have that name."""
@@ -102,9 +94,7 @@ class Secrets:
         Raise UsageError for a name that no such file has, NotFoundError if there is none, ConfigError for one that others may read or
         that says anything else. No error repeats a value.
         """
-        if not _NAME.fullmatch(name):
-            raise UsageError(f"{name!r} cannot name credentials", resolution="use lower-case letters, digits, dots and inner hyphens")
-        path = self.folder / f"{name}.env"
+        path = self.folder / f"{parse_credentials(name)}.env"
         lines = _private(path, "credentials").splitlines()
         found: dict[str, str] = {}
         for number, line in enumerate(lines, start=1):
@@ -150,66 +140,6 @@ def _setting(line: str, where: str) -> tuple[str, str]:
         raise ConfigError(f"{where}: {key} cannot be set here", resolution="remove it: the target and the tenant's password file say that")
     quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
     return key, value[1:-1] if quoted else value
-
-
-def _directory(text: str) -> str:
-    path = PurePosixPath(text)
-    if not path.is_absolute() or ".." in path.parts or len(path.parts) < 2:
-        hint = f"write the whole path, as {Path.cwd() / text}" if text and text[0] not in "/~" and ":" not in text else _FORMS
-        raise UsageError(f"{text!r} cannot be a target of backups: it is no absolute directory", resolution=hint)
-    return "/" + "/".join(path.parts[1:])  # two slashes at the beginning are POSIX' own business
-
-
-def _sftp(rest: str, text: str) -> str:
-    if rest.startswith("//"):
-        url = _url(f"sftp:{rest}", text, schemes=("sftp",))
-        if not (url.hostname or "").strip("-") or url.netloc.startswith("-") or not url.path.strip("/"):
-            raise _unreadable(text)
-        return rest.rstrip("/")
-    user, at, _ = rest.partition("/")[0].rpartition("@")
-    if at and ":" in user:
-        raise _with_password(text)
-    found = _SFTP.fullmatch(rest)
-    if not found:
-        raise _unreadable(text)
-    if not found["path"].startswith("/") or not found["path"].strip("/"):
-        raise UsageError(f"{text!r} has no absolute path", resolution="write it from the root, as sftp:USER@HOST:/srv/backups")
-    return rest.rstrip("/")
-
-
-def _s3(rest: str, text: str) -> str:
-    """restic takes ``HOST/BUCKET`` for https as well."""
-    url = _url(rest if "://" in rest else f"https://{rest}", text, schemes=("https", "http"))
-    if not url.path.strip("/"):
-        raise UsageError(f"{text!r} names no bucket", resolution="write s3:https://HOST/BUCKET")
-    return rest.rstrip("/")
-
-
-def _rest(rest: str, text: str) -> str:
-    _url(rest, text, schemes=("https", "http"))
-    return rest.rstrip("/") + "/"
-
-
-def _url(address: str, text: str, *, schemes: tuple[str, ...]) -> SplitResult:
-    try:
-        url = urlsplit(address)
-        host, _ = url.hostname, url.port
-    except ValueError:
-        raise _unreadable(text) from None
-    if url.password is not None or ("@" in url.netloc and url.scheme != "sftp"):
-        raise _with_password(text)
-    if url.scheme not in schemes or not host or {"?", "#", "\\"} & set(address) or ".." in url.path.split("/"):
-        raise _unreadable(text)
-    return url
-
-
-def _unreadable(text: str) -> UsageError:
-    return UsageError(f"{text!r} cannot be a target of backups", resolution=_FORMS)
-
-
-def _with_password(text: str) -> UsageError:
-    """The text itself is not repeated: it has a secret in it."""
-    return UsageError(f"a target of backups has a user or a password in its address ({text.partition(':')[0]}:…)", resolution=_CREDENTIALS)
 
 
 def _existing(path: Path) -> Path:
