@@ -15,15 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from labcloud.errors import ConfigError, NotFoundError
-from labcloud.lab.files import create_once, disk_errors, make_private
+from labcloud.errors import ConfigError
+from labcloud.lab.files import create_once, disk_errors, make_private, read_private
 from labcloud.model import tenant_name
 from labcloud.model.targets import parse_credentials, parse_target
 
 _LINE: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 # These say which repository is meant and how it is opened, which the policy says already.
 _OURS: Final = ("RESTIC_PASSWORD", "RESTIC_REPOSITORY")
-_OTHERS: Final = 0o077
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ class Secrets:
         that says anything else. No error repeats a value.
         """
         path = self.folder / f"{parse_credentials(name)}.env"
-        lines = _private(path, "credentials").splitlines()
+        lines = read_private(path, "credentials").splitlines()
         found: dict[str, str] = {}
         for number, line in enumerate(lines, start=1):
             if line.strip() and not line.lstrip().startswith("#"):
@@ -106,7 +105,7 @@ class Secrets:
 
 def check_password_file(path: Path) -> Path:
     """``path`` if it is a file with a password in it that only its owner may read. Raise NotFoundError or ConfigError otherwise."""
-    if not _private(path, "a password").strip():
+    if not read_private(path, "a password").strip():
         raise ConfigError(f"{path} has no password in it", resolution="put the password there that the repository was made with")
     return path
 
@@ -116,19 +115,6 @@ def default_target(home: Path) -> Target:
     folder = home.absolute() / "backups"
     with disk_errors(f"make {folder}"):
         return Target.parse(str(make_private(folder)))
-
-
-def _private(path: Path, what: str) -> str:
-    with disk_errors(f"read {what} from {path}"):
-        try:
-            mode, text = path.stat().st_mode, path.read_text(encoding="utf-8")
-        except (FileNotFoundError, IsADirectoryError):
-            raise NotFoundError(f"there is no file {path} with {what}", resolution="make it, with mode 0600") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"{path} is no text in UTF-8", resolution="write it anew") from None
-    if mode & _OTHERS:
-        raise ConfigError(f"others than its owner may read {path}, which has {what}", resolution=f"chmod 600 {path}")
-    return text
 
 
 def _setting(line: str, where: str) -> tuple[str, str]:
