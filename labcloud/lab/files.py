@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from labcloud.errors import EngineError
+from labcloud.errors import ConfigError, EngineError, NotFoundError
 
 
 @contextmanager
@@ -34,6 +34,23 @@ def make_private(folder: Path) -> Path:
         make_private(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def read_private(path: Path, what: str) -> str:
+    """The text of a file that only its owner may read; ``what`` is in it, for people: ``"a password"``.
+
+    Raise NotFoundError if there is none, ConfigError if others may read it, or it is no text.
+    """
+    with disk_errors(f"read {what} from {path}"):
+        try:
+            mode, text = path.stat().st_mode, path.read_text(encoding="utf-8")
+        except (FileNotFoundError, IsADirectoryError):
+            raise NotFoundError(f"there is no file {path} with {what}", resolution="make it, with mode 0600") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{path} is no text in UTF-8", resolution="write it anew") from None
+    if mode & 0o077:
+        raise ConfigError(f"others than its owner may read {path}, which has {what}", resolution=f"chmod 600 {path}")
+    return text
 
 
 def replace(path: Path, text: str | bytes, *, mode: int = 0o600, scratch: Path) -> None:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from difflib import get_close_matches
-from pathlib import PurePath, PurePosixPath
+from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from labcloud.errors import UsageError
 from labcloud.model.schedules import NEVER, Often, Schedule, parse_often
+from labcloud.model.targets import parse_credentials, parse_target
 
 __all__ = [
     "DEFAULT",
@@ -47,9 +47,6 @@ __all__ = [
 ]
 
 _COUNT: Final = re.compile(r"0|[1-9][0-9]{0,3}")
-_CREDENTIALS: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,38}[a-z0-9])?")
-_SFTP: Final = re.compile(r"sftp:(?:[A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:.+")
-_TARGETS: Final = "write a folder as /srv/backups, or sftp:USER@HOST:/PATH, s3:https://HOST/BUCKET, rest:https://HOST/"
 _MOST_SNAPSHOTS: Final = 100
 
 
@@ -269,51 +266,6 @@ def keep_rule(text: str) -> str:
         near = get_close_matches(text, KEEP_RULES, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}? " if near else ""
         raise UsageError(f"there is no rule {text!r} of what to keep", resolution=f"{hint}known are {', '.join(KEEP_RULES)}")
-    return text
-
-
-def parse_target(text: str) -> str:
-    """``text`` if backups can lie there: a whole path, or a place that restic knows. Raise UsageError otherwise.
-
-    A password in it is refused: the lab's history would keep it.
-    """
-    wrong = UsageError(f"{text!r} is no place for backups", resolution=_TARGETS)
-    if not text.isprintable() or len(text) > 2000:
-        raise wrong
-    scheme, colon, rest = text.partition(":")
-    if text.startswith("/"):
-        if ".." in PurePosixPath(text).parts or not PurePosixPath(text).name:
-            raise wrong
-        return str(PurePosixPath(text))
-    if scheme in ("s3", "rest") and colon:
-        _check_url(rest, wrong)
-        return text
-    if not _SFTP.fullmatch(text) or any(sign.isspace() for sign in text):
-        raise wrong
-    return text
-
-
-def _check_url(text: str, wrong: UsageError) -> None:
-    try:
-        parts = urlsplit(text)
-        host, password, _ = parts.hostname, parts.password, parts.port
-    except ValueError as exc:
-        raise wrong from exc
-    if password is not None:
-        raise UsageError(
-            "this target has a password in it, which the lab's history would keep",
-            resolution="leave the password out, and name a file with it as 'credentials'",
-        )
-    if parts.scheme not in ("http", "https") or not host or not re.fullmatch(r"[!-~]+", text) or parts.query or parts.fragment:
-        raise wrong
-
-
-def parse_credentials(text: str) -> str:
-    """``text`` if it can name a file of credentials. Raise UsageError otherwise."""
-    if not _CREDENTIALS.fullmatch(text):
-        raise UsageError(
-            f"{text!r} cannot name credentials", resolution="write the name of HOME/secrets/backup/NAME.env alone, as in minio"
-        )
     return text
 
 

@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from labcloud.apply.webhooks import post, shown_host, within
-from labcloud.errors import ConfigError, LabError, NotFoundError
-from labcloud.lab.files import disk_errors
+from labcloud.errors import ConfigError, LabError
+from labcloud.lab.files import read_private
 from labcloud.model import ClusterRef, format_bytes
 from labcloud.model.periods import stamp
 from labcloud.model.reports import Email, Report, Security
 
 MAIL_SECONDS: Final = 30.0
-_OTHERS: Final = 0o077
 _LONGEST_SUBJECT: Final = 160
 
 
@@ -160,13 +159,7 @@ def _reason(exc: Exception) -> str:
 
 def _password(path: Path) -> str:
     """The password that a file has. Raise NotFoundError if there is none, ConfigError if others may read it, or it says nothing."""
-    with disk_errors(f"read a password from {path}"):
-        try:
-            mode, text = path.stat().st_mode, path.read_text(encoding="utf-8", errors="replace").strip()
-        except FileNotFoundError as exc:
-            raise NotFoundError(f"there is no file {path} with the password", resolution="make it, with mode 0600") from exc
-    if mode & _OTHERS:
-        raise ConfigError(f"others than its owner may read the password in {path}", resolution=f"chmod 600 {path}")
+    text = read_private(path, "the password").strip()
     if not text:
         raise ConfigError(f"{path} has no password in it", resolution="put it there")
     return text

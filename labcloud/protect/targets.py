@@ -12,22 +12,17 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
 
-from labcloud.errors import ConfigError, NotFoundError, UsageError
-from labcloud.lab.files import create_once, disk_errors, make_private
+from labcloud.errors import ConfigError
+from labcloud.lab.files import create_once, disk_errors, make_private, read_private
 from labcloud.model import tenant_name
+from labcloud.model.targets import parse_credentials, parse_target
 
-_FORMS: Final = "write an absolute directory, sftp:USER@HOST:/PATH, s3:https://HOST/BUCKET or rest:https://HOST/"
-_CREDENTIALS: Final = "leave it out; put what the target asks for into HOME/secrets/backup/NAME.env, and name that by 'credentials: NAME'"
-_SFTP: Final = re.compile(r"(?:(?P<user>[^@:/\s-][^@:/\s]*)@)?(?P<host>[^@:/\s[-][^@:/\s]*|\[[0-9A-Fa-f:.]+\]):(?P<path>.*)")
-_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,38}[a-z0-9])?")
 _LINE: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 # These say which repository is meant and how it is opened, which the policy says already.
 _OURS: Final = ("RESTIC_PASSWORD", "RESTIC_REPOSITORY")
-_OTHERS: Final = 0o077
 
 
 @dataclass(frozen=True)
@@ -39,11 +34,7 @@ class Target:
     @classmethod
     def parse(cls, text: str) -> Target:
         """Read a target as people write it. Raise UsageError on anything else, and on a password in it."""
-        if not text.isprintable() or text != text.strip():
-            raise UsageError(f"{text!r} cannot be a target of backups", resolution=_FORMS)
-        kind, colon, rest = text.partition(":")
-        read = {"sftp": _sftp, "s3": _s3, "rest": _rest}.get(kind) if colon else None
-        return cls(f"{kind}:{read(rest, text)}" if read else _directory(text))
+        return cls(parse_target(text))
 
     def of(self, tenant: str) -> Target:
         """The repository of ``tenant``. Raise UsageError if no tenant can have that name."""
@@ -102,10 +93,8 @@ class Secrets:
         Raise UsageError for a name that no such file has, NotFoundError if there is none, ConfigError for one that others may read or
         that says anything else. No error repeats a value.
         """
-        if not _NAME.fullmatch(name):
-            raise UsageError(f"{name!r} cannot name credentials", resolution="use lower-case letters, digits, dots and inner hyphens")
-        path = self.folder / f"{name}.env"
-        lines = _private(path, "credentials").splitlines()
+        path = self.folder / f"{parse_credentials(name)}.env"
+        lines = read_private(path, "credentials").splitlines()
         found: dict[str, str] = {}
         for number, line in enumerate(lines, start=1):
             if line.strip() and not line.lstrip().startswith("#"):
@@ -116,7 +105,7 @@ class Secrets:
 
 def check_password_file(path: Path) -> Path:
     """``path`` if it is a file with a password in it that only its owner may read. Raise NotFoundError or ConfigError otherwise."""
-    if not _private(path, "a password").strip():
+    if not read_private(path, "a password").strip():
         raise ConfigError(f"{path} has no password in it", resolution="put the password there that the repository was made with")
     return path
 
@@ -128,19 +117,6 @@ def default_target(home: Path) -> Target:
         return Target.parse(str(make_private(folder)))
 
 
-def _private(path: Path, what: str) -> str:
-    with disk_errors(f"read {what} from {path}"):
-        try:
-            mode, text = path.stat().st_mode, path.read_text(encoding="utf-8")
-        except (FileNotFoundError, IsADirectoryError):
-            raise NotFoundError(f"there is no file {path} with {what}", resolution="make it, with mode 0600") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"{path} is no text in UTF-8", resolution="write it anew") from None
-    if mode & _OTHERS:
-        raise ConfigError(f"others than its owner may read {path}, which has {what}", resolution=f"chmod 600 {path}")
-    return text
-
-
 def _setting(line: str, where: str) -> tuple[str, str]:
     found = _LINE.fullmatch(line)
     if not found:
@@ -150,66 +126,6 @@ def _setting(line: str, where: str) -> tuple[str, str]:
         raise ConfigError(f"{where}: {key} cannot be set here", resolution="remove it: the target and the tenant's password file say that")
     quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
     return key, value[1:-1] if quoted else value
-
-
-def _directory(text: str) -> str:
-    path = PurePosixPath(text)
-    if not path.is_absolute() or ".." in path.parts or len(path.parts) < 2:
-        hint = f"write the whole path, as {Path.cwd() / text}" if text and text[0] not in "/~" and ":" not in text else _FORMS
-        raise UsageError(f"{text!r} cannot be a target of backups: it is no absolute directory", resolution=hint)
-    return "/" + "/".join(path.parts[1:])  # two slashes at the beginning are POSIX' own business
-
-
-def _sftp(rest: str, text: str) -> str:
-    if rest.startswith("//"):
-        url = _url(f"sftp:{rest}", text, schemes=("sftp",))
-        if not (url.hostname or "").strip("-") or url.netloc.startswith("-") or not url.path.strip("/"):
-            raise _unreadable(text)
-        return rest.rstrip("/")
-    user, at, _ = rest.partition("/")[0].rpartition("@")
-    if at and ":" in user:
-        raise _with_password(text)
-    found = _SFTP.fullmatch(rest)
-    if not found:
-        raise _unreadable(text)
-    if not found["path"].startswith("/") or not found["path"].strip("/"):
-        raise UsageError(f"{text!r} has no absolute path", resolution="write it from the root, as sftp:USER@HOST:/srv/backups")
-    return rest.rstrip("/")
-
-
-def _s3(rest: str, text: str) -> str:
-    """restic takes ``HOST/BUCKET`` for https as well."""
-    url = _url(rest if "://" in rest else f"https://{rest}", text, schemes=("https", "http"))
-    if not url.path.strip("/"):
-        raise UsageError(f"{text!r} names no bucket", resolution="write s3:https://HOST/BUCKET")
-    return rest.rstrip("/")
-
-
-def _rest(rest: str, text: str) -> str:
-    _url(rest, text, schemes=("https", "http"))
-    return rest.rstrip("/") + "/"
-
-
-def _url(address: str, text: str, *, schemes: tuple[str, ...]) -> SplitResult:
-    try:
-        url = urlsplit(address)
-        host, _ = url.hostname, url.port
-    except ValueError:
-        raise _unreadable(text) from None
-    if url.password is not None or ("@" in url.netloc and url.scheme != "sftp"):
-        raise _with_password(text)
-    if url.scheme not in schemes or not host or {"?", "#", "\\"} & set(address) or ".." in url.path.split("/"):
-        raise _unreadable(text)
-    return url
-
-
-def _unreadable(text: str) -> UsageError:
-    return UsageError(f"{text!r} cannot be a target of backups", resolution=_FORMS)
-
-
-def _with_password(text: str) -> UsageError:
-    """The text itself is not repeated: it has a secret in it."""
-    return UsageError(f"a target of backups has a user or a password in its address ({text.partition(':')[0]}:…)", resolution=_CREDENTIALS)
 
 
 def _existing(path: Path) -> Path:

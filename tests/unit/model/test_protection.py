@@ -157,7 +157,7 @@ def test_a_folder_is_written_in_plain_form() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "/", "backups", "~/backups", "/srv/../etc", "/srv\n", "sftp:host", "sftp:-oProxy=x:/y", "sftp:a@-b:/c", "s3:host/bucket",
+    ["", "/", "backups", "~/backups", "/srv/../etc", "/srv\n", "sftp:host", "sftp:-oProxy=x:/y", "sftp:a@-b:/c", "s3:",
      "s3:ftp://host/bucket", "rest:https://", "rest:https://[x/", "rclone:x:y", "http://host/", "s3:https://h/b?token=1"],
 )  # fmt: skip
 def test_targets_that_cannot_be(text: str) -> None:
