@@ -104,18 +104,18 @@ def check_copy(copy: Cluster, files: dict[str, str], flushed: bytes) -> None:
     assert protecting.load(hdfs(copy), stream).startswith(flushed)
 
 
-def check_apart(*clusters: Cluster) -> None:
-    """No two of them could be taken for one another, and block files are there once."""
+def check_apart(snapshot: str, *clusters: Cluster) -> None:
+    """No two of them could be taken for one another, and blocks that were finished in the snapshot of the first are there once."""
     told = [protecting.identities(each, "master-0", "worker-0") for each in clusters]
     for key in ("clusterID", "namespaceID", "blockpoolID", "datanodeUuid", "pool"):
         ids = [each[key] for each in told]
         assert all(len(each) == 1 for each in ids), f"{key}: {ids}"
         assert len(set.union(*ids)) == len(clusters), f"{key}: {ids}"
-    first, *others = [protecting.blocks(volume(each, "worker-0")) for each in clusters]
-    for each in others:
-        common = first.keys() & each.keys()
-        assert common
-        assert [name for name in common if not shared(first[name], each[name])] == []
+    taken = protecting.blocks(volume(clusters[0], "worker-0", snapshot))
+    assert taken
+    for each in clusters:
+        there = protecting.blocks(volume(each, "worker-0"))
+        assert [name for name, block in taken.items() if not shared(block, there[name])] == []
 
 
 def check_independent(changed: Cluster, *others: Cluster) -> None:
@@ -138,7 +138,7 @@ def test_a_snapshot_of_hadoop_2_and_a_copy_of_it(labcloud: Labcloud, old: Cluste
     copy = Cluster(labcloud, old.tenant, old.profile, "copy")
     try:
         labcloud("snapshot", "restore", old.ref, id, "--to", copy.name)
-        check_apart(old, copy)
+        check_apart(id, old, copy)
         check_copy(copy, files, flushed)
         check_independent(copy, old)
     finally:
@@ -165,7 +165,7 @@ def test_golden_labs_for_two_tenants_at_once(labcloud: Labcloud, new: Cluster, m
     one, other = (Cluster(labcloud, f"{mark}-{name}", new.profile, "lab") for name in "ab")
     try:
         labcloud("create", "--from", f"{new.ref}@{id}", "--tenant", one.tenant, "--tenant", other.tenant)
-        check_apart(new, one, other)
+        check_apart(id, new, one, other)
         for each in (one, other):
             check_copy(each, files, flushed)
         check_independent(one, other, new)
