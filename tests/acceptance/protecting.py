@@ -121,8 +121,10 @@ def line(number: int) -> bytes:
 # Data volumes, seen from this machine
 
 
-def volume(cluster: Cluster, node: str) -> Path:
-    return Path(docker("volume", "inspect", "--format", "{{.Mountpoint}}", f"{cluster.container(node)}.data-0"))
+def volume(cluster: Cluster, node: str, snapshot: str = "") -> Path:
+    """The folder of a node's data volume, or of a snapshot of it."""
+    name = f"{cluster.container(node)}.data-0" + (f".{snapshot}" if snapshot else "")
+    return Path(docker("volume", "inspect", "--format", "{{.Mountpoint}}", name))
 
 
 def identities(cluster: Cluster, *nodes: str) -> dict[str, set[str]]:
