@@ -45,7 +45,7 @@ def scene(labcloud: Labcloud, mark: str, tmp_path_factory: pytest.TempPathFactor
     writer = Writer(cluster)
     try:
         cluster.create("--workers", "2")
-        labcloud("backup", "policy", "set", cluster.ref, f"target={target}", "keep.last=4")
+        labcloud("backup", "policy", "set", "--tenant", cluster.tenant, f"target={target}", "keep.last=4")
         hdfs(cluster).make_folder(writer.folder, owner=cluster.tenant, group=cluster.tenant, mode="755")
         writer.start()
         made = Scene(cluster, writer, disk)
