@@ -420,8 +420,22 @@ def flip(path: Path) -> None:
     path.chmod(mode)
 
 
-def faketime(offset: str) -> dict[str, str]:
-    """The environment in which a process sees a clock that is off by so much, as ``+400d``. Waits keep their length."""
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-    assert library, "libfaketime is not installed: apt-get install libfaketime"
-    return {"LD_PRELOAD": str(library), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+_AHEAD = """
+import datetime, time
+real = time.time
+class Ahead(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls.fromtimestamp(real() + SECONDS, tz)
+datetime.datetime = Ahead
+time.time = lambda: real() + SECONDS
+"""
+
+
+def ahead(folder: Path, days: float) -> dict[str, str]:
+    """The environment in which labcloud sees a clock that is ahead by so much. ``folder`` is for what that takes.
+
+    Python reads this as it starts. (libfaketime cannot: Python 3.11 sleeps by a clock that it breaks.) Times of files stay what they are.
+    """
+    folder.joinpath("sitecustomize.py").write_text(_AHEAD.replace("SECONDS", str(days * 86400)))
+    return {"PYTHONPATH": str(folder)}

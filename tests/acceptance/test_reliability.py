@@ -45,7 +45,7 @@ def scene(labcloud: Labcloud, mark: str, tmp_path_factory: pytest.TempPathFactor
     writer = Writer(cluster)
     try:
         cluster.create("--workers", "2")
-        labcloud("backup", "policy", "set", cluster.ref, f"target={target}", "keep.last=4")
+        labcloud("backup", "policy", "set", "--tenant", cluster.tenant, f"target={target}", "keep.last=4")
         hdfs(cluster).make_folder(writer.folder, owner=cluster.tenant, group=cluster.tenant, mode="755")
         writer.start()
         made = Scene(cluster, writer, disk)
@@ -94,7 +94,7 @@ def test_a_deleted_cluster_comes_back_whatever_breaks_its_restore(scene: Scene, 
     )
     scene.cluster.delete()
     restore = ("backup", "restore", ref, "--at", copy)
-    with untagged(f"labcloud/{PROFILE}:latest"):
+    with unnamed(f"labcloud/{PROFILE}"):
         done = labcloud(*restore, expect=None)
         assert done.code, done
         assert f"labcloud image build {PROFILE}" in done.said, done
@@ -132,14 +132,18 @@ def test_a_deleted_cluster_comes_back_whatever_breaks_its_restore(scene: Scene, 
 
 
 @contextmanager
-def untagged(tag: str) -> Iterator[None]:
-    """An image without one of its names, for a while."""
-    image = docker("image", "inspect", "--format", "{{.Id}}", tag)
-    docker("image", "rm", "--no-prune", tag)
+def unnamed(name: str) -> Iterator[None]:
+    """An image without its names, for a while."""
+    tags = docker("image", "inspect", "--format", '{{join .RepoTags " "}}', f"{name}:latest").split()
+    kept = "labcloud-test/kept:latest"
+    docker("tag", tags[0], kept)
+    docker("image", "rm", *tags)
     try:
         yield
     finally:
-        docker("tag", image, tag)
+        for tag in tags:
+            docker("tag", kept, tag)
+        docker("image", "rm", kept)
 
 
 def test_nothing_is_lost_when_docker_is_killed_in_a_backup(scene: Scene, show_table: Show) -> None:
