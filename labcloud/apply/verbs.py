@@ -127,8 +127,8 @@ def check_whole(cluster: Cluster) -> None:
     if cluster.restoring:
         raise ConflictError(
             f"{cluster.ref} was about to get its data from the snapshot {cluster.restoring}, and that was not finished",
-            resolution=f"finish it by the same command, as labcloud snapshot restore {cluster.restoring} --to {cluster.ref} or labcloud backup "
-            f"restore; or: labcloud delete {cluster.ref}",
+            resolution=f"finish it by the same command (labcloud snapshot restore {cluster.restoring} --to {cluster.ref}, "
+            f"or labcloud backup restore), or: labcloud delete {cluster.ref}",
         )
 
 
