@@ -44,10 +44,10 @@ def load(client: hdfs_native.Client, path: str) -> bytes:
 
 
 def home(cluster: Cluster, client: hdfs_native.Client | None = None) -> dict[str, str]:
-    """All files of the tenant's home, with their digests; not what is still open, and no application's staging."""
+    """All files of the tenant's home, with their digests; not what is still open, no application's staging, no file of a probe."""
     asked, base = client or hdfs(cluster), f"/user/{cluster.tenant}/"
     found = [each.path for each in asked.list_status(base.rstrip("/"), recursive=True) if not each.isdir]
-    paths = (path for path in found if "/.staging/" not in path and not path.endswith("/stream"))
+    paths = (path for path in found if "/.staging/" not in path and not path.endswith("/stream") and "/.ready-" not in path)
     return {path.removeprefix(base): digest(load(asked, path)) for path in paths}
 
 
