@@ -129,9 +129,11 @@ class Readiness:
         try:
             files = self._hadoop.files()
             _make_home(files, user)
-            files.write(path, content)
-            back = files.read(path)
-            files.delete(path)
+            try:
+                files.write(path, content)
+                back = files.read(path)
+            finally:  # a try that failed leaves nothing in somebody's home
+                files.delete(path)
         except EngineError as exc:
             return f"a file cannot be written to HDFS and read back yet ({exc.brief})"
         return "" if back == content else "HDFS returned other bytes than were written"
