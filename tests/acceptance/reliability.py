@@ -134,7 +134,13 @@ def labcloud_killed(words: str, stage: Callable[[Scene, Begun], None], verb: str
         if orphan:
             wait_for("the end of restic", lambda: not _lives(orphan), seconds=_ORPHAN)
         scene.labcloud(*command)
-        return f"again: done; services went on after {seconds:.1f} s" + ("; restic had ended" if orphan else "")
+        return "; ".join(
+            [
+                *([f"services went on after {seconds:.1f} s"] if stage is at_standstill else []),
+                *(["restic ended as well"] if orphan else []),
+                "again: done",
+            ]
+        )
 
     return make
 
@@ -182,7 +188,6 @@ def service_killed(name: str) -> Callable[[Scene], str]:
         assert bool(good) == (done.code == 0), done
         if good:
             assert "once more" in done.said, f"a moment was called good in which {name} died: {done}"
-        scene.cluster.wait_until_all_runs(120)
         scene.writer.wait_for_more(3)
         if not good:
             scene.labcloud(*scene.run)
@@ -287,7 +292,6 @@ def scaled(scene: Scene) -> str:
     scene.labcloud(*scene.run)
     scene.labcloud("scale", scene.cluster.ref, "--workers", "3")
     scene.labcloud(*scene.run)
-    scene.cluster.wait_until_all_runs()
     return "both copies are whole, with 2 and 3 workers"
 
 

@@ -123,7 +123,6 @@ def test_a_deleted_cluster_comes_back_whatever_breaks_its_restore(scene: Scene, 
     begun.kill()
     rows.append(("labcloud is killed in restore, nodes are made", "again: done"))
     labcloud(*restore)
-    scene.cluster.wait_until_all_runs()
     lost = writer.lost_or_changed()
     rows.append(("the cluster is deleted, and restored", "every byte was read"))
     for fault, happened in rows:
@@ -156,7 +155,6 @@ def test_nothing_is_lost_when_docker_is_killed_in_a_backup(scene: Scene, show_ta
     done = begun.end()
     assert "Traceback" not in done.said, done
     scene.labcloud("start", scene.cluster.ref)
-    scene.cluster.wait_until_all_runs()
     scene.writer.wait_for_more(3)
     scene.labcloud(*scene.run)
     copy = newest_backup(scene)
