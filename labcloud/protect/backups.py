@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
@@ -67,6 +67,7 @@ class Making:
     """What a backup is made with."""
 
     wanted: Cluster
+    policy: BackupPolicy
     hadoop: Hadoop
     provider: Provider
     repository: Repository
@@ -111,7 +112,7 @@ class Backups(Snapshots):
         with self._backing_up(ref, terms), self._journal.operation("backup", str(ref), {}) as operation:
             wanted, profile, provider = self._known(ref)
             policy = self._lab.backup_policy(ref)
-            making = Making(wanted, Hadoop(provider, wanted, profile), provider, self.repository(ref.tenant, policy), operation)
+            making = Making(wanted, policy, Hadoop(provider, wanted, profile), provider, self.repository(ref.tenant, policy), operation)
             left = ""
             try:
                 manifest, stored = self._stored(making, terms, limit)
@@ -133,7 +134,7 @@ class Backups(Snapshots):
             yield
 
     def _stored(self, making: Making, terms: Terms, limit: float) -> tuple[Manifest, Stored]:
-        wanted, repository, remembered = making.wanted, making.repository, Remembered(self._lab.home)
+        wanted, policy, repository, remembered = making.wanted, making.policy, making.repository, Remembered(self._lab.home)
         parent = self._parent(repository, wanted)
         manifest, contents = self._described(making, self._known_contents(repository, wanted.ref, parent), terms)
         _check_room(repository, manifest, parent)
@@ -147,6 +148,7 @@ class Backups(Snapshots):
             MADE, copy=stored.id, cluster_id=wanted.id, snapshot=manifest.id, taken=stamp(manifest.taken),
             consistent=manifest.consistent, why=manifest.why, bytes=manifest.size, bytes_added=stored.bytes_added,
             pause_seconds=round(manifest.pause, 3), described=len(contents.entries), skipped=contents.skipped,
+            target=policy.target, env=policy.credentials,  # by a name that the journal does not take for a secret
         )  # fmt: skip
         remembered.keep(wanted.ref, stored.id, contents)
         return manifest, stored
@@ -223,9 +225,23 @@ class Backups(Snapshots):
 
     def repositories(self, tenant: str, ref: ClusterRef | None = None) -> list[Repository]:
         """Where a tenant's backups may lie, or those of its cluster ``ref``: each target that a policy names, once."""
-        own = [self._lab.backup_policy(ref)] if ref else self._lab.backup_policies(tenant).values()
+        own = [self.policy_of(ref)] if ref else [*self._former(tenant).values(), *self._lab.backup_policies(tenant).values()]
         policies = {each.target: each for each in (self._lab.explained_backup(tenant).policy, *own)}
         return [self.repository(tenant, each) for each in policies.values()]
+
+    def policy_of(self, ref: ClusterRef) -> BackupPolicy:
+        """The policy of a cluster; of one that was deleted, with the target that its own had."""
+        former = None if self._lab.cluster(ref) else self._former(ref.tenant).get(ref)
+        return former or self._lab.backup_policy(ref)
+
+    def _former(self, tenant: str) -> dict[ClusterRef, BackupPolicy]:
+        """The policies by which clusters of a tenant were backed up that are deleted: where their copies lie the journal knows alone."""
+        found, common = {}, self._lab.explained_backup(tenant).policy
+        for subject, event in self._journal.events(MADE):
+            target, credentials = event.details.get("target", ""), event.details.get("env", "")
+            if target and subject.startswith(f"{tenant}/") and Secrets(self._lab.home).has(credentials):
+                found[ClusterRef.parse(subject)] = replace(common, target=target, credentials=credentials)
+        return {ref: policy for ref, policy in found.items() if self._lab.cluster(ref) is None}
 
     # Checking and letting go
 

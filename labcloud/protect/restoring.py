@@ -80,7 +80,7 @@ class Restoring(Backups):
     def opened(self, tenant: str, place: From, ref: ClusterRef | None = None) -> Repository:
         """The repository that backups of a tenant are read from. Raise UsageError for a target without its password."""
         if not place.target:
-            return self.repository(tenant, self._lab.backup_policy(ref) if ref else None)
+            return self.repository(tenant, self.policy_of(ref) if ref else None)
         if place.password_file is None:
             raise UsageError("--from needs the password of the repository", resolution="add --password-file FILE")
         cache = self._lab.home / "cache" / "restic"

@@ -87,6 +87,10 @@ class Secrets:
                 create_once(path, secrets.token_urlsafe(32) + "\n")
         return check_password_file(path)
 
+    def has(self, credentials: str) -> bool:
+        """Whether there are such credentials (still), or none are needed."""
+        return not credentials or (self.folder / f"{credentials}.env").exists()
+
     def credentials(self, name: str) -> Mapping[str, str]:
         """What NAME.env sets: ``NAME=value`` a line, blank lines and those that begin with ``#`` aside.
 

@@ -182,3 +182,18 @@ def test_a_stopped_cluster_is_backed_up(vault: Vault) -> None:
     faults = Faults()
     assert vault.back_up(faults=faults).consistent
     assert "execute" not in faults.names()
+
+
+def test_copies_of_a_deleted_cluster_are_found_where_its_own_policy_had_them(vault: Vault, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    vault.say(target=str(own))
+    made = vault.back_up()
+    vault.clusters().delete(REF, TERMS)
+    verbs = vault.verbs()
+    assert verbs.policy_of(REF).target == str(own)
+    assert [each.id for each in verbs.copies(REF)] == [each.id for each in verbs.copies(tenant="acme")] == [made.copy[:8]]
+    assert verbs.verify("acme", None).ok
+    assert verbs.chosen(REF, "latest").copy.id == made.copy
+    vault.create()  # whoever has the name now has the policy of all
+    assert verbs.policy_of(REF).target != str(own)
