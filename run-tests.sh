@@ -6,11 +6,12 @@ cd "$(dirname "$(readlink -f "$0")")"
 # shellcheck source=scripts/machine.sh
 . scripts/machine.sh
 
-say "labcloud's tests: installs Docker Engine, mmdebstrap, restic, shellcheck, docker-registry, faketime and tools for btrfs and XFS"
-say "from Debian where they are missing, tox into .venv;"
+say "labcloud's tests: installs Docker Engine, mmdebstrap, restic, shellcheck, docker-registry, rclone, sshd and tools for"
+say "btrfs and XFS from Debian where they are missing, tox into .venv;"
 say "builds the images of all profiles, makes clusters of throw-away tenants, and removes them."
 check_python
-install_packages shellcheck:shellcheck docker-registry:docker-registry e2fsprogs:mkfs.ext4 btrfs-progs:mkfs.btrfs xfsprogs:mkfs.xfs faketime:faketime
+install_packages shellcheck:shellcheck docker-registry:docker-registry e2fsprogs:mkfs.ext4 btrfs-progs:mkfs.btrfs xfsprogs:mkfs.xfs \
+    rclone:rclone openssh-client:ssh openssh-server:sshd
 install_python .venv -e . tox
 trap stop_docker EXIT
 start_docker
