@@ -86,7 +86,7 @@ def test_a_new_cluster_of_a_backup(kept: Vault) -> None:
     ("method", "times", "after", "fetched"),
     [
         ("_snapshot_volume", 2, True, 3),
-        ("_fetch", 2, True, 1),
+        ("_fetch", 1, True, 2),
         ("_filled", 1, False, 0),
         ("_run", 1, False, 0),
         ("_drop", 1, False, 0),
