@@ -40,7 +40,7 @@ from labcloud.protect.remembered import Remembered
 from labcloud.protect.restic import CONSISTENT, INCONSISTENT, Repository, Upload
 from labcloud.protect.snapshots import Snapshots
 from labcloud.protect.staging import Tree
-from labcloud.protect.targets import Secrets, Target
+from labcloud.protect.targets import Secrets, Target, default_target
 from labcloud.providers.base import Provider
 from labcloud.services.hadoop import Hadoop
 
@@ -86,8 +86,7 @@ class Backups(Snapshots):
         credentials = kept.credentials(asked.credentials) if asked.credentials else {}
         target = Target.parse(asked.target)
         if target.directory == self._lab.home / "backups":
-            with suppress(FileExistsError):
-                target.directory.mkdir(mode=0o700, parents=True)
+            default_target(self._lab.home)
         return Repository(
             target.of(tenant),
             kept.password_file(tenant),
