@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -391,10 +392,11 @@ def test_a_repository_of_another_tenant(labcloud: Labcloud, old: Cluster, new: C
 
 
 def test_a_target_without_room_is_told_before_anything_is_stored(labcloud: Labcloud, old: Cluster, tmp_path: Path) -> None:
-    def kept() -> tuple[list[str], int]:
-        """Snapshots that nobody lets go by themselves, and how many others there are."""
+    def kept() -> tuple[list[str], Counter[str]]:
+        """Snapshots that stay until someone deletes them, and how many others there are of which origin."""
         rows = snapshots(labcloud, old.ref)
-        return [row["id"] for row in rows if row["origin"] != "backup"], sum(row["origin"] == "backup" for row in rows)
+        stay = [row["id"] for row in rows if row["origin"] in ("birth", "hand")]
+        return stay, Counter(row["origin"] for row in rows if row["id"] not in stay)
 
     before, _ = kept()
     with protecting.small_disk(tmp_path, 24) as place:
@@ -403,8 +405,8 @@ def test_a_target_without_room_is_told_before_anything_is_stored(labcloud: Labcl
             said = labcloud("backup", "run", old.ref, expect=6).said
             assert "free, and this backup may need" in said
             assert list(protecting.packs(place / old.tenant)) == []
-            # What could not be stored is on the cluster's own storage, as many as the policy keeps there.
-            assert kept() == (before, 1)
+            # What could not be stored is on the cluster's own storage, as many as the policy keeps there of each origin.
+            assert kept() == (before, {"backup": 1, "safety": 1})
         finally:
             labcloud("backup", "policy", "set", old.ref, "--unset", "target")
 

@@ -117,7 +117,7 @@ def test_rules_that_keep_nothing_are_refused_unless_they_are_meant(labcloud: Lab
         (("set", "acme/c", "dril=never"), 2, "a backup policy has no 'dril'", "did you mean drill?"),
         (("set", "acme/c", "--unset", "dril"), 2, "a backup policy has no 'dril'", "did you mean drill?"),
         (("set", "acme/c", "schedule=soon"), 2, "'soon' is no schedule", "02:00"),
-        (("set", "acme/c", "target=backups"), 2, "'backups' is no place for backups", "/srv/backups"),
+        (("set", "acme/c", "target=backups"), 2, "'backups' is no place for backups: it is no absolute directory", "/srv/backups"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labcloud.errors import ConfigError, EngineError, LabError, NotFoundError
-from labcloud.protect.complaints import Call, DamagedError, LockedError, NoRepositoryError, complaint, is_hopeless
+from labcloud.protect.complaints import Call, DamagedError, FullError, LockedError, NoRepositoryError, complaint, is_hopeless
 from labcloud.protect.targets import Target
 from tests.unit.protect.conftest import Place
 
@@ -42,8 +42,8 @@ _LOCKED = (
         ("subprocess ssh: Host key verification failed.\nFatal: unable to start the sftp session, error: EOF", EngineError, "ssh does not"),
         ("subprocess ssh: u@h: Permission denied (publickey).\nFatal: unable to start the sftp session", EngineError, "ssh does not"),
         ("Fatal: create repository at /srv failed: mkdir /srv/backups/acme: permission denied\n\n", EngineError, "restic may not backup"),
-        ("Fatal: unable to save snapshot: write /srv/x-tmp-12: no space left on device", EngineError, "no space is left"),
-        ("Fatal: write /srv/x: disk quota exceeded", EngineError, "no space is left"),
+        ("Fatal: unable to save snapshot: write /srv/x-tmp-12: no space left on device", FullError, "no space is left"),
+        ("Fatal: write /srv/x: disk quota exceeded", FullError, "no space is left"),
         ("unshare: unshare failed: Operation not permitted\n", EngineError, "a mount namespace for the backup cannot be made"),
         ("mount: /x/root: permission denied.\n", EngineError, "a folder could not be put into the backup: mount: /x/root"),
         ("Fatal: config or key d5a3 is damaged: ciphertext verification failed", DamagedError, "is damaged: config or key"),
@@ -126,7 +126,7 @@ def _answering(status: int) -> Iterator[Target]:
 @pytest.mark.parametrize(
     ("status", "kind", "brief"),
     [(401, ConfigError, "refuses the credentials"), (403, ConfigError, "refuses"), (404, NoRepositoryError, "no repository"),
-     (500, EngineError, "500 Internal"), (503, EngineError, "cannot be reached"), (507, EngineError, "no space is left")],
+     (500, EngineError, "500 Internal"), (503, EngineError, "cannot be reached"), (507, FullError, "no space is left")],
 )  # fmt: skip
 def test_what_a_server_answers(place: Place, status: int, kind: type[LabError], brief: str) -> None:
     with _answering(status) as target, pytest.raises(LabError, match=brief) as caught:
