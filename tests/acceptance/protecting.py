@@ -17,7 +17,7 @@ from typing import Any
 
 import hdfs_native
 
-from tests.acceptance.driver import Cluster, Labcloud, digest, docker, run, wait_for
+from tests.acceptance.driver import Cluster, Labcloud, digest, docker, load, run, wait_for
 
 Content = Mapping[str, str]
 """Files of HDFS by their path in a home: the digests of their content."""
@@ -26,26 +26,14 @@ Content = Mapping[str, str]
 # HDFS, asked from this process
 
 
-def hdfs(cluster: Cluster) -> hdfs_native.Client:
-    """HDFS' own protocol, as the tenant."""
-    os.environ["HADOOP_USER_NAME"] = cluster.tenant
-    address = docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", cluster.container("master-0"))
-    return hdfs_native.Client(f"hdfs://{address}:8020")
-
-
 def store(client: hdfs_native.Client, path: str, content: bytes) -> None:
     with client.create(path, hdfs_native.WriteOptions(overwrite=True, create_parent=True)) as file:
         file.write(content)
 
 
-def load(client: hdfs_native.Client, path: str) -> bytes:
-    with client.read(path) as file:
-        return bytes(file.read())
-
-
 def home(cluster: Cluster, client: hdfs_native.Client | None = None) -> dict[str, str]:
     """All files of the tenant's home, with their digests; not what is still open, no application's staging, no file of a probe."""
-    asked, base = client or hdfs(cluster), f"/user/{cluster.tenant}/"
+    asked, base = client or cluster.hdfs(), f"/user/{cluster.tenant}/"
     found = [each.path for each in asked.list_status(base.rstrip("/"), recursive=True) if not each.isdir]
     paths = (path for path in found if "/.staging/" not in path and not path.endswith("/stream") and "/.ready-" not in path)
     return {path.removeprefix(base): digest(load(asked, path)) for path in paths}
@@ -60,7 +48,7 @@ class Writer:
 
     def __init__(self, cluster: Cluster) -> None:
         self._base = f"/user/{cluster.tenant}/written"
-        self._client = hdfs(cluster)
+        self._client = cluster.hdfs()
         self._over = Event()
         self.files: dict[str, tuple[float, str]] = {}
         self.streamed: list[tuple[float, int]] = []

@@ -142,6 +142,7 @@ def restart_docker(*, killed: bool = False) -> None:
     wait_for("Docker", lambda: run(("docker", "version"), expect=None).code == 0)
 
 
+@pytest.mark.alone
 def test_a_cluster_survives_a_restart_of_docker(running: Cluster) -> None:
     before = outcome(running)
     restart_docker()

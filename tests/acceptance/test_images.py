@@ -19,7 +19,7 @@ import pytest
 
 from tests.acceptance.driver import Done, Labcloud, docker, run, wait_for
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.alone]
 SOURCE = Path(__file__).parents[2]
 FULL = 560  # MiB of the second engine's disk: two chains up to Java 8 and what building one takes on the way
 BALLAST = 130  # of it, so that only one chain and what building it takes fit

@@ -18,8 +18,8 @@ from labcloud.protect.staging import Tree
 from labcloud.protect.targets import Target
 from tests.acceptance import protecting
 from tests.acceptance.conftest import clean, remove_by_force, unprotected
-from tests.acceptance.driver import Cluster, Labcloud, ended, wait_for
-from tests.acceptance.protecting import Writer, copies, hdfs, home, noise, shared, snapshots, store, volume
+from tests.acceptance.driver import Cluster, Labcloud, ended, load, wait_for
+from tests.acceptance.protecting import Writer, copies, home, noise, shared, snapshots, store, volume
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -102,7 +102,7 @@ def check_copy(copy: Cluster, files: dict[str, str], flushed: bytes) -> None:
     assert {path: there.get(path) for path in files} == files
     stream = f"/user/{copy.tenant}/written/stream"
     copy.exec("hdfs", "debug", "recoverLease", "-path", stream, "-retries", "10", user="hdfs")
-    assert protecting.load(hdfs(copy), stream).startswith(flushed)
+    assert load(copy.hdfs(), stream).startswith(flushed)
 
 
 def check_apart(snapshot: str, *clusters: Cluster) -> None:
@@ -123,7 +123,7 @@ def check_apart(snapshot: str, *clusters: Cluster) -> None:
 def check_independent(changed: Cluster, *others: Cluster) -> None:
     """What is appended and deleted in one changes no other."""
     before = [home(each) for each in others]
-    client, base = hdfs(changed), f"/user/{changed.tenant}/"
+    client, base = changed.hdfs(), f"/user/{changed.tenant}/"
     names = sorted(name for name in home(changed, client) if name.startswith("written/"))
     with client.append(base + names[0]) as file:
         file.write(b"appended")
@@ -135,7 +135,7 @@ def check_independent(changed: Cluster, *others: Cluster) -> None:
 
 
 def test_a_snapshot_of_hadoop_2_and_a_copy_of_it(labcloud: Labcloud, old: Cluster) -> None:
-    store(hdfs(old), f"/user/{old.tenant}/words", b"some words to count\n" * 1000)
+    store(old.hdfs(), f"/user/{old.tenant}/words", b"some words to count\n" * 1000)
     id, files, flushed = taken_meanwhile(old, job=True)
     copy = Cluster(labcloud, old.tenant, old.profile, "copy")
     try:
@@ -150,7 +150,7 @@ def test_a_snapshot_of_hadoop_2_and_a_copy_of_it(labcloud: Labcloud, old: Cluste
 def test_reset_and_back(labcloud: Labcloud, old: Cluster) -> None:
     birth, *_ = snapshots(labcloud, old.ref)
     assert (birth["origin"], birth["state"]) == ("birth", "consistent")
-    store(hdfs(old), f"/user/{old.tenant}/after", b"birth")
+    store(old.hdfs(), f"/user/{old.tenant}/after", b"birth")
     before = home(old)
     labcloud("reset", "--yes", old.ref)
     assert home(old) == {}
@@ -174,7 +174,7 @@ def test_golden_labs_for_two_tenants_at_once(labcloud: Labcloud, new: Cluster, m
     finally:
         labcloud("delete", "--yes", one.ref, other.ref)
     labcloud("snapshot", "delete", new.ref, id)
-    hdfs(new).delete(f"/user/{new.tenant}/written", True)
+    new.hdfs().delete(f"/user/{new.tenant}/written", True)
 
 
 # Backups
@@ -189,7 +189,7 @@ def back_up(cluster: Cluster) -> str:
 @pytest.fixture(scope="module")
 def backed_up(new: Cluster, target: Path) -> tuple[str, str]:
     """Two backups, between which a hundredth changed: their ids."""
-    client, folder = hdfs(new), f"/user/{new.tenant}/data"
+    client, folder = new.hdfs(), f"/user/{new.tenant}/data"
     for number in range(10):
         store(client, f"{folder}/{number}", noise(number, LIKE // 10))
     store(client, f"/user/{new.tenant}/words", b"some words to count\n" * 1000)
@@ -198,7 +198,7 @@ def backed_up(new: Cluster, target: Path) -> tuple[str, str]:
 
 def changed_and_backed_up(cluster: Cluster, repository: Path) -> str:
     changed = LIKE // 100
-    store(hdfs(cluster), f"/user/{cluster.tenant}/data/new", noise(99, changed))
+    store(cluster.hdfs(), f"/user/{cluster.tenant}/data/new", noise(99, changed))
     before = protecting.room(repository)
     id = back_up(cluster)
     assert protecting.room(repository) - before <= changed * 1.2
@@ -292,14 +292,14 @@ def test_one_worker_comes_back(labcloud: Labcloud, new: Cluster, backed_up: tupl
 
 def test_one_path_comes_back(labcloud: Labcloud, new: Cluster, backed_up: tuple[str, str]) -> None:
     before, folder = home(new), f"/user/{new.tenant}/data"
-    hdfs(new).delete(f"{folder}/7", False)
+    new.hdfs().delete(f"{folder}/7", False)
     into = f"/user/{new.tenant}/back"
     labcloud("backup", "restore", new.ref, "--at", backed_up[0], "--path", folder, "--into", into)
     there = home(new)
     data = {path: made for path, made in before.items() if path.startswith("data/") and path != "data/new"}
     assert {path.removeprefix("back/"): made for path, made in there.items() if path.startswith("back/")} == data
     assert "overwrites nothing" in labcloud("backup", "restore", new.ref, "--path", folder, "--into", into, expect=5).said
-    client = hdfs(new)
+    client = new.hdfs()
     client.rename(f"{into}/data/7", f"{folder}/7")
     client.delete(into, True)
     assert home(new) == before
@@ -307,7 +307,7 @@ def test_one_path_comes_back(labcloud: Labcloud, new: Cluster, backed_up: tuple[
 
 def test_each_backup_has_its_own_number_of_workers(labcloud: Labcloud, new: Cluster, backed_up: tuple[str, str]) -> None:
     labcloud("scale", new.ref, "--workers", "2")
-    store(hdfs(new), f"/user/{new.tenant}/two", b"when there were two")
+    store(new.hdfs(), f"/user/{new.tenant}/two", b"when there were two")
     both, grown = home(new), back_up(new)
     refused = labcloud("backup", "restore", new.ref, "--at", backed_up[1], expect=5).said
     assert "--replace" in refused

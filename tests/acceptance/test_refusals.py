@@ -16,6 +16,8 @@ import pytest
 
 from tests.acceptance.driver import PROGRAM, Done, Labcloud, docker, run
 
+pytestmark = pytest.mark.alone
+
 PROFILE = "hadoop-2.10"
 SECONDS = 10.0
 """Far beyond what it takes (benchmarks/README.md), and well below what people wait for."""
