@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import secrets
 import subprocess
 from pathlib import Path
 
@@ -17,7 +17,12 @@ SCRIPT = declarations.FOLDER / "base/files/usr/lib/labcloud/prepare/namenode"
 NAMENODE = (
     "namespaceID=@NAMESPACE_ID@\nclusterID=@CLUSTER_ID@\ncTime=0\nstorageType=NAME_NODE\nblockpoolID=@BLOCKPOOL_ID@\nlayoutVersion=-63\n"
 )
-IDS = ["0" * 32, "f" * 32, "80000000ffffffff00000000deadbeef", *(secrets.token_hex(16) for _ in range(3))]
+IDS = [
+    "0" * 32,
+    "f" * 32,
+    "80000000ffffffff00000000deadbeef",
+    *(hashlib.md5(name, usedforsecurity=False).hexdigest() for name in (b"a", b"b", b"c")),
+]
 UUID = "datanodeUuid=0b1ee5a4-9d7e-4a8e-8ee1-0f5f7c9a2f10"
 
 
