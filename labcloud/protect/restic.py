@@ -152,6 +152,36 @@ class Repository:
 
         self._restic.do("restore", words, Running(limit, tick=look))
 
+    def restore_folders(
+        self, id: str, folders: Mapping[str, Path], *, stage: Path, include: Sequence[str], total: int = 0, progress: Told = nobody
+    ) -> None:
+        """Write what the copy ``id`` has at ``include``, paths from its root, into ``folders``, by their places in it, and read it again.
+
+        It is one run, which reads once what several of them have alike. ``stage`` is a folder for what that takes, ``total`` how many
+        bytes it will be, for ``progress``.
+        """
+        words = ["restore", _checked_id(id), "--target", ".", "--verify"]
+        words += [word for path in include for word in ("--include", answers.literal(path))]
+        began = time.monotonic()
+
+        def look(pid: int) -> None:
+            progress(answers.written(_written(pid), total, time.monotonic() - began))
+
+        with staged(Tree(folders, {}, writable=True), stage) as before:
+            self._restic.do("restore", words, Running(_LONG, tick=look), before=before)
+
+    def walk(self, id: str) -> list[Entry]:
+        """All that is in a copy, folders before what is in them."""
+        found: list[Entry] = []
+
+        def read(line: bytes) -> None:
+            entry = answers.entry(answers.message(line))
+            if entry:
+                found.append(entry)
+
+        self._restic.do("ls", ["--json", "ls", _checked_id(id)], Running(_LONG, line=read))
+        return found
+
     def dump(self, id: str, path: str, *, most: int = _DUMPED) -> bytes:
         """The content of one file of a copy. Raise NotFoundError if it is not there, EngineError if it has more than ``most`` bytes."""
         return self._restic.ask("dump", _checked_id(id), "/" + path.strip("/"), most=most, json=False)
