@@ -67,7 +67,7 @@ class Fetching:
         paths = {place: each for place, each in part.paths.items() if each}
         if not paths:
             return
-        self.repository.restore_folders(
+        self.repository.restore(
             self.copy, {place: volumes[place].new for place in paths}, stage=self.stage,
             include=[f"{place}/{path}" for place, each in paths.items() for path in each], total=part.size, progress=told,
         )  # fmt: skip

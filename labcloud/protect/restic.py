@@ -135,33 +135,17 @@ class Repository:
         return answers.copies(answers.decoded(output, "snapshots"))
 
     def restore(
-        self, id: str, into: Path, *, include: Sequence[str] = (), verify: bool = True, progress: Told = nobody, limit: float = _LONG
+        self, id: str, folders: Mapping[str, Path], *, stage: Path, include: Sequence[str] = (), total: int = 0, progress: Told = nobody
     ) -> None:
-        """Write the copy ``id`` into the folder ``into``: all of it, or the paths ``include`` (from the copy's root) with what is below.
+        """Write what the copy ``id`` has at the keys of ``folders`` (paths from its root) into these: all of it, or what is at ``include``
+        (such paths as well) and below. What several of them have alike is read once.
 
-        Owners, modes and times are restored as well. ``verify`` reads each file again and compares it with its checksums. Raise
-        NotFoundError if there is no such copy, DamagedError if something in it cannot be read.
-        """
-        total = 0 if include else self._restored_size(id)
-        words = ["restore", _checked_id(id), "--target", str(into), *(("--verify",) if verify else ())]
-        words += [word for path in include for word in ("--include", answers.literal(path))]
-        began = time.monotonic()
-
-        def look(pid: int) -> None:
-            progress(answers.written(_written(pid), total, time.monotonic() - began))
-
-        self._restic.do("restore", words, Running(limit, tick=look))
-
-    def restore_folders(
-        self, id: str, folders: Mapping[str, Path], *, stage: Path, include: Sequence[str], total: int = 0, progress: Told = nobody
-    ) -> None:
-        """Write what the copy ``id`` has at ``include``, paths from its root, into ``folders``, by their places in it, and read it again.
-
-        It is one run, which reads once what several of them have alike. ``stage`` is a folder for what that takes, ``total`` how many
-        bytes it will be, for ``progress``.
+        Owners, modes and times are restored, and each file is read again and compared with its checksums. ``stage`` is a folder for what
+        that takes, ``total`` how many bytes ``progress`` tells that it will be. Raise NotFoundError if there is no such copy, DamagedError
+        if something in it cannot be read.
         """
         words = ["restore", _checked_id(id), "--target", ".", "--verify"]
-        words += [word for path in include for word in ("--include", answers.literal(path))]
+        words += [word for path in include or folders for word in ("--include", answers.literal(path))]
         began = time.monotonic()
 
         def look(pid: int) -> None:
@@ -293,11 +277,6 @@ class Repository:
         ended = self._restic.once("init", ["init"], Running(QUESTION))
         if ended.code and "already exists" not in ended.stderr:
             raise complaint(self._restic.call("init"), ended.stderr)
-
-    def _restored_size(self, id: str) -> int:
-        return int(
-            answers.decoded(self._restic.ask("stats", "--mode", "restore-size", _checked_id(id), locks=False), "stats")["total_size"]
-        )
 
 
 def _checked_id(text: str) -> str:

@@ -87,8 +87,8 @@ def test_a_new_cluster_of_a_backup(kept: Vault) -> None:
     ("cls", "method", "times", "after", "fetched"),
     [
         (Nightly, "_snapshot_volume", 2, True, 2),
-        (Repository, "restore_folders", 2, False, 1),
-        (Repository, "restore_folders", 2, True, 1),
+        (Repository, "restore", 2, False, 1),
+        (Repository, "restore", 2, True, 1),
         (Nightly, "_fetch", 1, True, 0),
         (Nightly, "_filled", 1, False, 0),
         (Nightly, "_run", 1, False, 0),
@@ -152,7 +152,7 @@ def test_in_place_of_what_there_is(kept: Vault) -> None:
     chosen = kept.verbs().chosen(REF, "latest")
     name = chosen.snapshot(REF)
     assert name != SnapshotRef(REF, own)
-    with mock.patch.object(Repository, "restore_folders", side_effect=EngineError("damaged")), pytest.raises(EngineError):
+    with mock.patch.object(Repository, "restore", side_effect=EngineError("damaged")), pytest.raises(EngineError):
         kept.verbs().restore_backup(chosen, REF, TERMS, replacing=True)
     assert _log(kept, REF) == "log, and more"
     assert [each.state for each in kept.snapshots().list(REF) if each.id == own] == ["consistent"]
