@@ -1,6 +1,6 @@
 """What snapshots and backups cost beside restic on the same folders, and a copy of a prepared lab beside an empty one, as one table.
 
-    python benchmarks/protection.py [--gigabytes 2] [--profile hadoop-2.7] [--only backups|copies]
+    python benchmarks/protection.py [--gigabytes 2] [--profile hadoop-2.7] [--only backups|restore|copies]
 
 Makes a cluster with random data in HDFS (each byte on two workers), and removes all of it. Needs root, Docker, restic and the image.
 """
@@ -100,7 +100,11 @@ class Protection:
         self.put(self._bytes, "/user/bench/data")
         if only in ("all", "backups"):
             yield from self._backups()
+        if only == "restore":
+            self._verbs.back_up(REF, Terms())
+        if only in ("all", "backups", "restore"):
             yield from self._restore()
+        if only in ("all", "backups"):
             yield from self._second()
         if only in ("all", "copies"):
             yield from self._golden()
@@ -140,26 +144,45 @@ class Protection:
         )
 
     def _restore(self) -> Iterator[Row]:
+        """Three pairs: restic by itself brings the same copy back out of the same repository."""
         chosen = self._verbs.chosen(REF, "latest")
-        to = ClusterRef("bench", "back")
-        began = time.monotonic()
-        self._verbs.restore_backup(chosen, to, Terms())
-        whole = time.monotonic() - began
-        own = self._took("backup-restore", until="filled")
-        self._verbs.delete(to, Terms())
-        target = self._home / "restored"
-        direct, _ = self.restic("restore", "latest", "--target", str(target), "--verify")
-        shutil.rmtree(target)
-        speed = direct / own
+        own, ready, direct = [], [], []
+        for _ in range(3):
+            to = ClusterRef("bench", "back")
+            began = time.monotonic()
+            self._verbs.restore_backup(chosen, to, Terms())
+            ready.append(time.monotonic() - began)
+            own.append(self._took("backup-restore", until="filled"))
+            self._verbs.delete(to, Terms())
+            direct.append(self._restored(chosen.copy.id))
         size = chosen.manifest.size / 1e6
+        speed = median(alone / ours for alone, ours in zip(direct, own, strict=True))
         yield Row(
-            "restore, to data in place",
-            f"{size / own:.0f} MB/s",
-            f"restic {size / direct:.0f} MB/s",
+            "restore, to data in place, read again and compared",
+            f"{size / median(own):.0f} MB/s",
+            f"restic with `--verify` {size / median(direct):.0f} MB/s",
             f"× {speed:.2f}, wanted ≥ 0.90",
             speed >= 0.9,
         )
-        yield Row("restore, to a cluster that is ready", f"{whole:.1f} s", "", "–", True)
+        yield Row("restore, to a cluster that is ready", f"{median(ready):.1f} s", "", "–", True)
+
+    def _restored(self, copy: str) -> float:
+        """Seconds that restic by itself needs for a copy of the tenant's repository, in the priority and a session of its own as labcloud
+        gives it: the kernel shares processors between sessions first."""
+        target = self._home / "restored"
+        secrets = {
+            "RESTIC_PASSWORD_FILE": str(self._home / "secrets" / "backup" / f"{REF.tenant}.password"),
+            "RESTIC_CACHE_DIR": str(self._home / "direct-cache"),
+        }
+        words = ["restore", copy, "--verify", "--target", str(target)]
+        began = time.monotonic()
+        subprocess.run(
+            ["nice", "-n", "10", "ionice", "-c", "2", "-n", "7", "restic", "-r", str(self._home / "backups" / REF.tenant), *words],
+            env=os.environ | secrets, capture_output=True, check=True, start_new_session=True,
+        )  # fmt: skip
+        took = time.monotonic() - began
+        shutil.rmtree(target)
+        return took
 
     def _second(self) -> Iterator[Row]:
         """Another cluster of the tenant with the same data."""
@@ -250,7 +273,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gigabytes", type=float, default=2.0)
     parser.add_argument("--profile", default="hadoop-2.7")
-    parser.add_argument("--only", default="all", choices=["all", "backups", "copies"])
+    parser.add_argument("--only", default="all", choices=["all", "backups", "restore", "copies"])
     words = parser.parse_args()
     home = Path(tempfile.mkdtemp(prefix="labcloud-bench-"))
     bench = Protection(home, words.profile, words.gigabytes)

@@ -165,13 +165,13 @@ class Journal:
         events = tuple(Event(line["time"], line["event"], line["details"]) for line in lines if line["event"] not in (_BEGIN, _END))
         return replace(_ended(_begun(first), last), events=events)
 
-    def events(self, kind: str) -> Iterator[tuple[str, Event]]:
-        """Every event ``kind``, with the target of its operation, as they were written, oldest first; nothing else is decoded."""
-        mark = f'"event":{json.dumps(kind)},"details":'.encode()
+    def events(self, *kinds: str) -> Iterator[tuple[str, Event]]:
+        """Every event of ``kinds``, with the target of its operation, as they were written, oldest first; nothing else is decoded."""
+        marks = [f'"event":{json.dumps(kind)},"details":'.encode() for kind in kinds]
         for path in reversed(self._files()):
-            for line in _lines(path, lambda raw: mark in raw):
-                if line["event"] == kind:
-                    yield line["target"], Event(line["time"], kind, line["details"])
+            for line in _lines(path, lambda raw: any(mark in raw for mark in marks)):
+                if line["event"] in kinds:
+                    yield line["target"], Event(line["time"], line["event"], line["details"])
 
     def _end(self, operation: Operation, result: Result, **facts: str) -> None:
         # The error that ended the operation is the one to show, not a journal that cannot be written as well.

@@ -11,7 +11,7 @@ The repository says which copies there are; when one was verified or drilled sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final, Literal
 
+from labcloud.apply.journal import Event as Noted
 from labcloud.apply.journal import Operation
 from labcloud.apply.verbs import Terms
 from labcloud.apply.watch import Deadline, Event, Kind
@@ -48,6 +49,9 @@ CONTENTS: Final = "files.json.gz"
 _LEAST_ROOM: Final = 64 * 2**20
 _PATIENCE: Final = 60.0  # of who deletes old snapshots, while others change the cluster
 TAG: Final = "labcloud"
+
+Events = Iterable[tuple[str, Noted]]
+"""Events of the journal, with their targets."""
 
 
 @dataclass(frozen=True)
@@ -209,36 +213,40 @@ class Backups(Snapshots):
     def copies(self, ref: ClusterRef | None = None, tenant: str | None = None) -> list[CopyView]:
         """Every backup of one cluster, of a tenant's clusters, or of all, by cluster, the oldest first; deleted clusters' as well."""
         tenants = [ref.tenant if ref else tenant] if ref or tenant else [each.name for each in self._lab.tenants()]
-        found = [copy for each in tenants for copy in self._copies(str(each), ref)]
-        verified, drilled = checks(self._journal.events(VERIFIED)), checks(self._journal.events(DRILLED))
+        events = tuple(self._journal.events(MADE, VERIFIED, DRILLED))
+        found = [copy for each in tenants for copy in self._copies(str(each), ref, events)]
+        verified, drilled = (checks(each for each in events if each[1].kind == kind) for kind in (VERIFIED, DRILLED))
         views = [view(copy, verified.get(copy.id, UNCHECKED), drilled.get(copy.id, UNCHECKED)) for copy in found]
         return sorted(views, key=lambda view: (view.tenant, view.name, view.time))
 
-    def _copies(self, tenant: str, ref: ClusterRef | None) -> list[Copy]:
+    def _copies(self, tenant: str, ref: ClusterRef | None, events: Events) -> list[Copy]:
         """The copies in a tenant's repositories; none where there is no repository yet."""
         found: dict[str, Copy] = {}
-        for repository in self.repositories(tenant, ref):
+        for repository in self.repositories(tenant, ref, events):
             with suppress(NoRepositoryError):
                 found |= {each.id: each for each in repository.copies(str(ref) if ref else None, (TAG,))}
         return list(found.values())
 
-    def repositories(self, tenant: str, ref: ClusterRef | None = None) -> list[Repository]:
-        """Where a tenant's backups may lie, or those of its cluster ``ref``: each target that a policy names, once."""
-        own = [self.policy_of(ref)] if ref else [*self._former(tenant).values(), *self._lab.backup_policies(tenant).values()]
+    def repositories(self, tenant: str, ref: ClusterRef | None = None, events: Events | None = None) -> list[Repository]:
+        """Where a tenant's backups may lie, or those of its cluster ``ref``: each target that a policy names, once. ``events`` are what the
+        journal tells of backups that were made, where that was just read."""
+        own = (
+            [self.policy_of(ref, events)] if ref else [*self._former(tenant, events).values(), *self._lab.backup_policies(tenant).values()]
+        )
         policies = {each.target: each for each in (self._lab.explained_backup(tenant).policy, *own)}
         return [self.repository(tenant, each) for each in policies.values()]
 
-    def policy_of(self, ref: ClusterRef) -> BackupPolicy:
-        """The policy of a cluster; of one that was deleted, with the target that its own had."""
-        former = None if self._lab.cluster(ref) else self._former(ref.tenant).get(ref)
+    def policy_of(self, ref: ClusterRef, events: Events | None = None) -> BackupPolicy:
+        """The policy of a cluster; of one that was deleted, with the target that its own had. ``events`` as for `repositories`."""
+        former = None if self._lab.cluster(ref) else self._former(ref.tenant, events).get(ref)
         return former or self._lab.backup_policy(ref)
 
-    def _former(self, tenant: str) -> dict[ClusterRef, BackupPolicy]:
+    def _former(self, tenant: str, events: Events | None) -> dict[ClusterRef, BackupPolicy]:
         """The policies by which clusters of a tenant were backed up that are deleted: where their copies lie the journal knows alone."""
         found, common = {}, self._lab.explained_backup(tenant).policy
-        for subject, event in self._journal.events(MADE):
+        for subject, event in self._journal.events(MADE) if events is None else events:
             target, credentials = event.details.get("target", ""), event.details.get("env", "")
-            if target and subject.startswith(f"{tenant}/") and Secrets(self._lab.home).has(credentials):
+            if event.kind == MADE and target and subject.startswith(f"{tenant}/") and Secrets(self._lab.home).has(credentials):
                 found[ClusterRef.parse(subject)] = replace(common, target=target, credentials=credentials)
         return {ref: policy for ref, policy in found.items() if self._lab.cluster(ref) is None}
 

@@ -41,7 +41,11 @@ _USERINFO: Final = re.compile(r"(://[^/\s:@]+:)[^/\s@]+(?=@)")
 _NOISE: Final = re.compile(
     r"Is there a repository at|the `unlock` command can be used|returned error, retrying after|There were \d+ errors"
 )
-_HOPELESS: Final = re.compile(r"retrying after .*(?:no space left on device|quota exceeded|/[0-9a-f]{64}: no such file)")
+_HOPELESS: Final = re.compile(
+    r"retrying after .*(?:no space left on device|quota exceeded|/[0-9a-f]{64}: no such file)"
+    r"|ignoring error for .*(?:no space left on device|quota exceeded)"
+)
+_ITEM: Final = re.compile(r"ignoring error for (/.*?): ")
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,13 @@ def complaint(call: Call, said: str) -> LabError:
     text = without_secrets(said)
     rule = next((each for each in _RULES if each.pattern.search(text)), _UNKNOWN)
     details = text.strip()[-_SAID:]
-    words = {"last": _last(details), "line": _line(rule.pattern, details), "holder": _holder(details)}
+    words = {"last": _last(details), "line": _line(rule.pattern, details), "holder": _holder(details), "item": _item(details)}
     return rule.kind(rule.brief.format(**vars(call), **words), details=details, resolution=rule.resolution)
 
 
 def is_hopeless(said: str, verb: str) -> bool:
-    """Whether restic tries again, for up to 15 minutes, what time does not mend: a full disk, a lost pack (which a check goes on from)."""
+    """Whether restic goes on in vain: it tries for 15 minutes what time does not mend, as a lost pack (not so in a check, which goes on to
+    the next), and restores all other files onto a disk that is full."""
     return any("no such file" not in found[0] or verb != "check" for found in _HOPELESS.finditer(said))
 
 
@@ -86,6 +91,12 @@ def _line(pattern: re.Pattern[str], text: str) -> str:
     """The first line that fits, without restic's own mark of an end."""
     found = next((line.strip() for line in text.splitlines() if pattern.search(line)), None)
     return (found or _last(text)).removeprefix("Fatal: ")
+
+
+def _item(text: str) -> str:
+    """The first file that could not be restored, by its path in the copy."""
+    found = _ITEM.search(text)
+    return found[1] if found else "what was asked for"
 
 
 def _holder(said: str) -> str:
@@ -140,6 +151,12 @@ _RULES: Final = (
         "check its name, that it runs, and the network, then run the same command again",
     ),
     Rule(
+        re.compile(r"ignoring error for .*(?:no space left on device|quota exceeded)"),
+        FullError,
+        "no space is left to {verb} {item}",
+        "free some space on the disk of that volume, then run the same command again",
+    ),
+    Rule(
         re.compile(r"no space left on device|quota exceeded|507 Insufficient", re.IGNORECASE),
         FullError,
         "no space is left for restic to {verb} ({repository})",
@@ -178,7 +195,7 @@ _RULES: Final = (
             r"Pack ID does not match|Unmarshal|LoadIndex|hash mismatch|/[0-9a-f]{64}: no such file|StreamPack"
         ),
         DamagedError,
-        "the repository {repository} is damaged: {last}",
+        "the repository {repository} is damaged: {line}",
         "'labcloud backup verify --full' says which copies are concerned; the disk of the target should be looked at",
     ),
 )

@@ -203,16 +203,16 @@ class Nightly(Drills):
     def _look_after(self, tenants: Iterable[str], now: datetime) -> Iterable[Outcome]:
         """Of tenants that had backups before: a seventh of each repository's data is read each night, so all of it in a week; once a
         week what nobody needs goes."""
-        verified = {target: event.time for target, event in self._journal.events(LOOKED_AFTER)}
-        pruned = {target: event.time for target, event in self._journal.events(PRUNED)}
+        last = {(target, event.kind): event.time for target, event in self._journal.events(LOOKED_AFTER, PRUNED)}
         for tenant in sorted(tenants):
-            if tenant in verified and now - datetime.fromisoformat(verified[tenant]) < timedelta(hours=20):
+            verified, pruned = last.get((tenant, LOOKED_AFTER)), last.get((tenant, PRUNED))
+            if verified and now - datetime.fromisoformat(verified) < timedelta(hours=20):
                 continue
             ref = ClusterRef(tenant, "repository")
             began = time.monotonic()
             try:
                 with self._journal.operation("backup-look-after", tenant, {}) as operation:
-                    if tenant not in pruned or now - datetime.fromisoformat(pruned[tenant]) > _BETWEEN_PRUNES:
+                    if not pruned or now - datetime.fromisoformat(pruned) > _BETWEEN_PRUNES:
                         self.collect(tenant)
                         operation.event(PRUNED)
                     verdict = self.verify(tenant, (now.toordinal() % _SLICES + 1, _SLICES))

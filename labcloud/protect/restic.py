@@ -135,22 +135,36 @@ class Repository:
         return answers.copies(answers.decoded(output, "snapshots"))
 
     def restore(
-        self, id: str, into: Path, *, include: Sequence[str] = (), verify: bool = True, progress: Told = nobody, limit: float = _LONG
+        self, id: str, folders: Mapping[str, Path], *, stage: Path, include: Sequence[str] = (), total: int = 0, progress: Told = nobody
     ) -> None:
-        """Write the copy ``id`` into the folder ``into``: all of it, or the paths ``include`` (from the copy's root) with what is below.
+        """Write what the copy ``id`` has at the keys of ``folders`` (paths from its root) into these: all of it, or what is at ``include``
+        (such paths as well) and below. What several of them have alike is read once.
 
-        Owners, modes and times are restored as well. ``verify`` reads each file again and compares it with its checksums. Raise
-        NotFoundError if there is no such copy, DamagedError if something in it cannot be read.
+        Owners, modes and times are restored, and each file is read again and compared with its checksums. ``stage`` is a folder for what
+        that takes, ``total`` how many bytes ``progress`` tells that it will be. Raise NotFoundError if there is no such copy, DamagedError
+        if something in it cannot be read.
         """
-        total = 0 if include else self._restored_size(id)
-        words = ["restore", _checked_id(id), "--target", str(into), *(("--verify",) if verify else ())]
-        words += [word for path in include for word in ("--include", answers.literal(path))]
+        words = ["restore", _checked_id(id), "--target", ".", "--verify"]
+        words += [word for path in include or folders for word in ("--include", answers.literal(path))]
         began = time.monotonic()
 
         def look(pid: int) -> None:
             progress(answers.written(_written(pid), total, time.monotonic() - began))
 
-        self._restic.do("restore", words, Running(limit, tick=look))
+        with staged(Tree(folders, {}, writable=True), stage) as before:
+            self._restic.do("restore", words, Running(_LONG, tick=look), before=before)
+
+    def walk(self, id: str) -> list[Entry]:
+        """All that is in a copy, folders before what is in them."""
+        found: list[Entry] = []
+
+        def read(line: bytes) -> None:
+            entry = answers.entry(answers.message(line))
+            if entry:
+                found.append(entry)
+
+        self._restic.do("ls", ["--json", "ls", _checked_id(id)], Running(_LONG, line=read))
+        return found
 
     def dump(self, id: str, path: str, *, most: int = _DUMPED) -> bytes:
         """The content of one file of a copy. Raise NotFoundError if it is not there, EngineError if it has more than ``most`` bytes."""
@@ -263,11 +277,6 @@ class Repository:
         ended = self._restic.once("init", ["init"], Running(QUESTION))
         if ended.code and "already exists" not in ended.stderr:
             raise complaint(self._restic.call("init"), ended.stderr)
-
-    def _restored_size(self, id: str) -> int:
-        return int(
-            answers.decoded(self._restic.ask("stats", "--mode", "restore-size", _checked_id(id), locks=False), "stats")["total_size"]
-        )
 
 
 def _checked_id(text: str) -> str:

@@ -1,15 +1,13 @@
 """Brings backups back: a whole cluster under its own name or another, one node, what HDFS has at a path.
 
 A restore goes to a new place: restic writes into snapshot volumes beside the data volumes of the cluster that is to be, reads everything
-again, and only then becomes what `labcloud.protect.snapshots` puts into place. Each volume that is complete is marked, so that a
-restore that was broken off goes on with the next one.
+again (see `labcloud.protect.fetching`), and only then becomes what `labcloud.protect.snapshots` puts into place. A restore that was
+broken off goes on.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,7 +18,7 @@ from labcloud.apply.admission import Question
 from labcloud.apply.runner import Runner
 from labcloud.apply.verbs import Terms
 from labcloud.apply.watch import Event, Kind
-from labcloud.errors import ConflictError, EngineError, LabError, NotFoundError, UsageError
+from labcloud.errors import ConflictError, LabError, NotFoundError, UsageError
 from labcloud.lab.files import disk_errors
 from labcloud.lab.files import replace as write
 from labcloud.lab.tenants import read_tenant
@@ -30,9 +28,10 @@ from labcloud.model.snapshot import SnapshotRef
 from labcloud.model.storage import storage_class
 from labcloud.plan import Plan, StopNode
 from labcloud.profiles import Profile, load
-from labcloud.protect.answers import Copy, Progress
+from labcloud.protect.answers import Copy
 from labcloud.protect.backups import TAG, Backups
 from labcloud.protect.copies import Copying
+from labcloud.protect.fetching import Fetching, forget
 from labcloud.protect.filling import filling
 from labcloud.protect.listing import find_copy
 from labcloud.protect.manifest import NAME, Manifest
@@ -42,10 +41,6 @@ from labcloud.protect.restic import CONSISTENT, Repository
 from labcloud.protect.snapshots import Scene
 from labcloud.protect.targets import Target, check_password_file
 from labcloud.providers.base import Provider
-
-_DONE: Final = ".labcloud-restored"
-_PART: Final = ".labcloud-part"
-_THREADS: Final = 4
 
 
 @dataclass(frozen=True)
@@ -170,42 +165,26 @@ class Restoring(Backups):
     def _materialise(
         self, chosen: Chosen, name: SnapshotRef, provider: Provider, *, only: Sequence[str] = (), resumed: bool = False
     ) -> None:
-        """Let the backup be the snapshot ``name``: each volume restored, read again, and marked; then the manifest.
+        """Let the backup be the snapshot ``name``: its volumes restored, and read again; then the manifest.
 
-        Volumes that are marked are not fetched again; when it is ``resumed``, nor are those of a snapshot that has its manifest already.
+        What was fetched before is not fetched again; when it is ``resumed``, nor is a snapshot that has its manifest already.
         """
         manifest = replace(chosen.manifest, id=name.id)
         nodes = {node: count for node, count in manifest.volumes.items() if not only or node in only}
         volumes = [(node, number) for node, count in sorted(nodes.items()) for number in range(count)]
-        folders = {place: self._snapshot_volume(provider, name, manifest, *place) for place in volumes}
-        first = folders[volumes[0]]
+        folders = {f"{node}/{number}": self._snapshot_volume(provider, name, manifest, node, number) for node, number in volumes}
+        first = next(iter(folders.values()))
         with disk_errors(f"restore into {first}"):
             if not (resumed and (first / NAME).exists()):
-                self._fetch_all(chosen, folders, name.cluster)
+                self._fetch(chosen, folders, name.cluster)
                 write(first / NAME, manifest.dump(), scratch=first / f".{NAME}.new")
             for folder in folders.values():
-                (folder / _DONE).unlink(missing_ok=True)
+                forget(folder)
 
-    def _fetch_all(self, chosen: Chosen, folders: Mapping[tuple[str, int], Path], ref: ClusterRef) -> None:
-        """The first volume, which has the masters' state, then all others at once: restic's own check keeps one processor busy."""
-
-        def fetch(place: tuple[str, int]) -> None:
-            self._fetch(chosen, place, folders[place], self._progress(ref, f"of {place[0]} restored"))
-
-        first, *others = folders
-        fetch(first)
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="restore") as pool:
-            for _ in pool.map(fetch, others):
-                pass
-
-    def _fetch(self, chosen: Chosen, place: tuple[str, int], folder: Path, told: Callable[[Progress], None]) -> None:
-        with disk_errors(f"restore into {folder}"):
-            if (folder / _DONE).exists():
-                return
-            _clear(folder)
-            part, (node, number) = folder / _PART, place
-            chosen.repository.restore(chosen.copy.id, part, include=[f"/{node}/{number}"], progress=told)
-            _settle(part, part / node / str(number), folder)
+    def _fetch(self, chosen: Chosen, folders: Mapping[str, Path], ref: ClusterRef) -> None:
+        Fetching(
+            chosen.repository, chosen.copy.id, chosen.manifest.size, self._lab.home / "stage", lambda words: self._progress(ref, words)
+        ).fetch(folders)
 
     def _snapshot_volume(self, provider: Provider, name: SnapshotRef, manifest: Manifest, node: str, number: int) -> Path:
         ref = NodeRef.parse(name.cluster, node)
@@ -295,19 +274,3 @@ class Restoring(Backups):
             self._passing.over(tenant)
         except LabError as exc:
             self._watch.tell(Event(tenant, Kind.WAITING, f"it could not be deleted yet: {exc.brief}"))
-
-
-def _clear(folder: Path) -> None:
-    for entry in folder.iterdir():
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-
-
-def _settle(part: Path, source: Path, folder: Path) -> None:
-    """What was restored below ``part`` comes to where it belongs, and is marked as whole. The manifest comes later, for all."""
-    if not source.is_dir():
-        raise EngineError(f"the backup has no {source.relative_to(part)}", resolution="check it: labcloud backup verify")
-    for entry in list(source.iterdir()):
-        if entry.name != NAME:
-            entry.rename(folder / entry.name)
-    shutil.rmtree(part)
-    (folder / _DONE).touch()

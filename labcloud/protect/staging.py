@@ -1,4 +1,4 @@
-"""One stable tree out of folders that lie anywhere: bind mounts, read-only, in a mount namespace that ends with its process.
+"""One stable tree out of folders that lie anywhere: bind mounts, in a mount namespace that ends with its process.
 
 restic then sees the same paths each time, whatever a snapshot is called and on which disk it lies. Outside of the namespace nothing is
 mounted, so nothing that is removed here can be anything but what was written here.
@@ -21,11 +21,11 @@ from labcloud.lab.files import disk_errors, make_private
 from labcloud.lab.processes import lives, ticks
 
 _ROOT: Final = re.compile(r"^.*/\d+\.\d+\.[0-9a-f]{8}/root(?=/)")
-# sh SCRIPT ROOT LIST PROGRAM...: LIST has pairs of lines, what is bound and where. A tmpfs takes the places to bind to.
+# sh SCRIPT ROOT LIST MODE PROGRAM...: LIST has pairs of lines, what is bound and where. A tmpfs takes the places to bind to.
 _SCRIPT: Final = """\
 set -eu
-root=$1 list=$2
-shift 2
+root=$1 list=$2 mode=$3
+shift 3
 umask 022
 mount -t tmpfs -o mode=0755,size=256m tmpfs "$root"
 while IFS= read -r from && IFS= read -r to; do
@@ -35,7 +35,7 @@ while IFS= read -r from && IFS= read -r to; do
         mkdir -p "$root/${to%/*}"
         : >"$root/$to"
     fi
-    mount -o bind,ro -- "$from" "$root/$to"
+    mount -o "bind,$mode" -- "$from" "$root/$to"
 done <"$list"
 cd "$root"
 exec "$@"
@@ -44,10 +44,14 @@ exec "$@"
 
 @dataclass(frozen=True)
 class Tree:
-    """What a backup consists of: folders by where they stand in the tree, and files by content or by the file that has it."""
+    """What a backup consists of: folders by where they stand in the tree, and files by content or by the file that has it.
+
+    What runs in it may write to the folders if they are ``writable``, as a restore does.
+    """
 
     mounts: Mapping[str, Path]
     files: Mapping[str, bytes | Path]
+    writable: bool = False
 
 
 @contextmanager
@@ -69,7 +73,9 @@ def staged(tree: Tree, stage: Path) -> Iterator[list[str]]:
             (folder / "root").mkdir(mode=0o700)
             pairs = [f"{_source(folder, number, what)}\n./{place}\n" for number, (place, what) in enumerate(places)]
             _write(folder / "list", "".join(pairs).encode())
-        yield ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", _SCRIPT, "sh", str(folder / "root"), str(folder / "list")]
+        mode = "rw" if tree.writable else "ro"
+        shell = ["/bin/sh", "-c", _SCRIPT, "sh", str(folder / "root"), str(folder / "list"), mode]
+        yield ["unshare", "--mount", "--propagation", "private", *shell]
     finally:
         _remove(folder)
 
@@ -90,7 +96,7 @@ def _checked(tree: Tree) -> list[tuple[str, bytes | Path]]:
         if not place.isprintable() or str(path) != place or path.is_absolute() or ".." in path.parts or not path.parts:
             raise UsageError(f"{place!r} is no place in a backup", resolution="write a relative path, as worker-0/0")
         if taken & {path, *path.parents}:
-            raise UsageError(f"{place!r} lies in another folder of the same backup, which is read-only")
+            raise UsageError(f"{place!r} lies in another folder of the same backup")
         taken.add(path)
         if isinstance(what, Path):
             _check_source(what, folder=place in tree.mounts)

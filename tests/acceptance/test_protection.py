@@ -257,17 +257,17 @@ def test_a_drill_finds_a_copy_that_is_not_what_it_says(
     password = labcloud.home / "secrets" / "backup" / f"{new.tenant}.password"
     repository = Repository(Target.parse(str(target)).of(new.tenant), password, cache=tmp_path / "cache")
     good = next(each for each in repository.copies(new.ref) if each.short == backed_up[1])
-    repository.restore(good.id, tmp_path / "tree")
-    manifest = Manifest.load((tmp_path / "tree" / "manifest.json").read_bytes(), "it")
-    contents = Contents.load((tmp_path / "tree" / "files.json.gz").read_bytes())
+    manifest = Manifest.load(repository.dump(good.id, "manifest.json"), "it")
+    contents = Contents.load(repository.dump(good.id, "files.json.gz"))
+    volumes = {f"{node}/0": tmp_path / node for node in manifest.volumes}
+    for folder in volumes.values():
+        folder.mkdir()
+    repository.restore(good.id, volumes, stage=tmp_path / "stage")
     one = next(each for each in contents.entries if each.path.endswith("/data/3"))
     lie = replace(one, checksum=one.checksum[:-1] + ("0" if one.checksum[-1] != "0" else "1"))
     entries = [lie if each == one else each for each in contents.entries]
     lost = Entry(f"/user/{new.tenant}/lost", 5, 0, "MD5-of-0MD5-of-512CRC32C:00")
-    tree = Tree(
-        {f"{node}/0": tmp_path / "tree" / node / "0" for node in manifest.volumes},
-        {"manifest.json": manifest.dump().encode(), "files.json.gz": Contents((*entries, lost)).dump()},
-    )
+    tree = Tree(volumes, {"manifest.json": manifest.dump().encode(), "files.json.gz": Contents((*entries, lost)).dump()})
     stored = repository.backup(Upload(tree, new.ref, good.tags, good.time, good.id), stage=tmp_path / "stage")
     try:
         done = labcloud("backup", "drill", new.ref, "--at", stored.id[:8], expect=6)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,6 +39,12 @@ class Place:
     ) -> Repository:
         password = Secrets(self.root / "home").password_file(tenant)
         return Repository((target or self.target).of(tenant), password, env, cache=self.root / "cache", watcher=watcher)
+
+    def back(self, repository: Repository, id: str, into: Path | None = None) -> Path:
+        """The folder, new unless it is ``into``, that has worker-0/0 of a copy."""
+        folder = into or Path(tempfile.mkdtemp(dir=self.root))
+        repository.restore(id, {"worker-0/0": folder}, stage=self.stage)
+        return folder
 
     def folder(self, name: str, **files: bytes | str) -> Path:
         folder = self.root / "data" / name

@@ -7,6 +7,7 @@ from unittest import mock
 
 import pytest
 
+from labcloud.apply.journal import Journal
 from labcloud.errors import EngineError, UsageError
 from labcloud.protect.backups import CONTENTS
 from labcloud.protect.complaints import NoRepositoryError
@@ -192,7 +193,10 @@ def test_copies_of_a_deleted_cluster_are_found_where_its_own_policy_had_them(vau
     vault.clusters().delete(REF, TERMS)
     verbs = vault.verbs()
     assert verbs.policy_of(REF).target == str(own)
-    assert [each.id for each in verbs.copies(REF)] == [each.id for each in verbs.copies(tenant="acme")] == [made.copy[:8]]
+    with mock.patch.object(Journal, "events", autospec=True, side_effect=Journal.events) as read:
+        assert [each.id for each in verbs.copies(REF)] == [each.id for each in verbs.copies(tenant="acme")] == [made.copy[:8]]
+        assert [each.id for each in verbs.copies()] == [made.copy[:8]]
+    assert read.call_count == 3, "once for each list"
     assert verbs.verify("acme", None).ok
     assert verbs.chosen(REF, "latest").copy.id == made.copy
     vault.create()  # whoever has the name now has the policy of all

@@ -44,6 +44,7 @@ _LOCKED = (
         ("Fatal: create repository at /srv failed: mkdir /srv/backups/acme: permission denied\n\n", EngineError, "restic may not backup"),
         ("Fatal: unable to save snapshot: write /srv/x-tmp-12: no space left on device", FullError, "no space is left"),
         ("Fatal: write /srv/x: disk quota exceeded", FullError, "no space is left"),
+        ("ignoring error for /w-1/0/b c: write /x/w-1/0/b c: no space left on device\nFatal: There", FullError, "backup /w-1/0/b c"),
         ("unshare: unshare failed: Operation not permitted\n", EngineError, "a mount namespace for the backup cannot be made"),
         ("mount: /x/root: permission denied.\n", EngineError, "a folder could not be put into the backup: mount: /x/root"),
         ("Fatal: config or key d5a3 is damaged: ciphertext verification failed", DamagedError, "is damaged: config or key"),
@@ -76,6 +77,11 @@ def test_each_complaint_is_an_error_with_a_way_out(said: str, kind: type[LabErro
 def test_what_time_does_not_mend_is_not_waited_for(error: str, verb: str, hopeless: bool) -> None:
     assert is_hopeless(f"x\nLoad(<data/4b>, 1, 0) returned error, retrying after 552.3ms: {error}\n", verb) is hopeless
     assert not is_hopeless(f"Fatal: {error}\n", verb)
+
+
+def test_other_files_are_not_restored_onto_a_full_disk() -> None:
+    assert is_hopeless("ignoring error for /w/0/b: write /x/w/0/b: no space left on device\n", "restore")
+    assert not is_hopeless("ignoring error for /w/0/b: ciphertext verification failed\n", "restore")
 
 
 @given(st.text(max_size=200))

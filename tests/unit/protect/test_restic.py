@@ -16,7 +16,7 @@ import pytest
 from labcloud.errors import ConfigError, DeadlineError, EngineError, NotFoundError, UsageError
 from labcloud.protect.answers import Progress
 from labcloud.protect.calling import Watcher
-from labcloud.protect.complaints import DamagedError, NoRepositoryError
+from labcloud.protect.complaints import DamagedError, FullError, NoRepositoryError
 from labcloud.protect.restic import Repository, Upload
 from labcloud.protect.staging import Tree
 from labcloud.protect.targets import Target
@@ -88,23 +88,21 @@ def test_what_is_stored_comes_back(place: Place, repository: Repository, store: 
     (copy,) = repository.copies()
     assert (copy.id, copy.host, copy.tags, copy.time, copy.parent) == (stored.id, "acme/c", ("labcloud", "consistent"), NOON, "")
     assert copy.id.startswith(copy.short)
-    into = place.root / "into"
-    repository.restore(stored.id, into)
-    assert (into / "manifest.json").read_bytes() == b'{"of": "v"}'
-    back = into / "worker-0/0/blk"
+    assert repository.dump(stored.id, "manifest.json") == b'{"of": "v"}'
+    into = place.back(repository, stored.id)
+    back = into / "blk"
     assert back.read_bytes() == (folder / "blk").read_bytes()
     assert (back.stat().st_mode & 0o7777, back.stat().st_uid, back.stat().st_gid) == (0o640, 1234, 1235)
     assert back.stat().st_mtime_ns == 10**18 + 7
-    assert {str(each.relative_to(into)) for each in into.rglob("*")} == {
-        "manifest.json", "worker-0", "worker-0/0", "worker-0/0/blk", "worker-0/0/meta"
-    }  # fmt: skip
+    assert {each.name for each in into.iterdir()} == {"blk", "meta"}
 
 
 def test_only_some_of_a_copy_comes_back(place: Place, repository: Repository, store: Store) -> None:
     folder = place.folder("v", **{"a*": "1", "ab": "2", "b[c]": "3"})
     stored = store(folder)
     into = place.root / "into"
-    repository.restore(stored.id, into, include=["worker-0/0/a*", "/worker-0/0/b[c]"])
+    into.mkdir()
+    repository.restore(stored.id, {"worker-0/0": into}, stage=place.stage, include=["worker-0/0/a*", "/worker-0/0/b[c]"])
     assert {each.name for each in into.rglob("*") if each.is_file()} == {"a*", "b[c]"}
 
 
@@ -140,7 +138,8 @@ def test_progress_is_told(place: Place, repository: Repository) -> None:
     assert seen
     assert max(each.bytes_total for each in seen) == 40_000_000
     back: list[Progress] = []
-    repository.restore(stored.id, place.root / "into", progress=back.append)
+    (place.root / "into").mkdir()
+    repository.restore(stored.id, {"v": place.root / "into"}, stage=place.stage, total=40_000_000, progress=back.append)
     assert back
     assert all(each.bytes_total == 40_000_000 and each.bytes_done <= 40_000_000 for each in back)
 
@@ -258,8 +257,8 @@ def test_a_flipped_byte_is_found_with_its_pack_and_the_copies_that_need_it(place
     assert verdict.copies == (harmed.id,)
     assert any(pack.name in each for each in verdict.problems)
     with pytest.raises(DamagedError):
-        repository.restore(harmed.id, place.root / "into")
-    repository.restore(other.id, place.root / "into2")
+        place.back(repository, harmed.id)
+    place.back(repository, other.id)
 
 
 def test_one_slice_of_several_finds_it(place: Place, repository: Repository, store: Store) -> None:
@@ -276,7 +275,7 @@ def test_a_missing_pack_is_found_without_reading(place: Place, repository: Repos
     assert (verdict.ok, verdict.packs, verdict.copies) == (False, (pack.name,), (harmed.id,))
     began = time.monotonic()
     with pytest.raises(DamagedError):
-        repository.restore(harmed.id, place.root / "into")
+        place.back(repository, harmed.id)
     assert time.monotonic() - began < 30  # restic alone tries for 45 s
 
 
@@ -339,8 +338,9 @@ def test_a_full_disk_is_named_and_nothing_is_half_there(place: Place, small_disk
 
 def test_a_restore_onto_a_full_disk_is_named(place: Place, repository: Repository, store: Store, small_disk: Path) -> None:
     stored = store(place.folder("v", a=os.urandom(40_000_000)))
-    with pytest.raises(EngineError, match="no space is left"):
-        repository.restore(stored.id, small_disk / "into")
+    with pytest.raises(FullError, match=r"no space is left to restore /worker-0/0/a$") as caught:
+        place.back(repository, stored.id, small_disk)
+    assert "the disk of that volume" in caught.value.resolution
 
 
 def test_times_are_utc_whatever_the_zone(place: Place, repository: Repository, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +367,7 @@ def test_what_is_damaged_is_stored_again_after_mending(place: Place, repository:
         store(folder, parent=harmed.id)
     store(folder, parent=harmed.id)
     assert repository.check("all").ok
-    repository.restore(harmed.id, place.root / "into")
+    place.back(repository, harmed.id)
 
 
 def test_packs_elsewhere_are_not_set_aside(place: Place) -> None:

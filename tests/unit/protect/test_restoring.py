@@ -16,6 +16,7 @@ from labcloud.errors import ConflictError, EngineError, LabError, NotFoundError,
 from labcloud.model import ClusterRef
 from labcloud.model.quota import Resource
 from labcloud.model.snapshot import SnapshotRef
+from labcloud.protect.nightly import Nightly
 from labcloud.protect.passing import Passing
 from labcloud.protect.restic import Repository
 from labcloud.protect.restoring import From
@@ -83,17 +84,19 @@ def test_a_new_cluster_of_a_backup(kept: Vault) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "times", "after", "fetched"),
+    ("cls", "method", "times", "after", "fetched"),
     [
-        ("_snapshot_volume", 2, True, 3),
-        ("_fetch", 1, True, 2),
-        ("_filled", 1, False, 0),
-        ("_run", 1, False, 0),
-        ("_drop", 1, False, 0),
+        (Nightly, "_snapshot_volume", 2, True, 2),
+        (Repository, "restore", 2, False, 1),
+        (Repository, "restore", 2, True, 1),
+        (Nightly, "_fetch", 1, True, 0),
+        (Nightly, "_filled", 1, False, 0),
+        (Nightly, "_run", 1, False, 0),
+        (Nightly, "_drop", 1, False, 0),
     ],
 )
-def test_a_restore_that_was_broken_off_goes_on(kept: Vault, method: str, times: int, after: bool, fetched: int) -> None:
-    with dying(type(kept.verbs()), method, times, after=after):
+def test_a_restore_that_was_broken_off_goes_on(kept: Vault, cls: type, method: str, times: int, after: bool, fetched: int) -> None:
+    with dying(cls, method, times, after=after):
         kept.verbs().restore_backup(kept.verbs().chosen(REF, "latest"), OTHER, TERMS)
     id = kept.wanted(OTHER).id
     chosen = kept.verbs().chosen(REF, "latest")

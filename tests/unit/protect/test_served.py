@@ -59,8 +59,9 @@ def comes_back(home: Path, at: Repository) -> None:
     stored = at.backup(Upload(Tree({"worker-0/0": data}, {}), "acme/c", ("labcloud", CONSISTENT), NOON), stage=home / "stage")
     assert [each.id for each in at.copies("acme/c")] == [stored.id]
     assert at.check("all").ok
-    at.restore(stored.id, home / "back", include=["/worker-0/0"])
-    assert (home / "back/worker-0/0/block").read_bytes() == content
+    (home / "back").mkdir()
+    at.restore(stored.id, {"worker-0/0": home / "back"}, stage=home / "stage")
+    assert (home / "back/block").read_bytes() == content
 
 
 def test_by_restics_own_protocol(tmp_path: Path) -> None:
