@@ -64,7 +64,11 @@ class Java:
 
 @dataclass(frozen=True)
 class StackRules:
-    """What all stacks have in common. ``placement``: pairs of a pattern of jar names and a folder."""
+    """What all stacks have in common.
+
+    ``placement``: pairs of a pattern of jar names and a folder; ``libraries``: patterns of the jars that the JVM's own loader may
+    load; ``not_in_libraries``: names of files that they have and it must not find.
+    """
 
     files: str
     build: str
@@ -72,6 +76,8 @@ class StackRules:
     webapps: list[str]
     class_path: list[str]
     not_on_class_path: list[str]
+    libraries: list[str]
+    not_in_libraries: list[str]
 
 
 _KINDS: Final[Mapping[str, type]] = {"system": System, "base": Base, "java": Java, "stack": StackRules}

@@ -23,6 +23,11 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
+def is_library(jar: str, rules: StackRules) -> bool:
+    """Whether the JVM's own loader may load the jar's classes."""
+    return matches(jar, rules.libraries)
+
+
 def web_pages_jar(jar: str) -> str:
     """The name of the jar that holds the web pages of ``jar``."""
     return jar.removesuffix(".jar").removesuffix("-tests") + "-webapps.jar"

@@ -6,7 +6,7 @@ Knows profiles only by their attributes; which jars there are is in the profile'
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +24,7 @@ HOME: Final = "/opt/stacks/hadoop"
 _BUILD: Final = "/usr/lib/labcloud/build"
 _LOCK: Final = "lock.yaml"
 # Part of the digest: another number where the same inputs are laid out in another way.
-_LAYOUT: Final = 3
+_LAYOUT: Final = 4
 
 
 class StackRecipe(Recipe):
@@ -86,6 +86,8 @@ class StackRecipe(Recipe):
         for name, text in self._tables().items():
             layer.add_file(f"{_BUILD if name != 'commands' else home + '/libexec'}/{name}", text.encode())
         layer.add_file(f"{home}/libexec/classpath", (self._class_path() + "\n").encode())
+        if not self._profile.class_data:
+            layer.add_file(f"{home}/libexec/libraries.jar", self._libraries(tools))
         layer.add_link(f"{home}/etc/hadoop", "/etc/hadoop/conf")
         layer.add_folder(self._declarations.folder / self._rules.build, _BUILD)
         return layer
@@ -93,8 +95,18 @@ class StackRecipe(Recipe):
     def _class_path(self) -> str:
         return placement.class_path(HOME, self._files, self._rules, jars_only=bool(self._profile.class_data))
 
+    def _libraries(self, tools: Tools) -> Path:
+        on_path = [file for folder in self._rules.class_path for file in self._files if file.to == folder]
+        jars = sorted((file for file in on_path if placement.is_library(file.name, self._rules)), key=lambda file: file.name)
+        target = tools.work / "libraries.jar"
+        merge_libraries([self._source(file, tools) for file in jars], target, self._rules.not_in_libraries)
+        return target
+
+    def _source(self, file: LockedFile, tools: Tools) -> Path:
+        return self._profile.folders[0] / file.file if file.file else tools.cache.path(file.sha256)
+
     def _add_file(self, layer: tree.Tree, home: str, file: LockedFile, tools: Tools) -> None:
-        source = self._profile.folders[0] / file.file if file.file else tools.cache.path(file.sha256)
+        source = self._source(file, tools)
         if placement.holds_web_pages(file.name, self._rules) and not self._profile.class_data:
             for name, page in web_pages(source):
                 layer.add_file(f"{home}/{file.to}/{name}", page)
@@ -145,6 +157,21 @@ def store_plainly(jar: Path, target: Path) -> None:
             info.compress_type = zipfile.ZIP_STORED
             info.extra = b""
             out.writestr(info, content)
+
+
+def merge_libraries(jars: Sequence[Path], target: Path, leave_out: Collection[str]) -> None:
+    """Write one jar, without compression, of the classes and resources of ``jars``; of a name that several have, the first counts.
+
+    What is in META-INF stays in the jars themselves: services are looked for on the class path, where those stand as well.
+    """
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as out:
+        written = set(leave_out)
+        for jar in jars:
+            with zipfile.ZipFile(jar) as source:
+                for name in source.namelist():
+                    if name not in written and not name.startswith("META-INF/") and not name.endswith("/"):
+                        written.add(name)
+                        out.writestr(zipfile.ZipInfo(name, date_time=(2025, 1, 1, 0, 0, 0)), source.read(name))
 
 
 def lock_stack(profile: Profile, declarations: Declarations, scratch: Path) -> tuple[Sequence[LockedFile], list[str]]:

@@ -139,7 +139,7 @@ def _jvm(written: Any, early: Mapping[str, Any]) -> tuple[dict[str, str], str]:
     release = written.jvm.releases[written.java]
     opens = [f"--add-opens={each}=ALL-UNNAMED" for each in release.opens]
     flags = {
-        "all": [*written.jvm.all, *release.flags, *opens],
+        "all": [*written.jvm.all, *release.flags, *opens, *release.programs],
         "daemon": written.jvm.daemon,
         "client": written.jvm.client,
         "task": [*written.jvm.task, *release.flags, *opens],

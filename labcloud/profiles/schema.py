@@ -41,6 +41,7 @@ class Artifact(_Shape):
 
 class Release(_Shape):
     flags: list[Word] = []
+    programs: list[Word] = []
     opens: list[Word] = []
     class_data: list[Word] = []
 

@@ -107,6 +107,15 @@ def test_the_users_class_path(home: Path, first: str, path: str) -> None:
     assert said == path + "\n"
 
 
+def test_the_users_libraries_come_before_those_that_the_jvm_would_load_by_itself(home: Path) -> None:
+    own = "-Xbootclasspath/a:/h/libraries.jar"
+    (home.parent / "node.env").write_text(f"HADOOP_OPTS='-Dcluster=1 {own} -Dcluster=2'\n")
+    assert own in run(home, "hdfs", "dfs", HADOOP_CLASSPATH="/mine/*").stdout.splitlines()
+    said = run(home, "hdfs", "dfs", HADOOP_CLASSPATH="/mine/*", HADOOP_USER_CLASSPATH_FIRST="true").stdout.splitlines()
+    assert own not in said
+    assert {"-Dcluster=1", "-Dcluster=2"} <= set(said)
+
+
 def test_options_of_subcommands(home: Path) -> None:
     assert "share/hadoop/tools/lib/*" in run(home, "hadoop", "distcp").stdout
     assert run(home, "yarn", "application", "-list").stdout.splitlines()[-2:] == ["application", "-list"]

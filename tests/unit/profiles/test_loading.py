@@ -65,6 +65,10 @@ def test_java_decides_flags() -> None:
     old, new = load("hadoop-2.7"), load("hadoop-3.4")
     assert old.class_data == ""
     assert "--add-opens" not in old.jvm_options + old.jvm["task"]
+    own = "-Xbootclasspath/a:/opt/stacks/hadoop/libexec/libraries.jar"
+    assert own in old.jvm_options
+    assert own not in old.jvm["task"], "a task's libraries may be the user's"
+    assert own not in new.jvm_options
     assert "classes.jsa" in new.class_data
     assert "classes.jsa" not in new.jvm_options
     assert new.jvm["task"].count("--add-opens=java.base/java.lang=ALL-UNNAMED") == 1
