@@ -23,6 +23,7 @@ _LABS: list[Labcloud] = []
 _TABLES = pytest.StashKey[dict[str, str]]()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several processes run the tests, those that share a cluster stay together: a file's, and of those a profile's."""
     for item in items:

@@ -24,6 +24,10 @@ def create(labcloud: Labcloud, tenant: str, check: str, code: int, *options: str
     return labcloud(*words, "--ignore", f"{check}=to see what the engine says", expect=code).said
 
 
+def containers(tenant: str) -> list[str]:
+    return docker("ps", "-aq", "--no-trunc", "--filter", f"label=labcloud.tenant={tenant}").splitlines()
+
+
 def test_a_taken_port_is_a_conflict_and_delete_leaves_nothing(labcloud: Labcloud, mark: str) -> None:
     cluster = Cluster(labcloud, f"{mark}-t", "hadoop-2.7")
     with socket.socket() as taken:
@@ -53,12 +57,12 @@ def test_another_specification_of_a_cluster_that_exists_is_a_conflict(labcloud: 
     cluster = Cluster(labcloud, f"{mark}-s", "hadoop-2.7")
     try:
         cluster.create("--workers", "1", "--memory", "1536m", "--no-wait")
-        before = docker("ps", "-q", "--no-trunc")
+        before = containers(cluster.tenant)
         done = labcloud("create", "hadoop-2.7", "--tenant", cluster.tenant, "--workers", "2", "--memory", "1536m", expect=5)
         assert "worker nodes is 1, not 2" in done.said
         done = labcloud("create", "hadoop-3.4", "--tenant", cluster.tenant, "--name", "hadoop-2.7", expect=5)
         assert "profile is hadoop-2.7, not hadoop-3.4" in done.said
-        assert docker("ps", "-q", "--no-trunc") == before
+        assert containers(cluster.tenant) == before
     finally:
         cluster.delete()
 
@@ -110,7 +114,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_said_and_nothing_is_made(labcloud: Labcloud, mark: str, small_disk: Path) -> None:
-    before = docker("ps", "-aq")
     lab = Labcloud(small_disk / "home", labcloud.cache)
     assert "space" in create(lab, f"{mark}-full", "disk.space", 6)
-    assert docker("ps", "-aq") == before
+    assert containers(f"{mark}-full") == []
