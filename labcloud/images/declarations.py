@@ -64,7 +64,7 @@ class Java:
 
 @dataclass(frozen=True)
 class Machine:
-    """What makes an image a machine's own: ``packages``, the folder ``files`` under images/, systemd's ``units`` that run, and those ``masked``.
+    """What makes an image a machine's own. ``files`` is a folder under images/; ``units`` of systemd run, those ``masked`` never do.
 
     ``spare``: MiB of the root file system that are free; ``memory``: MiB, the least for such a machine.
     """

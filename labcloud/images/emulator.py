@@ -52,7 +52,7 @@ class Guest:
 
 
 @contextmanager
-def booted(disk: Path, format: DiskFormat, work: Path, *, seconds: float) -> Iterator[Guest]:  # noqa: A002
+def booted(disk: Path, format: DiskFormat, work: Path, *, seconds: float) -> Iterator[Guest]:
     """A machine with a copy of ``disk`` that is 1 GiB larger, once it can be logged in to. ``work`` is an empty folder.
 
     Raise DeadlineError, with the console's end, if that takes longer than ``seconds``; EngineError if QEMU fails.
@@ -81,7 +81,7 @@ def _write_seed(image: Path, folder: Path, public_key: str) -> None:
     run(["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-L", "config-2", "-d", str(folder), str(image), "4M"])
 
 
-def _write_overlay(disk: Path, format: DiskFormat, overlay: Path) -> None:  # noqa: A002
+def _write_overlay(disk: Path, format: DiskFormat, overlay: Path) -> None:
     facts = json.loads(run(["qemu-img", "info", "--output=json", "-f", str(format), str(disk)]))
     size = str(facts["virtual-size"] + _GROWN)
     run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", str(format), "-b", str(disk.resolve()), str(overlay), size])

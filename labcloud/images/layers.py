@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 from labcloud.errors import EngineError
 
@@ -43,7 +43,7 @@ def read(archive: Path) -> Saved:
     return Saved(archive, tuple(layers), tuple(config["config"].get("Env") or ()))
 
 
-def _json(tar: tarfile.TarFile, name: str) -> dict[str, object] | list[object] | object:
+def _json(tar: tarfile.TarFile, name: str) -> Any:
     file = tar.extractfile(name)
     if file is None:
         raise KeyError(name)

@@ -52,7 +52,7 @@ class Machines:
             raise ConfigError(f"{name} is no image of a node: it does not stand on {machine.declared.parent}", resolution=resolution)
         return digest_of(recipe.digest, machine.digest, _LAYOUT)
 
-    def build(self, name: str, format: DiskFormat, progress: Progress = silent) -> BuiltDisk:  # noqa: A002 - what everybody calls it
+    def build(self, name: str, format: DiskFormat, progress: Progress = silent) -> BuiltDisk:
         """Make the disk and the images it is of, or what is missing of those. One that is broken off goes on with the next of its parts."""
         begin = time.monotonic()
         digest = self.digest(name)
@@ -80,7 +80,7 @@ class Machines:
         except (ConfigError, NotFoundError):
             return False
 
-    def find(self, name: str, format: DiskFormat) -> DiskImage:  # noqa: A002
+    def find(self, name: str, format: DiskFormat) -> DiskImage:
         """The disk of the image as it is declared today. Raise NotFoundError if it is not built."""
         found = self._read(self._path(name, self.digest(name), format))
         if found is None:
@@ -105,7 +105,7 @@ class Machines:
         assert isinstance(recipe, MachineRecipe)  # noqa: S101 - the declaration says so
         return recipe
 
-    def _path(self, name: str, digest: str, format: DiskFormat) -> Path:  # noqa: A002
+    def _path(self, name: str, digest: str, format: DiskFormat) -> Path:
         return self._folder / f"{name}-{digest}.{format}"
 
     def _read(self, path: Path) -> DiskImage | None:
@@ -129,7 +129,18 @@ class Machines:
             disk.make(tree, work / path.name, kernel_options=declared.kernel_options, spare=declared.spare, identity=identity)
             virtual = (work / path.name).stat().st_size
             image = DiskImage(
-                name, digest, DiskFormat.RAW, path, recipe.version, recipe.java, virtual, 0, "", int(time.time()), -(-virtual // _GIB), declared.memory
+                name,
+                digest,
+                DiskFormat.RAW,
+                path,
+                recipe.version,
+                recipe.java,
+                virtual,
+                0,
+                "",
+                int(time.time()),
+                -(-virtual // _GIB),
+                declared.memory,
             )
             return self._keep(work / path.name, image)
 

@@ -133,7 +133,7 @@ class DiskFormat(StrEnum):
 
 @dataclass(frozen=True)
 class DiskImage:
-    """A machine's disk with an image on it. ``virtual``: bytes of the disk; ``stored``: bytes that the file takes; ``built``: seconds since 1970.
+    """A machine's disk with an image on it: ``virtual`` bytes, of which the file takes ``stored``. ``built``: seconds since 1970.
 
     ``min_disk`` in GiB and ``min_ram`` in MiB are the least for a machine that boots from it.
     """

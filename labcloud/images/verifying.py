@@ -75,7 +75,9 @@ def _grown(machine: Sandbox) -> Check:
     _, size = machine.run(["sh", "-c", "blockdev --getsize64 $(findmnt -no SOURCE /)"])
     _, found = machine.run(["stat", "-f", "-c", "%b %S", "/"])
     disk, (blocks, each) = int(size), map(int, found.split())
-    return Check("disk", blocks * each > disk * 0.9, f"the root file system has {format_bytes(blocks * each)} of the disk's {format_bytes(disk)}")
+    return Check(
+        "disk", blocks * each > disk * 0.9, f"the root file system has {format_bytes(blocks * each)} of the disk's {format_bytes(disk)}"
+    )
 
 
 def _units(machine: Sandbox) -> Check:
