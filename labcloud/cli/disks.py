@@ -11,6 +11,7 @@ import click
 
 from labcloud.cli.output import emit, print_table, title
 from labcloud.images.model import DiskFormat
+from labcloud.lab import Lab, home
 from labcloud.model import format_bytes
 
 if TYPE_CHECKING:
@@ -87,8 +88,9 @@ def publish(found: Sequence[DiskImage], cloud_name: str, visibility: str, output
     from labcloud.providers.openstack.image_store import GlanceImageStore
 
     cloud = Cloud(cloud_name)
+    store = GlanceImageStore(cloud, Lab(home()).id)
     try:
-        published = [GlanceImageStore(cloud).publish(disk, visibility=visibility, progress=tell) for disk in found]
+        published = [store.publish(disk, visibility=visibility, progress=tell) for disk in found]
     finally:
         cloud.close()
 

@@ -72,6 +72,7 @@ class Machine:
     parent: str
     files: str
     packages: list[str]
+    folders: list[str]
     units: list[str]
     masked: list[str]
     kernel_options: str

@@ -17,11 +17,11 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from labcloud import __version__
-from labcloud.errors import ConflictError, EngineError, LabError, NotFoundError
+from labcloud.errors import ConflictError, EngineError, NotFoundError
 from labcloud.images.emulator import USER
 from labcloud.images.model import DiskImage, Event, Level, Progress, silent
 from labcloud.model import format_bytes
-from labcloud.providers.openstack.catalogue import IMAGE_PROPERTY
+from labcloud.providers.openstack.catalogue import IMAGE_PROPERTY, name_of
 from labcloud.providers.openstack.connection import Cloud
 
 CHECKSUM_PROPERTY: Final = "labcloud_sha512"
@@ -51,10 +51,11 @@ class Published:
 
 
 class GlanceImageStore:
-    """The disks of one cloud, seen by one project."""
+    """The disks of one cloud, seen by one project. ``lab`` is the identity of the lab that publishes."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, lab: str = "") -> None:
         self._cloud = cloud
+        self._lab = lab
 
     def publish(self, disk: DiskImage, *, visibility: str = "private", progress: Progress = silent) -> Published:
         """Upload the disk. One with the same bytes that is there already is not uploaded again."""
@@ -67,17 +68,18 @@ class GlanceImageStore:
             image = self._upload(disk, next((each for each in known if each.status == "queued"), None), visibility, progress)
         else:
             progress(Event(f"{self._cloud.label} has it already, as {image.id}", disk.name))
-        self._describe(image, disk)
+            if name_of(image) != disk.name:
+                self._describe(image, disk)
         return Published(
             disk.name, image.id, self._cloud.label, str(disk.format), image.size, image.hash_value or image.checksum or "",
             disk.min_disk, disk.min_ram, image.visibility, made, time.monotonic() - begin,
         )  # fmt: skip
 
     def _known(self, disk: DiskImage) -> list[Any]:
-        """The images with these bytes, whoever uploaded them, and those of a publishing that was broken off."""
+        """The images with these bytes: labcloud's, or the project's own by whatever way, and those of a publishing that was broken off."""
         doing = f"look for the image {disk.name}"
         ours = self._cloud.read(doing, lambda api: list(api.image.images(**{CHECKSUM_PROPERTY: disk.sha512})))
-        same = self._cloud.read(doing, lambda api: list(api.image.images(os_hash_value=disk.sha512, status="active")))
+        same = self._cloud.read(doing, lambda api: list(api.image.images(os_hash_value=disk.sha512, owner=api.current_project_id)))
         return list({each.id: each for each in [*ours, *same] if each.disk_format == disk.format}.values())
 
     def _tidy(self, known: Sequence[Any], disk: DiskImage, progress: Progress) -> None:
@@ -117,7 +119,7 @@ class GlanceImageStore:
                 min_ram=disk.min_ram,
                 visibility=visibility,
                 allow_duplicates=True,
-                meta=dict[str, Any](properties(disk)),
+                meta=dict[str, Any](properties(disk, self._lab)),
             )
 
     def _send(self, image: str, disk: DiskImage, progress: Progress) -> None:
@@ -133,19 +135,10 @@ class GlanceImageStore:
             raise_from_response(api.image.put(f"/images/{image}/file", headers=headers, data=file))
 
     def _describe(self, image: Any, disk: DiskImage) -> None:
-        """Properties and limits as they are to be, also of an image that was there."""
-        if all(str((image.properties or {}).get(key)) == value for key, value in properties(disk).items()):
-            return
-        try:
-            with self._cloud.change(f"describe the image {disk.name}") as api:
-                api.image.update_image(image.id, min_disk=disk.min_disk, min_ram=disk.min_ram, **properties(disk))
-        except LabError:
-            # An image of somebody else's is as good to boot from; it cannot be described by us.
-            if image.owner_id == self._project():
-                raise
-
-    def _project(self) -> str:
-        return self._cloud.read("ask for the project", lambda api: str(api.current_project_id))
+        """Name an image that was uploaded by hand, so that clusters find it."""
+        named = {"name": f"labcloud/{disk.name}", "min_disk": disk.min_disk, "min_ram": disk.min_ram}
+        with self._cloud.change(f"describe the image {disk.name}") as api:
+            api.image.update_image(image.id, **named, **properties(disk, self._lab))
 
     def _get(self, image: str) -> Any:
         return self._cloud.read("look at the image", lambda api: api.image.get_image(image))
@@ -161,7 +154,7 @@ class GlanceImageStore:
             pass
 
 
-def properties(disk: DiskImage) -> dict[str, str]:
+def properties(disk: DiskImage, lab: str) -> dict[str, str]:
     """What Glance is told of a disk: where it comes from, for people and for `labcloud`; what a machine of it needs, for Nova.
 
     https://docs.openstack.org/glance/latest/admin/useful-image-properties.html
@@ -174,6 +167,7 @@ def properties(disk: DiskImage) -> dict[str, str]:
         "labcloud_version": disk.version,
         "labcloud_java": disk.java,
         "labcloud_built": built,
+        "labcloud_lab": lab,
         "labcloud_by": f"labcloud {__version__}",
     }
     needs = {"architecture": "x86_64", "os_type": "linux", "os_distro": "debian", "os_admin_user": USER}
