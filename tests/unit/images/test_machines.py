@@ -21,7 +21,7 @@ from labcloud.images.room import Images
 class Saving(Images):
     """Images of an engine that has everything, and saves names instead of layers."""
 
-    def build(self, names: Sequence[str], progress: Any = None) -> list[Any]:
+    def build(self, names: Sequence[str], progress: Any = None) -> list[Any]:  # noqa: ARG002 - as Images has it
         return []
 
     def save(self, name: str, archive: Path) -> None:
