@@ -155,8 +155,9 @@ class GlanceImageStore:
 
 
 def properties(disk: DiskImage, lab: str) -> dict[str, str]:
-    """What Glance is told of a disk: where it comes from, for people and for `labcloud`; what a machine of it needs, for Nova.
+    """What Glance is told of a disk: where it comes from, for people and for `labcloud`; what it is, for Nova and Horizon.
 
+    No devices (``hw_disk_bus``, …): virtio is what Nova takes anyway where there are virtual machines, and its containers refuse the name.
     https://docs.openstack.org/glance/latest/admin/useful-image-properties.html
     """
     built = datetime.fromtimestamp(disk.built, UTC).isoformat().replace("+00:00", "Z")
@@ -170,9 +171,8 @@ def properties(disk: DiskImage, lab: str) -> dict[str, str]:
         "labcloud_lab": lab,
         "labcloud_by": f"labcloud {__version__}",
     }
-    needs = {"architecture": "x86_64", "os_type": "linux", "os_distro": "debian", "os_admin_user": USER}
-    devices = {"hw_disk_bus": "virtio", "hw_vif_model": "virtio", "hw_rng_model": "virtio"}
-    return {key: value for key, value in (origin | needs | devices).items() if value}
+    nature = {"architecture": "x86_64", "os_type": "linux", "os_distro": "debian", "os_admin_user": USER}
+    return {key: value for key, value in (origin | nature).items() if value}
 
 
 def _whole(image: Any, disk: DiskImage) -> bool:
