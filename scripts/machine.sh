@@ -17,13 +17,13 @@ fail() { # WHAT WAY-OUT
 packages_missing() {
   local package
   for package in docker.io:dockerd iptables:iptables iproute2:ip mmdebstrap:mmdebstrap git:git restic:restic "$@"; do
-    command -v "${package#*:}" >/dev/null 2>&1 || [ -x "/usr/sbin/${package#*:}" ] || printf '%s ' "${package%%:*}"
+    command -v "${package#*:}" >/dev/null 2>&1 || [ -x "/usr/sbin/${package#*:}" ] || [ -e "/${package#*:}" ] || printf '%s ' "${package%%:*}"
   done
   python3 -c 'import ensurepip, venv' 2>/dev/null || printf 'python3-venv '
   [ -e /etc/ssl/certs/ca-certificates.crt ] || printf 'ca-certificates '
 }
 
-install_packages() { # MORE-PACKAGE:COMMAND...
+install_packages() { # MORE-PACKAGE:COMMAND... or, where it has none, MORE-PACKAGE:PATH-OF-A-FILE
   local missing
   missing=$(packages_missing "$@")
   [ -n "$missing" ] || return 0

@@ -7,8 +7,9 @@ from pathlib import Path
 from labcloud import profiles
 from labcloud.errors import NotFoundError
 from labcloud.images import declarations
-from labcloud.images.declarations import Base, Declarations, Java, System
+from labcloud.images.declarations import Base, Declarations, Java, Machine, System
 from labcloud.images.java import JavaRecipe
+from labcloud.images.machine import MachineRecipe
 from labcloud.images.recipes import Recipe
 from labcloud.images.stacks import StackRecipe
 from labcloud.images.system import BaseRecipe, SystemRecipe
@@ -41,6 +42,8 @@ class Cookbook:
                 return BaseRecipe(name, declared, self.recipe(declared.parent), self.declarations)
             case Java():
                 return JavaRecipe(name, declared, self.recipe(declared.parent), self.declarations)
+            case Machine():
+                return MachineRecipe(name, declared, self.recipe(declared.parent), self.declarations)
         if name not in profiles.names(self.profile_root):
             raise NotFoundError(f"there is no image {name!r}", resolution=f"choose one of {', '.join(self.names())}")
         profile = profiles.load(name, self.profile_root)

@@ -63,6 +63,24 @@ class Java:
 
 
 @dataclass(frozen=True)
+class Machine:
+    """What makes an image a machine's own. ``files`` is a folder under images/; ``units`` of systemd run, those ``masked`` never do.
+
+    ``spare``: MiB of the root file system that are free; ``memory``: MiB, the least for such a machine.
+    """
+
+    parent: str
+    files: str
+    packages: list[str]
+    folders: list[str]
+    units: list[str]
+    masked: list[str]
+    kernel_options: str
+    spare: int
+    memory: int
+
+
+@dataclass(frozen=True)
 class StackRules:
     """What all stacks have in common.
 
@@ -80,15 +98,15 @@ class StackRules:
     not_in_libraries: list[str]
 
 
-_KINDS: Final[Mapping[str, type]] = {"system": System, "base": Base, "java": Java, "stack": StackRules}
+_KINDS: Final[Mapping[str, type]] = {"system": System, "base": Base, "java": Java, "machine": Machine, "stack": StackRules}
 
 
 @dataclass(frozen=True)
 class Declarations:
-    """Everything under ``folder``, by name: ``debian``, ``base``, ``java-8``, …"""
+    """Everything under ``folder``, by name: ``debian``, ``base``, ``java-8``, ``machine``, …"""
 
     folder: Path
-    images: Mapping[str, System | Base | Java]
+    images: Mapping[str, System | Base | Java | Machine]
     stack: StackRules
 
     @property

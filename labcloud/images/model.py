@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 REPOSITORY: Final = "labcloud"
@@ -125,12 +126,54 @@ class ImageRow:
         return self.own + self.shared
 
 
+class DiskFormat(StrEnum):
+    RAW = "raw"
+    QCOW2 = "qcow2"
+
+
+@dataclass(frozen=True)
+class DiskImage:
+    """A machine's disk with an image on it: ``virtual`` bytes, of which the file takes ``stored``. ``built``: seconds since 1970.
+
+    ``min_disk`` in GiB and ``min_ram`` in MiB are the least for a machine that boots from it.
+    """
+
+    name: str
+    digest: str
+    format: DiskFormat
+    path: Path
+    version: str
+    java: str
+    virtual: int
+    stored: int
+    sha512: str
+    built: int
+    min_disk: int
+    min_ram: int
+
+
+@dataclass(frozen=True)
+class BuiltDisk:
+    """What a build of a disk did: ``made`` is false where it existed. ``seconds`` is how long it took."""
+
+    disk: DiskImage
+    made: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class DiskRow:
+    disk: DiskImage
+    current: bool
+
+
 @dataclass(frozen=True)
 class ImageList:
-    """All images, and what they take together, in bytes (shared layers once)."""
+    """All images, and what they take together, in bytes (shared layers once); and the disks of machines that were made of them."""
 
     images: tuple[ImageRow, ...]
     total: int
+    disks: tuple[DiskRow, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def digest_of(*facts: object) -> str:
 
 @dataclass(frozen=True)
 class Dockerfile:
-    """The few instructions that recipes use."""
+    """The few instructions that recipes use. ``first`` is run before anything is added, so that the engine's cache keeps what it made."""
 
     parent: str
     labels: Mapping[str, str]
@@ -95,9 +95,11 @@ class Dockerfile:
     environment: Mapping[str, str] | None = None
     entrypoint: Sequence[str] = ()
     runs: Sequence[Sequence[str]] = ()
+    first: Sequence[str] = ()
 
     def text(self) -> str:
         lines = [f"FROM {self.parent}"]
+        lines += [f"RUN {json.dumps(list(self.first))}"] if self.first else []
         lines += [f"ADD {archive} /" for archive in self.archives]
         lines += [f"ENV {key}={json.dumps(value)}" for key, value in (self.environment or {}).items()]
         lines += [f"RUN {json.dumps(list(argv))}" for argv in self.runs]

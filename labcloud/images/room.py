@@ -81,6 +81,10 @@ class Images:
         progress(Event(f"built in {seconds:.1f} s" if made else "is there already", recipe.name))
         return Built(recipe.name, recipe.reference, recipe.digest, made, seconds)
 
+    def save(self, name: str, archive: Path) -> None:
+        """Write the image, as it is declared today, into a tar file. It is built."""
+        self._store.save(self.recipe(name).reference, archive)
+
     def list_images(self) -> ImageList:
         """Every image that labcloud made, each with what it adds and what it shares, and the sum."""
         return sizes.table(self._store.images(layers=True), self._current())

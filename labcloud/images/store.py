@@ -40,6 +40,10 @@ class ImageStore(Protocol):
 
     def tag(self, image: str, tag: str) -> None: ...
 
+    def save(self, image: str, archive: Path) -> None:
+        """Write the image with all its layers into the tar file ``archive``, as `labcloud.images.layers` reads it."""
+        ...
+
     def remove(self, image: str) -> None:
         """Remove an image and its names; one that is gone already is removed."""
         ...

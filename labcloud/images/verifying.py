@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from labcloud.images.model import Check, Event, Level, Progress, Verified
 from labcloud.images.recipes import Recipe
 from labcloud.images.store import Sandbox
+from labcloud.model import format_bytes
 
 _USERS: Final = {"hdfs": "901", "yarn": "902", "mapred": "903"}
 _GROUPS: Final = {"hadoop": "900", "supergroup": "904"}
@@ -19,26 +20,78 @@ _SERVICE: Final = "#!/bin/sh\necho $$ >/run/labcloud-verify\nexec sleep 3600\n"
 _PLACE: Final = (
     'mkdir -p /run/service/verify && cd /run/service/verify && printf %s "$1" >run && chmod 755 run && s6-svscanctl -a /run/service'
 )
+# Where the name of the supervisor's process is: a container's first, a service in a machine.
+_FIRST: Final = "/proc/1/comm"
+_SERVED: Final = "/proc/$(systemctl show -P MainPID labcloud-node)/comm"
+_TENANT: Final = "verify"
+_TENANT_ID: Final = 20000
+_NODE: Final = f"LABCLOUD_TENANT={_TENANT}\nLABCLOUD_USER_ID={_TENANT_ID}\n"
+_CONFIGURE: Final = 'mkdir -p /etc/labcloud/cluster && printf %s "$1" >/etc/labcloud/cluster/node.env && systemctl start labcloud-node'
 _KILL: Final = "read -r pid </run/labcloud-verify && rm /run/labcloud-verify && kill -9 $pid && echo $pid"
 
 
 def verify(recipe: Recipe, sandbox: Sandbox, progress: Progress) -> Verified:
-    """Every check that applies: Java and Hadoop only where the image has them."""
-    checks: list[tuple[str, Callable[[], Check]]] = []
+    """Look at a container of the image."""
+    return Verified(recipe.name, recipe.reference, _told(recipe, _checks(recipe, sandbox, _FIRST), progress))
+
+
+def verify_machine(recipe: Recipe, machine: Sandbox, reference: str, progress: Progress) -> Verified:
+    """Look at a machine that has booted a disk of the image, from its first configuration on."""
+    checks = [lambda: _configured(machine), lambda: _grown(machine), lambda: _units(machine), lambda: _node(machine)]
+    return Verified(recipe.name, reference, _told(recipe, [*checks, *_checks(recipe, machine, _SERVED)], progress))
+
+
+def _checks(recipe: Recipe, sandbox: Sandbox, supervisor: str) -> list[Callable[[], Check]]:
+    """Every check of a node that applies: Java and Hadoop only where the image has them. ``supervisor``: the shell's path of its name."""
+    checks: list[Callable[[], Check]] = []
     names = [each.name for each in recipe.ancestry()]
     if "base" in names:
-        checks += [("users", lambda: _users(sandbox)), ("supervisor", lambda: _supervisor(sandbox))]
+        checks += [lambda: _users(sandbox), lambda: _supervisor(sandbox, supervisor)]
     if recipe.java:
-        checks.append(("java", lambda: _java(sandbox, recipe.java)))
+        checks.append(lambda: _java(sandbox, recipe.java))
     if recipe.name not in names[:1] and recipe.java and not recipe.name.startswith("java-"):
-        checks.append(("hadoop", lambda: _hadoop(sandbox, recipe.version)))
-        checks.append(("layout", lambda: _layout(sandbox)))
+        checks += [lambda: _hadoop(sandbox, recipe.version), lambda: _layout(sandbox)]
+    return checks
+
+
+def _told(recipe: Recipe, checks: Iterable[Callable[[], Check]], progress: Progress) -> tuple[Check, ...]:
     results = []
-    for _, check in checks:
+    for check in checks:
         result = check()
         progress(Event(f"{result.id}: {result.summary}", recipe.name, Level.INFO if result.ok else Level.WARNING))
         results.append(result)
-    return Verified(recipe.name, recipe.reference, tuple(results))
+    return tuple(results)
+
+
+def _configured(machine: Sandbox) -> Check:
+    """Whether cloud-init found its cloud and did all that it was told."""
+    code, said = machine.run(["cloud-init", "status", "--wait", "--long"])
+    fields = dict(line.split(": ", 1) for line in said.splitlines() if ": " in line)
+    return Check("cloud-init", code == 0, f"{fields.get('status', said.strip()[-200:])}, from {fields.get('detail', 'nowhere')}")
+
+
+def _grown(machine: Sandbox) -> Check:
+    """Whether the root file system takes all of a disk that is larger than the image."""
+    _, size = machine.run(["sh", "-c", "blockdev --getsize64 $(findmnt -no SOURCE /)"])
+    _, found = machine.run(["stat", "-f", "-c", "%b %S", "/"])
+    disk, (blocks, each) = int(size), map(int, found.split())
+    return Check(
+        "disk", blocks * each > disk * 0.9, f"the root file system has {format_bytes(blocks * each)} of the disk's {format_bytes(disk)}"
+    )
+
+
+def _units(machine: Sandbox) -> Check:
+    _, said = machine.run(["systemctl", "list-units", "--failed", "--plain", "--no-legend"])
+    failed = [line.split()[0] for line in said.splitlines() if line.strip()]
+    return Check("units", not failed, f"failed: {', '.join(failed)}" if failed else "all of systemd's units run")
+
+
+def _node(machine: Sandbox) -> Check:
+    """Whether the node's services start when it is configured, with the user of its tenant."""
+    code, said = machine.run(["sh", "-c", _CONFIGURE, "configure", _NODE])
+    _, user = machine.run(["id", "-u", _TENANT])
+    good = code == 0 and user == f"{_TENANT_ID}\n"
+    return Check("node", good, "starts when it is configured, with its tenant's user" if good else f"{said}{user}".strip()[-200:])
 
 
 def _java(sandbox: Sandbox, wanted: str) -> Check:
@@ -66,10 +119,10 @@ def _users(sandbox: Sandbox) -> Check:
     return Check("users", not wrong, f"wrong: {', '.join(wrong)}" if wrong else "hdfs, yarn, mapred and their groups")
 
 
-def _supervisor(sandbox: Sandbox) -> Check:
-    _, first = sandbox.run(["cat", "/proc/1/comm"])
-    if first.strip() != "s6-svscan":
-        return Check("supervisor", False, f"the first process is {first.strip()!r}, not s6-svscan")
+def _supervisor(sandbox: Sandbox, path: str) -> Check:
+    _, name = sandbox.run(["sh", "-c", f"cat {path}"])
+    if name.strip() != "s6-svscan":
+        return Check("supervisor", False, f"the process of the node's services is {name.strip()!r}, not s6-svscan")
     sandbox.run(["sh", "-c", _PLACE, "place", _SERVICE])
     if not _eventually(lambda: sandbox.run(["test", "-s", "/run/labcloud-verify"])[0] == 0):
         return Check("supervisor", False, "it did not start a new service")

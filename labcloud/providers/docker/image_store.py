@@ -21,6 +21,7 @@ from labcloud.providers.docker.engine import Engine, full_disk
 
 _FILTER: Final = {"label": [LABEL_NAME]}
 _PATIENCE: Final = 1800  # seconds without a word
+_CHUNK: Final = 1 << 20
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -85,6 +86,11 @@ class DockerImageStore:
         repository, _, version = tag.rpartition(":")
         with self._engine.api(f"tag the image {tag}") as api:
             api.tag(image, repository, version, force=True)
+
+    def save(self, image: str, archive: Path) -> None:
+        with self._engine.api(f"save the image {image}") as api, archive.open("wb") as file:
+            for chunk in api.get_image(image, chunk_size=_CHUNK):
+                file.write(chunk)
 
     def remove(self, image: str) -> None:
         with suppress(NotFoundError), self._engine.api(f"remove the image {image}") as api:
