@@ -10,12 +10,11 @@ import sys
 import time
 
 import catalog
+import configuration
 import database
 import services
 from processes import NotReadyError, Processes
 from settings import Settings, from_environment
-
-import configuration
 
 
 def main() -> None:

@@ -56,7 +56,9 @@ def set_up(settings: Settings, password: str) -> None:
         cloud.compute.create_flavor(name=name, ram=memory, vcpus=cpus, disk=disk)
     cloud.set_compute_quotas("member", instances=300, cores=600, ram=2_000_000, server_groups=100, server_group_members=100, key_pairs=100)
     cloud.set_volume_quotas("member", volumes=300, gigabytes=20_000, snapshots=300, backups=300, backup_gigabytes=20_000)
-    cloud.set_network_quotas("member", network=100, subnet=100, port=1000, router=50, floatingip=100, security_group=100, security_group_rule=1000)
+    cloud.set_network_quotas(
+        "member", network=100, subnet=100, port=1000, router=50, floatingip=100, security_group=100, security_group_rule=1000
+    )
     if settings.guests != "none":
         network = cloud.network.create_network(
             name="public", provider_network_type="flat", provider_physical_network="public", is_router_external=True

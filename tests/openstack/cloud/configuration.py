@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from pathlib import Path
 
@@ -12,13 +11,14 @@ from settings import CLOUD, Settings
 
 USERS = ("admin", "member", "services", "database")
 _FOLDERS = (
-    "pids tmp lock data glance/images glance/staging glance/tasks nova/instances nova/mnt nova/real1/instances neutron "
+    "pids tmp lock/real1 data glance/images glance/staging glance/tasks nova/instances nova/mnt nova/real1/instances neutron "
     "cinder/conversion cinder/mnt cinder/backup rabbit socket"
 )
 
 
 def make_folders(settings: Settings) -> None:
-    for each in (*_FOLDERS.split(), "lock/real1", *(f"nova/{host}/instances" for host in settings.simulated), *(f"lock/{host}" for host in settings.simulated)):
+    of_hosts = [each for host in settings.simulated for each in (f"nova/{host}/instances", f"lock/{host}")]
+    for each in (*_FOLDERS.split(), *of_hosts):
         (settings.run / each).mkdir(parents=True, exist_ok=True)
     (settings.run / "tmp").chmod(0o1777)
     settings.etc.mkdir(mode=0o700, exist_ok=True)
@@ -33,13 +33,17 @@ def ensure_passwords(file: Path) -> dict[str, str]:
 
 
 def write_secret(file: Path, text: str) -> None:
-    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-        stream.write(text)
+    file.touch(mode=0o600)
+    file.chmod(0o600)
+    file.write_text(text)
 
 
 def write_configuration(settings: Settings, passwords: dict[str, str]) -> None:
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(CLOUD / "templates"), undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    templates = jinja2.Environment(  # noqa: S701 # no HTML
+        loader=jinja2.FileSystemLoader(CLOUD / "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
     )
     values = {
         "run": settings.run,

@@ -16,8 +16,6 @@ import services
 from processes import Processes
 from settings import CLOUD, Settings
 
-import configuration
-
 _DATABASES = ("keystone", "glance", "placement", "nova_api", "nova", "nova_cell0", "neutron", "cinder")
 _PACKAGES = ("keystone", "glance-common", "placement-common", "nova-common", "neutron-common", "cinder-common", "mariadb-server")
 

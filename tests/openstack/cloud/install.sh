@@ -11,8 +11,9 @@ packages=(
   nova-api nova-conductor nova-scheduler nova-compute nova-compute-kvm python3-libvirt qemu-utils
   neutron-server neutron-linuxbridge-agent neutron-dhcp-agent neutron-metadata-agent neutron-l3-agent
   libvirt-daemon-system libvirt-clients libvirt-daemon-driver-lxc qemu-system-x86 genisoimage
-  mmdebstrap e2fsprogs openssh-client sudo
+  e2fsprogs openssh-client sudo dropbear-bin
 )
+command -v busybox >/dev/null || packages+=(busybox) # or busybox-static, which excludes it
 policy=/usr/sbin/policy-rc.d
 
 missing=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null | sed -n 's/^installed //p' |

@@ -26,7 +26,8 @@ class Processes:
             self._running[name] = subprocess.Popen(
                 [str(each) for each in argv],
                 env={**os.environ, **(environment or {})},
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, user=user, group=user, extra_groups=[],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                start_new_session=True, user=user, group=user, extra_groups=[],
             )  # fmt: skip
         (self._settings.run / "pids" / name).write_text(str(self._running[name].pid))
 
@@ -55,7 +56,7 @@ class Processes:
                     raise NotReadyError(f"{name} ended with {process.returncode}: {self._end_of(name)}")
             if time.monotonic() > limit:
                 raise NotReadyError(f"{what} did not come within {seconds:.0f} s")
-            time.sleep(0.1)
+            time.sleep(0.2)
 
     def wait_for_ports(self, address: str, *ports: int) -> None:
         for port in ports:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
 from pathlib import Path
 
 import pymysql
@@ -19,6 +18,13 @@ _NEUTRON_AGENTS = {
     "neutron-metadata-agent": ("neutron.cmd.eventlet.agents.metadata", ""),
 }
 """By name: the entry point, and what its log says once it does its work. A port that is made before that may never get a lease."""
+
+_PRELOAD = {
+    "nova": "nova.objects:register_all nova.compute.manager nova.conductor.manager nova.scheduler.manager nova.api.openstack.compute "
+    "labcloud_simulated",
+    "neutron": "neutron.plugins.ml2.plugin",
+    "cinder": "cinder.objects:register_all cinder.volume.manager cinder.backup.manager cinder.scheduler.manager cinder.api.v3.router",
+}
 
 
 def start_memory_and_messages(settings: Settings, processes: Processes) -> None:
@@ -78,16 +84,11 @@ def _nova(settings: Settings) -> dict[str, list[str]]:
 
 
 def _serve(settings: Settings, processes: Processes, project: str, services: dict[str, list[str]]) -> None:
-    preload = {
-        "nova": ["nova.objects:register_all", "nova.compute.manager", "nova.conductor.manager", "nova.scheduler.manager", "nova.api.openstack.compute", "labcloud_simulated"],
-        "neutron": ["neutron.plugins.ml2.plugin"],
-        "cinder": ["cinder.objects:register_all", "cinder.volume.manager", "cinder.backup.manager", "cinder.scheduler.manager", "cinder.api.v3.router"],
-    }[project]
     spec = {
         "pids": str(settings.run / "pids"),
         "logs": str(settings.logs),
         "configuration": _files(settings, "common", project),
-        "preload": preload,
+        "preload": _PRELOAD[project].split(),
         "services": services,
     }
     file = settings.run / f"{project}.json"
@@ -130,8 +131,6 @@ def _says(log: Path, sign: str) -> bool:
 
 def _hosts_known(password: str) -> int:
     """Compute hosts that Nova's scheduler has found, and put into its cell."""
-    with pymysql.connect(host="127.0.0.1", user="openstack", password=password, database="nova_api") as database:
-        with database.cursor() as cursor:
-            cursor.execute("SELECT COUNT(*) FROM host_mappings")
-            rows: Iterable[tuple[int]] = cursor.fetchall()
-    return next(iter(rows))[0]
+    with pymysql.connect(host="127.0.0.1", user="openstack", password=password, database="nova_api") as database, database.cursor() as rows:
+        rows.execute("SELECT COUNT(*) FROM host_mappings")
+        return int(rows.fetchone()[0])
