@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import singledispatchmethod
@@ -13,6 +14,7 @@ from labcloud.apply.decommission import Decommissioner
 from labcloud.apply.journal import Operation
 from labcloud.apply.watch import Event, Kind, Watch
 from labcloud.errors import ConfiguringError, EngineError, LabError, NotFoundError
+from labcloud.model import NodeSpec
 from labcloud.plan import (
     AwaitGone,
     Decommission,
@@ -74,7 +76,7 @@ class Runner:
 
     def _run_stage(self, pool: ThreadPoolExecutor, stage: tuple[Step, ...]) -> None:
         ended: SimpleQueue[Future[None]] = SimpleQueue()
-        futures = [pool.submit(self._run_step, step) for step in stage]
+        futures = [pool.submit(self._run_steps, steps) for steps in self._together(stage)]
         for future in futures:
             future.add_done_callback(ended.put)
         failures: list[LabError] = []
@@ -97,21 +99,38 @@ class Runner:
             with suppress(Empty):
                 return ended.get(timeout=_GLANCE)
 
-    def _run_step(self, step: Step) -> None:
+    def _together(self, stage: tuple[Step, ...]) -> list[tuple[Step, ...]]:
+        """A stage's steps, each for a thread of its own; those that the engine does better together are together."""
+        kinds = (EnsureNode, DeleteNode) if self._provider.takes_many else ()
+        many = [tuple(step for step in stage if isinstance(step, kind)) for kind in kinds]
+        return [steps for steps in many if steps] + [(step,) for step in stage if not isinstance(step, kinds)]
+
+    def _run_steps(self, steps: tuple[Step, ...]) -> None:
         began = time.monotonic()
         for attempt in range(1, _TRIES + 1):
             self._watch.check()
             try:
-                self._do(step)
+                self._do_together(steps)
                 break
             except EngineError as exc:
-                self._operation.event("refused", step=str(step), attempt=attempt, error=exc.brief)
+                self._operation.event("refused", step=", ".join(map(str, steps)), attempt=attempt, error=exc.brief)
                 if attempt == _TRIES:
                     raise
                 self._watch.pause(_PAUSE * 2**attempt)
         seconds = time.monotonic() - began
-        self._operation.event("done", step=str(step), seconds=round(seconds, 3))
-        self._watch.tell(Event(self._operation.target, Kind.DONE, str(step), seconds=seconds))
+        for step in steps:
+            self._operation.event("done", step=str(step), seconds=round(seconds, 3))
+            self._watch.tell(Event(self._operation.target, Kind.DONE, str(step), seconds=seconds))
+
+    def _do_together(self, steps: tuple[Step, ...]) -> None:
+        specs = [step.spec for step in steps if isinstance(step, EnsureNode)]
+        refs = [step.ref for step in steps if isinstance(step, DeleteNode)]
+        if len(steps) > 1 and specs:
+            self._ensure_nodes(specs)
+        elif len(steps) > 1 and refs:
+            self._provider.delete_nodes(refs)
+        else:
+            self._do(*steps)
 
     @singledispatchmethod
     def _do(self, step: Step) -> None:
@@ -131,12 +150,7 @@ class Runner:
 
     @_do.register
     def _(self, step: EnsureNode) -> None:
-        try:
-            self._provider.ensure_node(step.spec)
-        except NotFoundError:
-            # The deletion of the tenant's last other cluster may just have taken the network away.
-            self._provider.ensure_network(step.spec.ref.cluster.tenant, self._subnet)
-            self._provider.ensure_node(step.spec)
+        self._ensure_nodes([step.spec])
 
     @_do.register
     def _(self, step: ResizeNode) -> None:
@@ -192,6 +206,14 @@ class Runner:
             # Another cluster of the tenant may have come since the plan was made: it keeps the network.
             if not self._provider.find(tenant=step.tenant).nodes:
                 raise
+
+    def _ensure_nodes(self, specs: Sequence[NodeSpec]) -> None:
+        try:
+            self._provider.ensure_nodes(specs)
+        except NotFoundError:
+            # The deletion of the tenant's last other cluster may just have taken the network away.
+            self._provider.ensure_network(specs[0].ref.cluster.tenant, self._subnet)
+            self._provider.ensure_nodes(specs)
 
     def _leaving(self) -> Decommissioner:
         if self._decommissioner is None:

@@ -19,7 +19,7 @@ MAX_NODES = 5000
 """The most nodes that one cluster may declare."""
 
 # The version of how nodes are made: one that was made by an older version has drifted.
-_LAYOUT = 2
+LAYOUT = 2
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -126,7 +126,8 @@ class Cluster:
 class NodeSpec:
     """All that an engine must know to make one node.
 
-    ``image`` is a reference the engine resolves; ``publish`` maps a port in the node to the port wanted on the host, 0 for any.
+    ``image`` is a reference the engine resolves; ``publish`` maps a port in the node to the port wanted on the host, 0 for any; ``layout``
+    is the version of how nodes are made.
     """
 
     ref: NodeRef
@@ -136,6 +137,7 @@ class NodeSpec:
     cpus: float
     volumes: tuple[NodeVolume, ...]
     publish: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    layout: int = LAYOUT
 
     @property
     def digest(self) -> str:
@@ -145,5 +147,5 @@ class NodeSpec:
         stays where it was made.
         """
         classes = [each.storage.name for each in self.volumes]
-        facts = [_LAYOUT, str(self.ref), self.image, classes, sorted(self.publish.items())]
+        facts = [self.layout, str(self.ref), self.image, classes, sorted(self.publish.items())]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -12,10 +12,10 @@ DeadlineError for a wait that ended; NotFoundError where a node is asked for tha
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, ClassVar, Protocol
 
 from labcloud.model import ClusterRef, Found, NodeRef, NodeSpec, NodeVolume, config_digests
 from labcloud.model.checks import Capacity, Check
@@ -83,6 +83,9 @@ class Provider(ABC):
     """One engine. See the module for the rules of the contract."""
 
     name: str
+
+    takes_many: ClassVar[bool] = False
+    """Whether it makes, and deletes, many nodes at once better than one by one."""
 
     # What exists
 
@@ -159,6 +162,11 @@ class Provider(ABC):
         A volume that exists stays where it is, whatever its storage class says now.
         """
 
+    def ensure_nodes(self, specs: Sequence[NodeSpec]) -> None:
+        """As `ensure_node`, for all of ``specs``. If one of them cannot be made, the others may have been."""
+        for spec in specs:
+            self.ensure_node(spec)
+
     @abstractmethod
     def resize_node(self, ref: NodeRef, *, memory: int, cpus: float) -> None:
         """Give the node the limits of ``memory`` MiB and ``cpus`` cores, at once; what runs on it goes on.
@@ -173,6 +181,11 @@ class Provider(ABC):
     @abstractmethod
     def delete_node(self, ref: NodeRef) -> None:
         """The node, at once; its volumes stay."""
+
+    def delete_nodes(self, refs: Collection[NodeRef]) -> None:
+        """As `delete_node`, for all of ``refs``."""
+        for ref in refs:
+            self.delete_node(ref)
 
     @abstractmethod
     def delete_volume(self, ref: NodeRef, number: int, snapshot: str = "") -> None:

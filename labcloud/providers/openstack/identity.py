@@ -1,0 +1,208 @@
+"""What names and metadata say of the things that labcloud makes in a cloud, and how they are read back. Pure.
+
+A server's cluster and group stand in its metadata, its number in its name: of several servers that one request makes, Nova numbers the
+names and gives all the same metadata. Neutron takes no tags when it makes something, so there the description says whose it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from labcloud.errors import EngineError
+from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, NodeVolume, Status, StorageClass
+from labcloud.providers.base import Inspection
+
+PREFIX: Final = "labcloud."
+LAB: Final = PREFIX + "lab"
+TENANT: Final = PREFIX + "tenant"
+CLUSTER: Final = PREFIX + "cluster"
+GROUP: Final = PREFIX + "group"
+PROFILE: Final = PREFIX + "profile"
+IMAGE: Final = PREFIX + "image"
+LAYOUT: Final = PREFIX + "layout"
+MEMORY: Final = PREFIX + "memory"
+CPUS: Final = PREFIX + "cpus"
+VOLUMES: Final = PREFIX + "volumes"
+PUBLISH: Final = PREFIX + "publish"
+VOLUME: Final = PREFIX + "volume"
+INDEX: Final = PREFIX + "index"
+SNAPSHOT: Final = PREFIX + "snapshot"
+WHOLE: Final = PREFIX + "whole"
+"""The tag that a tenant's network gets when all that belongs to it is there."""
+
+_STATUS: Final = {
+    "ACTIVE": Status.RUNNING,
+    "BUILD": Status.CREATED,
+    "REBOOT": Status.RUNNING,
+    "HARD_REBOOT": Status.RUNNING,
+    "PASSWORD": Status.RUNNING,
+    "SHUTOFF": Status.STOPPED,
+    "PAUSED": Status.STOPPED,
+    "SUSPENDED": Status.STOPPED,
+    "SHELVED": Status.STOPPED,
+    "SHELVED_OFFLOADED": Status.STOPPED,
+}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A server as Nova lists it. ``state`` is Nova's word, ``task`` what Nova does with it now, ``fault`` why it is in ERROR."""
+
+    id: str
+    ref: NodeRef
+    state: str
+    task: str
+    metadata: Mapping[str, str]
+    address: str = ""
+    floating: str = ""
+    created: str = ""
+    fault: str = ""
+
+    @property
+    def status(self) -> Status:
+        return _STATUS.get(self.state, Status.FAILED)
+
+    @property
+    def digest(self) -> str:
+        """That of the specification that it was made with."""
+        return _spec(self).digest
+
+    @property
+    def reached(self) -> str:
+        """The address by which it is reached from outside."""
+        return self.floating or self.address
+
+
+def tenant_resource(tenant: str) -> str:
+    """The name of a tenant's network, router and security group. The network's is the domain of its nodes."""
+    return f"labcloud-{tenant}"
+
+
+def key_name(lab: str) -> str:
+    return f"labcloud-{lab}"
+
+
+def group_name(lab: str, cluster: ClusterRef) -> str:
+    """The name of a cluster's server group, which has no other place for whose it is."""
+    return f"{cluster.tenant}.{cluster.name}.{lab}"
+
+
+def server_name(cluster: ClusterRef, group: str, index: int | None = None) -> str:
+    """``acme.hadoop-2.7.worker-3``; without its number what Nova numbers, from 1."""
+    base = f"{cluster.tenant}.{cluster.name}.{group}"
+    return base if index is None else f"{base}-{index}"
+
+
+def volume_name(ref: NodeRef, number: int) -> str:
+    return f"{server_name(ref.cluster, ref.group, ref.index)}.data-{number}"
+
+
+def described(lab: str, tenant: str) -> str:
+    """The description of what belongs to a tenant's network."""
+    return f"{LAB}={lab} {TENANT}={tenant}"
+
+
+def tenant_of(lab: str, description: str) -> str:
+    """The tenant that a description names; empty if it is none of this lab."""
+    head, _, tenant = (description or "").partition(f" {TENANT}=")
+    return tenant if head == f"{LAB}={lab}" else ""
+
+
+def tags(lab: str, tenant: str = "", cluster: ClusterRef | None = None) -> list[str]:
+    """By which servers of a lab, a tenant or a cluster are asked for. (Metadata cannot be asked for.)"""
+    wanted = [f"{LAB}={lab}"]
+    tenant = cluster.tenant if cluster else tenant
+    wanted += [f"{TENANT}={tenant}"] if tenant else []
+    return wanted + ([f"{CLUSTER}={cluster.name}"] if cluster else [])
+
+
+def metadata(lab: str, spec: NodeSpec) -> dict[str, str]:
+    """What a server's metadata say; the same for all nodes of a group that are alike."""
+    ref = spec.ref
+    return {
+        LAB: lab, TENANT: ref.cluster.tenant, CLUSTER: ref.cluster.name, GROUP: ref.group,
+        PROFILE: spec.profile, IMAGE: spec.image, LAYOUT: str(spec.layout), MEMORY: str(spec.memory), CPUS: f"{spec.cpus:g}",
+        VOLUMES: " ".join(each.storage.name or "-" for each in spec.volumes),
+        PUBLISH: " ".join(f"{port}:{wanted}" for port, wanted in sorted(spec.publish.items())),
+    }  # fmt: skip
+
+
+def volume_metadata(lab: str, ref: NodeRef, number: int) -> dict[str, str]:
+    return {
+        LAB: lab, TENANT: ref.cluster.tenant, CLUSTER: ref.cluster.name, GROUP: ref.group, INDEX: str(ref.index), VOLUME: str(number)
+    }  # fmt: skip
+
+
+def machine(server: Any) -> Machine:
+    """A server of the SDK, read. Raise EngineError if somebody has given it a name that does not say which node it is."""
+    known: Mapping[str, str] = server.metadata or {}
+    cluster = ClusterRef(known[TENANT], known[CLUSTER])
+    base = server_name(cluster, known[GROUP]) + "-"
+    number = server.name.removeprefix(base)
+    if not server.name.startswith(base) or not number.isdigit():
+        raise EngineError(
+            f"the server {server.name!r} belongs to {cluster}, and its name does not say which node it is", details=f"server {server.id}",
+            resolution=f"give it its name back, {base}NUMBER: openstack server set --name … {server.id}",
+        )  # fmt: skip
+    addresses = [each for network in (server.addresses or {}).values() for each in network if each.get("version") == 4]
+    return Machine(
+        id=server.id,
+        ref=NodeRef(cluster, known[GROUP], int(number)),
+        state=server.status,
+        task=server.task_state or "",
+        metadata=known,
+        address=next((each["addr"] for each in addresses if each.get("OS-EXT-IPS:type", "fixed") == "fixed"), ""),
+        floating=next((each["addr"] for each in addresses if each.get("OS-EXT-IPS:type") == "floating"), ""),
+        created=server.created_at or "",
+        fault=str((server.fault or {}).get("message", "")) if server.fault else "",
+    )
+
+
+def _spec(found: Machine) -> NodeSpec:
+    """The specification that a server was made with, as far as its digest needs it."""
+    known = found.metadata
+    names = known.get(VOLUMES, "").split()
+    ports = (each.split(":") for each in known.get(PUBLISH, "").split())
+    return NodeSpec(
+        ref=found.ref,
+        image=known.get(IMAGE, ""),
+        profile=known.get(PROFILE, ""),
+        memory=int(known.get(MEMORY, "0")),
+        cpus=float(known.get(CPUS, "0")),
+        volumes=tuple(NodeVolume(storage=StorageClass(name.removeprefix("-"))) for name in names),
+        publish={int(port): int(wanted) for port, wanted in ports},
+        layout=int(known.get(LAYOUT, "0")),
+    )
+
+
+def found_node(found: Machine) -> FoundNode:
+    from datetime import datetime
+
+    spec = _spec(found)
+    return FoundNode(
+        ref=found.ref,
+        status=found.status,
+        profile=spec.profile,
+        image=spec.image,
+        digest=spec.digest,
+        memory=spec.memory,
+        cpus=spec.cpus,
+        engine_id=found.id,
+        address=found.address,
+        created=datetime.fromisoformat(found.created).timestamp() if found.created else 0.0,
+    )
+
+
+def local_volumes(found: Machine) -> frozenset[tuple[NodeRef, int]]:
+    """The data volumes that a server was made with."""
+    return frozenset((found.ref, number) for number, _ in enumerate(found.metadata.get(VOLUMES, "").split()))
+
+
+def inspection(found: Machine) -> Inspection:
+    spec = _spec(found)
+    return Inspection(
+        state=found.state, said=found.fault, memory=spec.memory, cpus=spec.cpus, attached=bool(found.address),
+        exit_code=1 if found.status is Status.FAILED else 0,
+    )  # fmt: skip

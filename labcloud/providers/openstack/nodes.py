@@ -1,0 +1,116 @@
+"""What makes a server a node: its configuration, the names of its neighbours, its services started. Talks to nodes by ssh alone.
+
+New nodes are configured by Ansible, all at once. What changes on nodes that run goes the same way in small: the same program takes the same
+archive, over the connection that is there, in milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from labcloud.ansible.content import TAKE, Content
+from labcloud.ansible.inventory import Host
+from labcloud.ansible.play import configure
+from labcloud.errors import ConfiguringError, LabError
+from labcloud.providers.base import Command
+from labcloud.providers.openstack.identity import Machine
+from labcloud.providers.openstack.ssh import Ssh, Target
+from labcloud.providers.tree import read_tree
+
+_THREADS: Final = 16
+_SSH_SECONDS: Final = 180.0
+
+
+def target(machine: Machine) -> Target:
+    return Target(machine.id, machine.reached, str(machine.ref))
+
+
+class Nodes:
+    """The nodes of one lab. ``base`` is the folder of what all of them share, ``rendered`` that of clusters' configurations."""
+
+    def __init__(self, ssh: Ssh, user: str, *, base: Path, rendered: Path) -> None:
+        self._ssh = ssh
+        self._user = user
+        self._base = base
+        self._rendered = rendered
+
+    def make(self, new: Collection[Machine], all_: Sequence[Machine], domain: str) -> None:
+        """Configure ``new`` ones, whose services start, and let ``all_`` running ones of the cluster know each other's names."""
+        hosts = names(all_, domain)
+        self._on_all(lambda each: self._ssh.wait(target(each), _SSH_SECONDS), new)
+        contents = {each.ref: self._content(each, hosts) for each in new}
+        configure([self._host(each, contents[each.ref]) for each in new])
+        others = [each for each in all_ if each.ref not in contents]
+        self.push({each: Content(hosts=hosts) for each in others})
+
+    def _host(self, machine: Machine, content: Content) -> Host:
+        return Host(machine.ref.qualified, machine.reached, self._user, self._ssh.options(target(machine)), content)
+
+    def _content(self, machine: Machine, hosts: Mapping[str, Iterable[str]]) -> Content:
+        volumes = machine.metadata.get("labcloud.volumes", "").split()
+        return Content(
+            name=machine.ref.name,
+            cluster=tree_of(self._rendered / machine.ref.cluster.tenant / machine.ref.cluster.name / machine.ref.name),
+            base=tree_of(self._base),
+            hosts=hosts,
+            folders=("/datasets", *(f"/data/{number}" for number, _ in enumerate(volumes))),
+            start=True,
+        )
+
+    def push(self, contents: Mapping[Machine, Content]) -> None:
+        """Give running nodes what changed, at once. Raise ConfiguringError for those that do not take it."""
+
+        def one(machine: Machine) -> None:
+            command = Command(("/bin/sh", "-c", TAKE.read_text()), stdin=contents[machine].archive())
+            result = self._ssh.run(target(machine), command)
+            if result.exit_code:
+                raise ConfiguringError(
+                    f"the node {machine.ref} did not take its configuration", details=result.stderr.decode(errors="replace")[-1000:],
+                    resolution="run the same command again",
+                )  # fmt: skip
+
+        self._on_all(one, contents)
+
+    def push_cluster(self, machines: Iterable[Machine], files: Mapping[str, str], nodes: Collection[str]) -> None:
+        """Give the running ones of ``machines`` that are named in ``nodes`` their part of the configuration tree ``files``."""
+        parts: dict[str, dict[str, bytes]] = {name: {} for name in nodes}
+        for path, text in files.items():
+            name, _, rest = path.partition("/")
+            if name in parts:
+                parts[name][rest] = text.encode()
+        self.push({each: Content(cluster=parts[each.ref.name], base=tree_of(self._base)) for each in machines if each.ref.name in parts})
+
+    def stop_services(self, machine: Machine, timeout: float) -> None:
+        """Stop the node's services in order; after ``timeout`` seconds the server stops whatever still runs."""
+        self._ssh.run(target(machine), Command(("timeout", f"{timeout:g}", "systemctl", "stop", "labcloud-node.service")))
+
+    def _on_all(self, do: Callable[[Machine], None], machines: Iterable[Machine]) -> None:
+        machines = list(machines)
+        if not machines:
+            return
+        with ThreadPoolExecutor(min(_THREADS, len(machines)), thread_name_prefix="node") as pool:
+            done = [pool.submit(do, each) for each in machines]
+        failures = [exc for each in done if (exc := each.exception()) is not None]
+        first = next((exc for exc in failures if not isinstance(exc, LabError)), failures[0] if failures else None)
+        if isinstance(first, LabError):
+            first.details = "\n".join(filter(None, [first.details, *(f"also: {each}" for each in failures[1:])]))
+        if first is not None:
+            raise first
+
+
+def names(machines: Iterable[Machine], domain: str) -> dict[str, tuple[str, str]]:
+    """By address what a node is called: its host name in full, which look-ups in both directions give, and its name inside the cluster."""
+    return {each.address: (f"{each.ref.qualified}.{domain}", each.ref.name) for each in machines if each.address}
+
+
+def tree_of(root: Path) -> dict[str, bytes]:
+    return {name: text.encode() for name, text in read_tree(root).items()}
+
+
+def changed_nodes(before: Mapping[str, str], after: Mapping[str, str]) -> frozenset[str]:
+    """The names of nodes whose part of the tree differs."""
+    differing = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    return frozenset(path.partition("/")[0] for path in differing)

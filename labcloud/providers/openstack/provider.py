@@ -1,0 +1,343 @@
+"""The contract of `labcloud.providers.base`, kept by an OpenStack cloud.
+
+State lives in the cloud: servers carry tags and metadata, networks descriptions. The only files are the rendered configurations,
+below ``HOME/rendered``, as nodes have taken them, and the lab's ssh key, below ``HOME/secrets``.
+"""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import groupby
+from pathlib import Path
+from typing import ClassVar, Final
+
+from labcloud.errors import ConfigError, EngineError, LabError, NotFoundError, UsageError
+from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, Status
+from labcloud.model.checks import Capacity, Check
+from labcloud.model.dataset import StoredDataset
+from labcloud.model.found import Digests
+from labcloud.providers.base import Command, Found, Inspection, Provider, Response, Result, Sink
+from labcloud.providers.openstack import identity
+from labcloud.providers.openstack.catalogue import Catalogue
+from labcloud.providers.openstack.connection import Cloud
+from labcloud.providers.openstack.identity import Machine
+from labcloud.providers.openstack.networks import Networks
+from labcloud.providers.openstack.nodes import Nodes, changed_nodes, target
+from labcloud.providers.openstack.servers import Ingredients, Servers
+from labcloud.providers.openstack.settings import Settings, read_settings
+from labcloud.providers.openstack.ssh import Ssh, Tunnelled, chunks
+from labcloud.providers.tree import delete_tree, read_tree, write_tree
+
+_KNOWN_SECONDS: Final = 20.0
+_UNLIMITED: Final = 2**40
+LOCAL_DRIVER: Final = "local"
+"""The driver of a storage class that keeps volumes on the server's own disk, as no class at all does."""
+
+
+class OpenStackProvider(Provider):
+    """Nodes are servers, a tenant's wall is a network with a security group.
+
+    ``home`` is the lab's folder on this machine, ``lab_id`` what keeps labs in one project apart.
+    """
+
+    name = "openstack"
+    takes_many: ClassVar[bool] = True
+
+    def __init__(self, home: Path, lab_id: str, *, cloud: Cloud | None = None, nodes: Nodes | None = None) -> None:
+        self._rendered = home / "rendered"
+        self._settings = read_settings(home)
+        self._cloud = cloud or Cloud(self._settings.cloud, self._settings.region)
+        self._networks = Networks(self._cloud, lab_id, self._settings)
+        self._servers = Servers(self._cloud, lab_id)
+        self._catalogue = Catalogue(self._cloud)
+        self._ssh = Ssh(home / "secrets" / "openstack", self._settings.user, way_to_nodes(self._settings))
+        self._nodes = nodes or Nodes(self._ssh, self._settings.user, base=home / "lab" / "base", rendered=self._rendered)
+        self._known: dict[NodeRef, tuple[Machine, float]] = {}
+        self._config_lock = threading.Lock()
+        self._shared_lock = threading.Lock()
+
+    def close(self) -> None:
+        self._cloud.close()
+
+    # What exists
+
+    def find(self, tenant: str | None = None, cluster: ClusterRef | None = None) -> Found:
+        machines = self._list(tenant or "", cluster)
+        return Found(
+            nodes=tuple(identity.found_node(each) for each in machines),
+            networks=self._networks.tenants(cluster.tenant if cluster else tenant),
+            volumes=frozenset().union(*(identity.local_volumes(each) for each in machines)),
+            configs=Digests(self._configs(tenant, cluster), self.config),
+        )
+
+    def _list(self, tenant: str = "", cluster: ClusterRef | None = None) -> list[Machine]:
+        machines = self._servers.listed(tenant, cluster)
+        until = time.monotonic() + _KNOWN_SECONDS
+        self._known.update({each.ref: (each, until) for each in machines})
+        return machines
+
+    def _machine(self, ref: NodeRef, *, fresh: bool = False) -> Machine:
+        """The node's server, as it was a moment ago. Raise NotFoundError if there is none."""
+        machine, until = self._known.get(ref, (None, 0.0))
+        if fresh or machine is None or time.monotonic() > until:
+            self._known.pop(ref, None)
+            machine = next((each for each in self._list(cluster=ref.cluster) if each.ref == ref), None)
+        if machine is None:
+            raise NotFoundError(f"there is no node {ref}", resolution=f"'labcloud show {ref.cluster}' shows those that there are")
+        return machine
+
+    def _running(self, ref: NodeRef) -> Machine:
+        machine = self._machine(ref)
+        if machine.status is not Status.RUNNING:
+            machine = self._machine(ref, fresh=True)
+        if machine.status is not Status.RUNNING:
+            raise EngineError(f"the node {ref} does not run: it is {machine.state}", resolution=f"start it: labcloud start {ref.cluster}")
+        return machine
+
+    def _configs(self, tenant: str | None, cluster: ClusterRef | None) -> Iterator[ClusterRef]:
+        pattern = f"{cluster.tenant}/{cluster.name}" if cluster else f"{tenant or '*'}/*"
+        for path in self._rendered.glob(pattern):
+            yield ClusterRef(path.parent.name, path.name)
+
+    def _config(self, cluster: ClusterRef) -> Path:
+        return self._rendered / cluster.tenant / cluster.name
+
+    def inspect(self, ref: NodeRef) -> Inspection:
+        return identity.inspection(self._machine(ref, fresh=True))
+
+    def domain(self, tenant: str) -> str:
+        return identity.tenant_resource(tenant)
+
+    def image(self, name: str, preferred: str = "") -> str:
+        return self._catalogue.newest(name, preferred)
+
+    def capacity(self) -> Capacity:
+        limits = self._cloud.read("ask what the project may use", lambda api: api.compute.get_limits().absolute)
+        memory, cores = int(limits.total_ram or -1), int(limits.total_cores or -1)
+        return Capacity(memory=memory if memory >= 0 else _UNLIMITED, cpus=float(cores if cores >= 0 else _UNLIMITED))
+
+    def checks(self) -> tuple[Check, ...]:
+        return ()
+
+    # Making and deleting
+
+    def ensure_network(self, tenant: str, subnet: str = "") -> None:
+        with self._shared_lock:
+            self._networks.ensure(tenant, subnet)
+
+    def delete_network(self, tenant: str) -> None:
+        self._networks.delete(tenant)
+
+    def ensure_config(self, cluster: ClusterRef, files: Mapping[str, str]) -> bool:
+        with self._config_lock:
+            before = self.config(cluster)
+            if before == files:
+                return False
+            # Nodes first: a run that is killed in between is seen, for the tree still says what was before.
+            running = [each for each in self._list(cluster=cluster) if each.state == "ACTIVE"]
+            self._nodes.push_cluster(running, files, changed_nodes(before, files))
+            return write_tree(self._config(cluster), files)
+
+    def config(self, cluster: ClusterRef) -> dict[str, str]:
+        return read_tree(self._config(cluster))
+
+    def delete_config(self, cluster: ClusterRef) -> None:
+        self._servers.delete_group(cluster)
+        delete_tree(self._config(cluster))
+
+    def ensure_datasets(self, cluster: ClusterRef, datasets: Mapping[str, StoredDataset]) -> bool:
+        if datasets:
+            raise EngineError(
+                f"nodes of {cluster} cannot be shown datasets: OpenStack's servers see no folder of this machine",
+                resolution=f"detach them: labcloud dataset detach {cluster} {' '.join(datasets)}",
+            )
+        return False
+
+    def delete_datasets(self, cluster: ClusterRef) -> None:
+        """There is never anything."""
+
+    def ensure_node(self, spec: NodeSpec) -> None:
+        self.ensure_nodes([spec])
+
+    def ensure_nodes(self, specs: Sequence[NodeSpec]) -> None:
+        for cluster, same in groupby(sorted(specs, key=lambda each: each.ref), key=lambda each: each.ref.cluster):
+            self._ensure(cluster, list(same))
+
+    def _ensure(self, cluster: ClusterRef, specs: Sequence[NodeSpec]) -> None:
+        there = {each.ref: each for each in self._list(cluster=cluster)}
+        unfit = [there[spec.ref] for spec in specs if spec.ref in there and _unfit(spec, there[spec.ref])]
+        if unfit:
+            self._delete(unfit)
+        gone = {each.ref for each in unfit}
+        missing = [spec for spec in specs if spec.ref not in there or spec.ref in gone]
+        if missing:
+            self._create(cluster, missing)
+        kept = [(spec, there[spec.ref]) for spec in specs if spec.ref in there and spec.ref not in gone]
+        for spec, machine in kept:
+            self._restart(spec, machine)
+        refs = {spec.ref for spec in specs}
+        # A server that runs may be one that a killed run did not configure: it is told all again, which changes nothing where it knows.
+        machines = self._servers.await_active(refs)
+        everyone = {each.ref: each for each in (*self._list(cluster=cluster), *machines) if each.status is Status.RUNNING}
+        self._nodes.make(machines, list(everyone.values()), self.domain(cluster.tenant))
+
+    def _restart(self, spec: NodeSpec, machine: Machine) -> None:
+        if (spec.memory, f"{spec.cpus:g}") != (int(machine.metadata[identity.MEMORY]), machine.metadata[identity.CPUS]):
+            self.resize_node(spec.ref, memory=spec.memory, cpus=spec.cpus)
+        if machine.status is Status.STOPPED:
+            self._servers.start(machine)
+
+    def _create(self, cluster: ClusterRef, specs: Sequence[NodeSpec]) -> None:
+        for spec in specs:
+            _check_volumes(spec.volumes)
+        with self._shared_lock:
+            network = self._networks.of(cluster.tenant)
+            key, group = self._servers.ensure_key(self._ssh.public_key()), self._servers.ensure_group(cluster)
+        flavors = self._catalogue.flavors()
+        for _, alike in groupby(sorted(specs, key=_likeness), key=_likeness):
+            same = list(alike)
+            image = self._catalogue.image(same[0].image)
+            flavor = self._catalogue.fitting(flavors, memory=same[0].memory, cpus=same[0].cpus, image=image)
+            parts = Ingredients(
+                image=image.id, flavor=flavor.id, network=network.network, security_group=network.security_group,
+                key=key, server_group=group, zone=self._settings.zone, config_drive=self._settings.config_drive,
+            )  # fmt: skip
+            self._servers.create(same, parts)
+
+    def resize_node(self, ref: NodeRef, *, memory: int, cpus: float) -> None:
+        machine = self._machine(ref, fresh=True)
+        before, after = self._flavor_of(machine), self._flavor_for(machine, memory=memory, cpus=cpus)
+        if before != after:
+            raise EngineError(
+                f"could not limit {ref} to {memory} MiB and {cpus:g} cores at once: it would need the flavor {after}, and has {before}",
+                resolution="OpenStack gives a server another flavor only by moving it while it is off",
+            )
+        changed = self._servers.note(machine, {identity.MEMORY: str(memory), identity.CPUS: f"{cpus:g}"})
+        self._known[ref] = (changed, time.monotonic() + _KNOWN_SECONDS)
+
+    def _flavor_of(self, machine: Machine) -> str:
+        memory, cpus = int(machine.metadata[identity.MEMORY]), float(machine.metadata[identity.CPUS])
+        return self._flavor_for(machine, memory=memory, cpus=cpus)
+
+    def _flavor_for(self, machine: Machine, *, memory: int, cpus: float) -> str:
+        image = self._catalogue.image(machine.metadata[identity.IMAGE])
+        return str(self._catalogue.fitting(self._catalogue.flavors(), memory=memory, cpus=cpus, image=image).name)
+
+    def stop_node(self, ref: NodeRef, *, timeout: float = 30.0) -> None:
+        try:
+            machine = self._machine(ref, fresh=True)
+        except NotFoundError:
+            return
+        if machine.status is not Status.RUNNING:
+            return
+        with suppress(LabError):  # the server stops all the same: by ACPI, and by force after Nova's own limit
+            self._nodes.stop_services(machine, timeout)
+        self._servers.stop(machine)
+        self._servers.await_stopped([ref])
+        self._known.pop(ref, None)
+
+    def delete_node(self, ref: NodeRef) -> None:
+        self.delete_nodes([ref])
+
+    def delete_nodes(self, refs: Collection[NodeRef]) -> None:
+        wanted = set(refs)
+        for cluster in {ref.cluster for ref in wanted}:
+            self._delete([each for each in self._list(cluster=cluster) if each.ref in wanted])
+
+    def _delete(self, machines: Sequence[Machine]) -> None:
+        self._servers.delete(machines)
+        for each in machines:
+            self._known.pop(each.ref, None)
+            self._ssh.forget(each.id)
+
+    def delete_volume(self, ref: NodeRef, number: int, snapshot: str = "") -> None:
+        if snapshot:
+            return
+        try:
+            machine = self._machine(ref, fresh=True)
+        except NotFoundError:
+            return
+        if (ref, number) in identity.local_volumes(machine):
+            raise EngineError(f"volume {number} of {ref} is in use by its node", resolution="delete the node first")
+
+    def ensure_volume(self, ref: NodeRef, number: int, volume: NodeVolume, snapshot: str = "") -> Path:
+        del volume
+        return self.volume_folder(ref, number, snapshot)
+
+    def volume_folder(self, ref: NodeRef, number: int, snapshot: str = "") -> Path:
+        if snapshot or (ref, number) not in identity.local_volumes(self._machine(ref)):
+            what = f"snapshot {snapshot} of volume {number}" if snapshot else f"volume {number}"
+            raise NotFoundError(f"there is no {what} of {ref}")
+        raise EngineError(
+            f"the data of volume {number} of {ref} lies in {self._cloud.label}, and cannot be reached from here",
+            resolution="look at it on its node: labcloud exec",
+        )
+
+    # Talking to nodes
+
+    def execute(self, ref: NodeRef, command: Command, *, stdout: Sink | None = None, stderr: Sink | None = None) -> Result:
+        return self._ssh.run(target(self._running(ref)), command, stdout=stdout, stderr=stderr)
+
+    def interactive(self, ref: NodeRef, argv: Sequence[str], *, user: str) -> list[str]:
+        return self._ssh.argv(target(self._running(ref)), argv, user=user, terminal=True)
+
+    def put_file(self, ref: NodeRef, path: str, content: Iterable[bytes], *, size: int, owner: int) -> None:
+        del size
+        command = Command(("install", "-m", "0600", "-o", str(owner), "-g", str(owner), "/dev/stdin", path), stdin=chunks(content))
+        result = self.execute(ref, command)
+        if result.exit_code:
+            raise EngineError(f"could not write {path} on {ref}", details=result.stderr.decode(errors="replace"))
+
+    def address(self, ref: NodeRef) -> str:
+        self._running(ref)
+        return ""  # from outside ssh alone is let in
+
+    def request(self, ref: NodeRef, port: int, path: str, *, method: str = "GET", body: bytes = b"", timeout: float = 5.0) -> Response:
+        machine = self._running(ref)
+        try:
+            with self._ssh.channel(target(machine), machine.address, port, timeout=timeout) as channel:
+                connection = Tunnelled(machine.address, port, channel)
+                connection.request(method, path, body=body or None)
+                answer = connection.getresponse()
+                return Response(answer.status, answer.read(), dict(answer.getheaders()))
+        except (OSError, http.client.HTTPException) as exc:
+            raise EngineError(f"port {port} of {ref} does not answer", details=str(exc)) from exc
+
+
+def _unfit(spec: NodeSpec, machine: Machine) -> bool:
+    """Whether a server cannot become what ``spec`` says: it holds nothing then that is worth keeping."""
+    return machine.digest != spec.digest or machine.status is Status.FAILED
+
+
+def _likeness(spec: NodeSpec) -> str:
+    """What nodes that one request makes have in common."""
+    return repr(
+        (spec.ref.group, spec.image, spec.memory, spec.cpus, [each.storage.name for each in spec.volumes], sorted(spec.publish.items()))
+    )
+
+
+def _check_volumes(volumes: Iterable[NodeVolume]) -> None:
+    for each in volumes:
+        storage = each.storage
+        if storage.path or storage.driver not in ("", LOCAL_DRIVER):
+            raise UsageError(
+                f"the storage class {storage.name!r} lies in {storage.where}, where no server of OpenStack reaches",
+                resolution=f"use volumes without a class, or let the class be the server's own disk: driver {LOCAL_DRIVER}",
+            )
+
+
+def way_to_nodes(settings: Settings) -> list[str]:
+    """Options of ssh that lead to servers."""
+    if settings.jump and settings.proxy:
+        raise ConfigError("openstack.yaml says both jump and proxy", resolution="leave one of them out")
+    if settings.jump:
+        return ["-J", settings.jump]
+    if settings.proxy:
+        import shlex
+
+        return ["-o", f"ProxyCommand={shlex.join(settings.proxy)}"]
+    return []

@@ -1,0 +1,246 @@
+"""Servers: listed, made many at once, waited for together, deleted. Asks of a cluster's servers are one list each, never one a server.
+
+Nova numbers the names of what one request makes from 1. So the nodes of a group from index 1 on, which are all but the first of a
+new cluster's, are made by one request; others by one each. No name has to be changed afterwards.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final
+
+from labcloud.errors import DeadlineError, EngineError, NotFoundError
+from labcloud.model import ClusterRef, NodeRef, NodeSpec, Status
+from labcloud.providers.openstack import identity
+from labcloud.providers.openstack.connection import Cloud
+from labcloud.providers.openstack.identity import Machine
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
+
+_THREADS: Final = 8
+_ACTIVE_SECONDS: Final = 600.0
+_GONE_SECONDS: Final = 300.0
+_LEAST_PAUSE: Final = 0.5
+_MOST_PAUSE: Final = 5.0
+_SERVERS_A_SECOND: Final = 40
+_CONSOLE_LINES: Final = 20
+_FAILED: Final = "ERROR"
+_DELETED: Final = frozenset({"DELETED", "SOFT_DELETED"})
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What servers are made of, besides their specification: ids of the cloud's things, and the name of a key."""
+
+    image: str
+    flavor: str
+    network: str
+    security_group: str
+    key: str
+    server_group: str
+    zone: str = ""
+    config_drive: bool | None = None
+
+
+class Servers:
+    """The servers of one lab in a cloud."""
+
+    def __init__(self, cloud: Cloud, lab: str) -> None:
+        self._cloud = cloud
+        self._lab = lab
+
+    def listed(self, tenant: str = "", cluster: ClusterRef | None = None) -> list[Machine]:
+        """The servers of the lab, of a tenant or of a cluster; those that are going away are still among them."""
+        wanted = ",".join(identity.tags(self._lab, tenant, cluster))
+        found = self._cloud.read("ask which servers exist", lambda api: list(api.compute.servers(tags=wanted)))
+        return sorted((identity.machine(each) for each in found if each.status not in _DELETED), key=lambda each: each.ref)
+
+    # Making
+
+    def create(self, specs: Sequence[NodeSpec], parts: Ingredients) -> None:
+        """Ask Nova for servers that differ in their index alone; `await_active` waits for them."""
+        cluster, group = specs[0].ref.cluster, specs[0].ref.group
+        wanted = sorted(spec.ref.index for spec in specs)
+        run = [index for place, index in enumerate((each for each in wanted if each > 0), 1) if index == place]
+        body = self._body(specs[0], parts)
+        if len(run) > 1:
+            self._request(f"{cluster}/{group}-1 to {group}-{len(run)}", identity.server_name(cluster, group), len(run), body)
+        single = [index for index in wanted if len(run) < 2 or index not in run]
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="server") as pool:
+            names = {index: identity.server_name(cluster, group, index) for index in single}
+            for done in [pool.submit(self._request, f"{cluster}/{group}-{index}", names[index], 1, body) for index in single]:
+                done.result()
+
+    def _request(self, what: str, name: str, count: int, body: dict[str, Any]) -> None:
+        numbers = {"min_count": count, "max_count": count} if count > 1 else {}
+        with self._cloud.change(f"create the node {what}") as api:
+            api.compute.create_server(name=name, **body, **numbers)
+
+    def _body(self, spec: NodeSpec, parts: Ingredients) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "image_id": parts.image,
+            "flavor_id": parts.flavor,
+            "networks": [{"uuid": parts.network}],
+            "security_groups": [{"name": parts.security_group}],
+            "key_name": parts.key,
+            "metadata": identity.metadata(self._lab, spec),
+            "tags": identity.tags(self._lab, cluster=spec.ref.cluster),
+            "scheduler_hints": {"group": parts.server_group},
+        }
+        body |= {"availability_zone": parts.zone} if parts.zone else {}
+        return body | ({"config_drive": parts.config_drive} if parts.config_drive is not None else {})
+
+    # Waiting
+
+    def await_active(self, refs: Collection[NodeRef]) -> list[Machine]:
+        """The servers of ``refs``, all of one cluster, when all are ACTIVE. Raise EngineError, with Nova's reason, for one in ERROR."""
+
+        def active(found: list[Machine]) -> list[Machine] | None:
+            own = [each for each in found if each.ref in refs]
+            broken = [each for each in own if each.state == _FAILED]
+            if broken:
+                raise self.why(broken)
+            ready = len(own) == len(refs) and all(each.status is Status.RUNNING and each.address for each in own)
+            return own if ready else None
+
+        return self._await(refs, active, "to be ACTIVE", _ACTIVE_SECONDS)
+
+    def await_gone(self, ids: Collection[str], refs: Collection[NodeRef]) -> None:
+        def gone(found: list[Machine]) -> list[Machine] | None:
+            left = [each for each in found if each.id in ids]
+            broken = [each for each in left if each.state == _FAILED and not each.task]
+            if broken:
+                raise self.why(broken)
+            return None if left else found
+
+        self._await(refs, gone, "to be gone", _GONE_SECONDS)
+
+    def await_stopped(self, refs: Collection[NodeRef]) -> None:
+        def stopped(found: list[Machine]) -> list[Machine] | None:
+            return None if any(each.ref in refs and each.state == "ACTIVE" for each in found) else found
+
+        self._await(refs, stopped, "to be stopped", _GONE_SECONDS)
+
+    def _await(
+        self, refs: Collection[NodeRef], done: Callable[[list[Machine]], list[Machine] | None], what: str, seconds: float
+    ) -> list[Machine]:
+        """What ``done`` makes of the cluster's list as soon as that is not None.
+
+        Many servers take longer, and a list of them costs Nova more: they are looked at less often.
+        """
+        (cluster,) = {ref.cluster for ref in refs}
+        end = time.monotonic() + seconds
+        pause = min(_MOST_PAUSE, max(_LEAST_PAUSE, len(refs) / _SERVERS_A_SECOND))
+        while (answer := done(found := self.listed(cluster=cluster))) is None:
+            if time.monotonic() > end:
+                states = "\n".join(f"{each.ref.name}: {each.state} {each.task}".rstrip() for each in found if each.ref in refs)
+                raise DeadlineError(
+                    f"servers of {cluster} took longer than {seconds:g} s {what}", details=states,
+                    resolution="look at them: openstack server list; the same command goes on where this one ended",
+                )  # fmt: skip
+            time.sleep(pause)
+        return answer
+
+    def why(self, broken: Sequence[Machine]) -> EngineError:
+        """The error that tells why servers are in ERROR: Nova's fault, the request, the end of the console."""
+        first = broken[0]
+        lines = [f"server {first.id}", *self._history(first), *(f"also: {each.ref.name}: {each.fault}" for each in broken[1:])]
+        return EngineError(
+            f"OpenStack could not make the node {first.ref}: {first.fault or 'it is in ERROR, and no fault is told'}",
+            details="\n".join(lines),
+            resolution="mend what it says and run the same command again: what failed is made anew; or delete the cluster",
+        )
+
+    def _history(self, machine: Machine) -> list[str]:
+        """What Nova remembers of a server: the requests that failed, and the last lines of its console. Silence is no error here."""
+        try:
+            actions = self._cloud.read("ask what happened", lambda api: list(api.compute.server_actions(machine.id)))
+            said = self._cloud.read(
+                "read the console", lambda api: api.compute.get_server_console_output(machine.id, length=_CONSOLE_LINES)
+            )
+        except (EngineError, NotFoundError):
+            return []
+        requests = [f"request id: {each.request_id} ({each.action})" for each in actions]
+        return [*requests, *str((said or {}).get("output") or "").splitlines()[-_CONSOLE_LINES:]]
+
+    # Changing
+
+    def start(self, machine: Machine) -> None:
+        with self._cloud.change(f"start the node {machine.ref}") as api:
+            if machine.state in ("PAUSED", "SUSPENDED"):
+                (api.compute.unpause_server if machine.state == "PAUSED" else api.compute.resume_server)(machine.id)
+            elif machine.state.startswith("SHELVED"):
+                api.compute.unshelve_server(machine.id)
+            else:
+                api.compute.start_server(machine.id)
+
+    def stop(self, machine: Machine) -> None:
+        with self._cloud.change(f"stop the node {machine.ref}") as api:
+            api.compute.stop_server(machine.id)
+
+    def note(self, machine: Machine, changed: dict[str, str]) -> Machine:
+        """Change what a server's metadata say."""
+        with self._cloud.change(f"note the size of {machine.ref}") as api:
+            api.compute.set_server_metadata(machine.id, **changed)
+        return replace(machine, metadata={**machine.metadata, **changed})
+
+    def delete(self, machines: Iterable[Machine]) -> None:
+        """Delete servers, all at once, and wait until they are gone. One that is gone already is deleted."""
+        for cluster, same in groupby(sorted(machines, key=lambda each: each.ref), key=lambda each: each.ref.cluster):
+            of_cluster = list(same)
+            with ThreadPoolExecutor(_THREADS, thread_name_prefix="server") as pool:
+                for done in [pool.submit(self._delete, each) for each in of_cluster]:
+                    done.result()
+            self.await_gone({each.id for each in of_cluster}, {NodeRef(cluster, each.ref.group, each.ref.index) for each in of_cluster})
+
+    def _delete(self, machine: Machine) -> None:
+        with self._cloud.change(f"delete the node {machine.ref}") as api:
+            api.compute.delete_server(machine.id, ignore_missing=True)
+
+    # What a cluster's servers share
+
+    def ensure_group(self, cluster: ClusterRef) -> str:
+        """The id of the cluster's server group, which keeps its servers on different hosts where it can."""
+        name = identity.group_name(self._lab, cluster)
+        found = self._groups(name)
+        if found:
+            return str(found[0].id)
+        with self._cloud.change(f"create the server group of {cluster}") as api:
+            return str(api.compute.create_server_group(name=name, policy="soft-anti-affinity").id)
+
+    def delete_group(self, cluster: ClusterRef) -> None:
+        for each in self._groups(identity.group_name(self._lab, cluster)):
+            with self._cloud.change(f"delete the server group of {cluster}") as api:
+                api.compute.delete_server_group(each, ignore_missing=True)
+
+    def groups(self) -> list[str]:
+        """The names of all server groups of the project."""
+        return [each.name for each in self._cloud.read("ask which server groups exist", _server_groups)]
+
+    def _groups(self, name: str) -> list[Any]:
+        return [each for each in self._cloud.read("ask which server groups exist", _server_groups) if each.name == name]
+
+    def ensure_key(self, public: str) -> str:
+        """The name of the lab's keypair, which is the one given."""
+        name = identity.key_name(self._lab)
+        found = self._cloud.read("look for the lab's key", lambda api: [each for each in api.compute.keypairs() if each.name == name])
+        if found and found[0].public_key.split()[:2] == public.split()[:2]:
+            return name
+        with self._cloud.change("give OpenStack the lab's key") as api:
+            if found:
+                api.compute.delete_keypair(found[0], ignore_missing=True)
+            api.compute.create_keypair(name=name, public_key=public)
+        return name
+
+    def delete_key(self) -> None:
+        with self._cloud.change("take the lab's key away") as api:
+            api.compute.delete_keypair(identity.key_name(self._lab), ignore_missing=True)
+
+
+def _server_groups(api: Connection) -> list[Any]:
+    return list(api.compute.server_groups())
