@@ -62,14 +62,8 @@ def _said(result: dict[str, Any]) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Pipelining saves a copy of each module; what Ansible would look for by itself is given or not needed."""
+    """Ansible's program is beside Python's; its settings are the playbooks', and nobody else's."""
     return {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        "ANSIBLE_CONFIG": os.devnull,
-        "ANSIBLE_PIPELINING": "1",
-        "ANSIBLE_GATHERING": "explicit",
-        "ANSIBLE_SSH_ARGS": "",
-        "ANSIBLE_RETRY_FILES_ENABLED": "0",
-        "ANSIBLE_NOCOLOR": "1",
-        "ANSIBLE_DEPRECATION_WARNINGS": "0",
+        "ANSIBLE_CONFIG": str(_PLAYBOOKS / "ansible.cfg"),
     }

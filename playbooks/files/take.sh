@@ -11,7 +11,7 @@ set -eu
 umask 022
 new=$(mktemp -d /etc/labcloud/.new.XXXXXX)
 trap 'rm -rf "$new"' EXIT
-base64 -d | tar -x -p --no-same-owner -C "$new" -f -
+base64 -d | tar -xz -p --no-same-owner -C "$new" -f -
 
 # exactly NAME: /etc/labcloud/NAME gets the files of $new/NAME, and loses all others
 exactly() {

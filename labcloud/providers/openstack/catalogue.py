@@ -73,7 +73,7 @@ def disk_of(image: Any) -> int:
 
 
 def choose_flavor(flavors: list[Any], *, memory: int, cpus: float, disk: int, ram: int) -> Any:
-    """The smallest that fits. A flavor with no disk has as much as the image. Raise NotFoundError if none does, ConflictError if several are."""
+    """The smallest that fits; one without a disk has room for any image. Raise NotFoundError for none, ConflictError for several."""
     least = max(memory, ram)
     fitting = [each for each in flavors if each.ram >= least and each.vcpus >= cpus and (each.disk >= disk or not each.disk)]
     if not fitting:

@@ -92,10 +92,8 @@ class Cloud:
             where: dict[str, Any] = {"region_name": self._region} if self._region else {}
             region: CloudRegion = known.get_one(cloud=chosen, **where)
         except ConfigException as exc:
-            raise ConfigError(
-                f"the cloud {chosen or 'of the environment'} cannot be used: {exc}", details=f"from {known.config_filename or 'the environment'}",
-                resolution=f"clouds that are named there: {', '.join(names) or 'none'}",
-            ) from exc  # fmt: skip
+            listed = f"{known.config_filename or 'the environment'} names {', '.join(names) or 'none'}"
+            raise ConfigError(f"the cloud {chosen or 'of the environment'} cannot be used: {exc}", resolution=listed) from exc
         self.name = self.name or str(region.name or "")
         region.config.setdefault("api_timeout", _SECONDS)
         region.config.setdefault("status_code_retries", _TRIES)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from labcloud.ansible.content import TAKE, Content
 from labcloud.ansible.inventory import Host
@@ -23,31 +23,34 @@ from labcloud.providers.tree import read_tree
 _THREADS: Final = 16
 _SSH_SECONDS: Final = 180.0
 
-
-def target(machine: Machine) -> Target:
-    return Target(machine.id, machine.reached, str(machine.ref))
+Item = TypeVar("Item")
 
 
 class Nodes:
-    """The nodes of one lab. ``base`` is the folder of what all of them share, ``rendered`` that of clusters' configurations."""
+    """The nodes of one lab. ``way`` gives ssh's options that lead to one, ``base`` is the folder of what all of them share, ``rendered``
+    that of clusters' configurations."""
 
-    def __init__(self, ssh: Ssh, user: str, *, base: Path, rendered: Path) -> None:
+    def __init__(self, ssh: Ssh, way: Callable[[Machine], Sequence[str]], *, base: Path, rendered: Path) -> None:
         self._ssh = ssh
-        self._user = user
+        self._way = way
         self._base = base
         self._rendered = rendered
+
+    def target(self, machine: Machine) -> Target:
+        """Where the node's ssh is."""
+        return Target(machine.id, machine.reached, str(machine.ref), tuple(self._way(machine)))
 
     def make(self, new: Collection[Machine], all_: Sequence[Machine], domain: str) -> None:
         """Configure ``new`` ones, whose services start, and let ``all_`` running ones of the cluster know each other's names."""
         hosts = names(all_, domain)
-        self._on_all(lambda each: self._ssh.wait(target(each), _SSH_SECONDS), new)
+        _on_all(lambda each: self._ssh.wait(self.target(each), _SSH_SECONDS), new)
         contents = {each.ref: self._content(each, hosts) for each in new}
         configure([self._host(each, contents[each.ref]) for each in new])
         others = [each for each in all_ if each.ref not in contents]
-        self.push({each: Content(hosts=hosts) for each in others})
+        self.push([(each, Content(hosts=hosts)) for each in others])
 
     def _host(self, machine: Machine, content: Content) -> Host:
-        return Host(machine.ref.qualified, machine.reached, self._user, self._ssh.options(target(machine)), content)
+        return Host(machine.ref.qualified, machine.reached, self._ssh.user, self._ssh.options(self.target(machine)), content)
 
     def _content(self, machine: Machine, hosts: Mapping[str, Iterable[str]]) -> Content:
         volumes = machine.metadata.get("labcloud.volumes", "").split()
@@ -60,19 +63,20 @@ class Nodes:
             start=True,
         )
 
-    def push(self, contents: Mapping[Machine, Content]) -> None:
+    def push(self, contents: Iterable[tuple[Machine, Content]]) -> None:
         """Give running nodes what changed, at once. Raise ConfiguringError for those that do not take it."""
 
-        def one(machine: Machine) -> None:
-            command = Command(("/bin/sh", "-c", TAKE.read_text()), stdin=contents[machine].archive())
-            result = self._ssh.run(target(machine), command)
+        def one(pair: tuple[Machine, Content]) -> None:
+            machine, content = pair
+            command = Command(("/bin/sh", "-c", TAKE.read_text()), stdin=content.archive())
+            result = self._ssh.run(self.target(machine), command)
             if result.exit_code:
                 raise ConfiguringError(
                     f"the node {machine.ref} did not take its configuration", details=result.stderr.decode(errors="replace")[-1000:],
                     resolution="run the same command again",
                 )  # fmt: skip
 
-        self._on_all(one, contents)
+        _on_all(one, contents)
 
     def push_cluster(self, machines: Iterable[Machine], files: Mapping[str, str], nodes: Collection[str]) -> None:
         """Give the running ones of ``machines`` that are named in ``nodes`` their part of the configuration tree ``files``."""
@@ -81,24 +85,27 @@ class Nodes:
             name, _, rest = path.partition("/")
             if name in parts:
                 parts[name][rest] = text.encode()
-        self.push({each: Content(cluster=parts[each.ref.name], base=tree_of(self._base)) for each in machines if each.ref.name in parts})
+        base = tree_of(self._base)
+        self.push([(each, Content(cluster=parts[each.ref.name], base=base)) for each in machines if each.ref.name in parts])
 
     def stop_services(self, machine: Machine, timeout: float) -> None:
         """Stop the node's services in order; after ``timeout`` seconds the server stops whatever still runs."""
-        self._ssh.run(target(machine), Command(("timeout", f"{timeout:g}", "systemctl", "stop", "labcloud-node.service")))
+        self._ssh.run(self.target(machine), Command(("timeout", f"{timeout:g}", "systemctl", "stop", "labcloud-node.service")))
 
-    def _on_all(self, do: Callable[[Machine], None], machines: Iterable[Machine]) -> None:
-        machines = list(machines)
-        if not machines:
-            return
-        with ThreadPoolExecutor(min(_THREADS, len(machines)), thread_name_prefix="node") as pool:
-            done = [pool.submit(do, each) for each in machines]
-        failures = [exc for each in done if (exc := each.exception()) is not None]
-        first = next((exc for exc in failures if not isinstance(exc, LabError)), failures[0] if failures else None)
-        if isinstance(first, LabError):
-            first.details = "\n".join(filter(None, [first.details, *(f"also: {each}" for each in failures[1:])]))
-        if first is not None:
-            raise first
+
+def _on_all(do: Callable[[Item], None], items: Iterable[Item]) -> None:
+    """Do something for all items at once; the first error is raised when all are done, and tells of the others."""
+    items = list(items)
+    if not items:
+        return
+    with ThreadPoolExecutor(min(_THREADS, len(items)), thread_name_prefix="node") as pool:
+        done = [pool.submit(do, each) for each in items]
+    failures = [exc for each in done if (exc := each.exception()) is not None]
+    first = next((exc for exc in failures if not isinstance(exc, LabError)), failures[0] if failures else None)
+    if isinstance(first, LabError):
+        first.details = "\n".join(filter(None, [first.details, *(f"also: {each}" for each in failures[1:])]))
+    if first is not None:
+        raise first
 
 
 def names(machines: Iterable[Machine], domain: str) -> dict[str, tuple[str, str]]:

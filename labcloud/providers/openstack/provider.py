@@ -7,6 +7,7 @@ below ``HOME/rendered``, as nodes have taken them, and the lab's ssh key, below 
 from __future__ import annotations
 
 import http.client
+import shlex
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import ClassVar, Final
 
-from labcloud.errors import ConfigError, EngineError, LabError, NotFoundError, UsageError
+from labcloud.errors import EngineError, LabError, NotFoundError, UsageError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, Status
 from labcloud.model.checks import Capacity, Check
 from labcloud.model.dataset import StoredDataset
@@ -26,9 +27,9 @@ from labcloud.providers.openstack.catalogue import Catalogue
 from labcloud.providers.openstack.connection import Cloud
 from labcloud.providers.openstack.identity import Machine
 from labcloud.providers.openstack.networks import Networks
-from labcloud.providers.openstack.nodes import Nodes, changed_nodes, target
+from labcloud.providers.openstack.nodes import Nodes, changed_nodes
 from labcloud.providers.openstack.servers import Ingredients, Servers
-from labcloud.providers.openstack.settings import Settings, read_settings
+from labcloud.providers.openstack.settings import NETWORK, read_settings
 from labcloud.providers.openstack.ssh import Ssh, Tunnelled, chunks
 from labcloud.providers.tree import delete_tree, read_tree, write_tree
 
@@ -54,8 +55,9 @@ class OpenStackProvider(Provider):
         self._networks = Networks(self._cloud, lab_id, self._settings)
         self._servers = Servers(self._cloud, lab_id)
         self._catalogue = Catalogue(self._cloud)
-        self._ssh = Ssh(home / "secrets" / "openstack", self._settings.user, way_to_nodes(self._settings))
-        self._nodes = nodes or Nodes(self._ssh, self._settings.user, base=home / "lab" / "base", rendered=self._rendered)
+        self._ssh = Ssh(home / "secrets" / "openstack", self._settings.user)
+        self._nodes = nodes or Nodes(self._ssh, self._way, base=home / "lab" / "base", rendered=self._rendered)
+        self._network_ids: dict[str, str] = {}
         self._known: dict[NodeRef, tuple[Machine, float]] = {}
         self._config_lock = threading.Lock()
         self._shared_lock = threading.Lock()
@@ -122,6 +124,19 @@ class OpenStackProvider(Provider):
 
     def checks(self) -> tuple[Check, ...]:
         return ()
+
+    def _way(self, machine: Machine) -> list[str]:
+        """Options of ssh that lead to a server."""
+        proxy = self._settings.proxy
+        if not proxy:
+            return ["-J", self._settings.jump] if self._settings.jump else []
+        words = shlex.join(proxy)
+        return ["-o", f"ProxyCommand={words.replace(NETWORK, self._network_id(machine.ref.cluster.tenant)) if NETWORK in words else words}"]
+
+    def _network_id(self, tenant: str) -> str:
+        if tenant not in self._network_ids:
+            self._network_ids[tenant] = self._networks.of(tenant).network
+        return self._network_ids[tenant]
 
     # Making and deleting
 
@@ -280,10 +295,10 @@ class OpenStackProvider(Provider):
     # Talking to nodes
 
     def execute(self, ref: NodeRef, command: Command, *, stdout: Sink | None = None, stderr: Sink | None = None) -> Result:
-        return self._ssh.run(target(self._running(ref)), command, stdout=stdout, stderr=stderr)
+        return self._ssh.run(self._nodes.target(self._running(ref)), command, stdout=stdout, stderr=stderr)
 
     def interactive(self, ref: NodeRef, argv: Sequence[str], *, user: str) -> list[str]:
-        return self._ssh.argv(target(self._running(ref)), argv, user=user, terminal=True)
+        return self._ssh.argv(self._nodes.target(self._running(ref)), argv, user=user, terminal=True)
 
     def put_file(self, ref: NodeRef, path: str, content: Iterable[bytes], *, size: int, owner: int) -> None:
         del size
@@ -299,7 +314,7 @@ class OpenStackProvider(Provider):
     def request(self, ref: NodeRef, port: int, path: str, *, method: str = "GET", body: bytes = b"", timeout: float = 5.0) -> Response:
         machine = self._running(ref)
         try:
-            with self._ssh.channel(target(machine), machine.address, port, timeout=timeout) as channel:
+            with self._ssh.channel(self._nodes.target(machine), machine.address, port, timeout=timeout) as channel:
                 connection = Tunnelled(machine.address, port, channel)
                 connection.request(method, path, body=body or None)
                 answer = connection.getresponse()
@@ -328,16 +343,3 @@ def _check_volumes(volumes: Iterable[NodeVolume]) -> None:
                 f"the storage class {storage.name!r} lies in {storage.where}, where no server of OpenStack reaches",
                 resolution=f"use volumes without a class, or let the class be the server's own disk: driver {LOCAL_DRIVER}",
             )
-
-
-def way_to_nodes(settings: Settings) -> list[str]:
-    """Options of ssh that lead to servers."""
-    if settings.jump and settings.proxy:
-        raise ConfigError("openstack.yaml says both jump and proxy", resolution="leave one of them out")
-    if settings.jump:
-        return ["-J", settings.jump]
-    if settings.proxy:
-        import shlex
-
-        return ["-o", f"ProxyCommand={shlex.join(settings.proxy)}"]
-    return []

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from labcloud.errors import ConfigError
 
 FILE: Final = "openstack.yaml"
+NETWORK: Final = "{network}"
+"""Stands in ``proxy`` for the id of the tenant's network."""
 
 
 class Settings(BaseModel):
@@ -18,7 +20,7 @@ class Settings(BaseModel):
 
     ``external-network`` is what tenants' routers lead to (``none`` for no router). ``floating`` gives each node an address of it, by
     which it is reached; ``jump`` is ``[USER@]HOST``, over which nodes are reached instead; ``proxy`` is a program with its arguments that
-    connects to ``%h`` port ``%p``. ``nameservers`` are what nodes ask for names that are not theirs.
+    connects to ``%h`` port ``%p``, where `NETWORK` stands for the tenant's network. ``nameservers`` are what nodes ask for names that are not theirs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -34,6 +36,12 @@ class Settings(BaseModel):
     user: str = "labcloud"
     config_drive: bool | None = Field(None, alias="config-drive")
     ssh_from: str = Field("0.0.0.0/0", alias="ssh-from")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if sum(map(bool, (self.jump, self.proxy, self.floating))) > 1:
+            raise ValueError("of jump, proxy and floating one can be said: each is a way to nodes")
+        return self
 
 
 def read_settings(home: Path) -> Settings:

@@ -42,20 +42,20 @@ _AS_USER: Final = 'set -a; . /etc/environment; set +a; cd / && exec "$@"'
 
 @dataclass(frozen=True)
 class Target:
-    """A server: its id, the address by which it is reached, and its name for people."""
+    """A server: its id, the address by which it is reached, its name for people, and ssh's options that lead there."""
 
     id: str
     address: str
     name: str
+    way: tuple[str, ...] = ()
 
 
 class Ssh:
-    """The client of one lab. ``folder`` is where its key and the servers' keys are kept; ``way`` are options that lead to servers."""
+    """The client of one lab. ``folder`` is where its key and the servers' keys are kept, ``user`` who logs in."""
 
-    def __init__(self, folder: Path, user: str, way: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, user: str) -> None:
         self._folder = folder
-        self._user = user
-        self._way = tuple(way)
+        self.user = user
         self._lock = threading.Lock()
 
     # The lab's key
@@ -102,13 +102,13 @@ class Ssh:
             "ControlMaster": "auto", "ControlPath": str(self._socket(target.id)), "ControlPersist": str(_KEEP_SECONDS),
             "ServerAliveInterval": "15", "ServerAliveCountMax": "4", "ForwardAgent": "no", "ForwardX11": "no",
         }  # fmt: skip
-        return ["-F", "none", *(word for name, value in pairs.items() for word in ("-o", f"{name}={value}")), *self._way]
+        return ["-F", "none", *(word for name, value in pairs.items() for word in ("-o", f"{name}={value}")), *target.way]
 
     def argv(self, target: Target, argv: Sequence[str], *, user: str, terminal: bool = False) -> list[str]:
         """The command line that runs ``argv`` on a server as ``user``."""
         words = ("sudo", "-n", "-H", "-u", user, "--", "/bin/sh", "-c", _AS_USER, "sh", *argv)
         flags = ["-tt"] if terminal else ["-T"]
-        return ["ssh", *self.options(target), *flags, f"{self._user}@{target.address}", "--", shlex.join(words)]
+        return ["ssh", *self.options(target), *flags, f"{self.user}@{target.address}", "--", shlex.join(words)]
 
     # Running
 
@@ -157,7 +157,7 @@ class Ssh:
         """A connection to a TCP port of ``host``, as the server itself reaches it."""
         ours, theirs = socket.socketpair()
         ours.settimeout(timeout)
-        argv = ["ssh", *self.options(target), "-W", f"{host}:{port}", f"{self._user}@{target.address}"]
+        argv = ["ssh", *self.options(target), "-W", f"{host}:{port}", f"{self.user}@{target.address}"]
         with ours, theirs, subprocess.Popen(argv, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL) as process:
             theirs.close()
             try:
