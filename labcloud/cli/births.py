@@ -7,10 +7,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from labcloud.cli.output import note
 from labcloud.cli.session import Session
 from labcloud.model import ClusterRef
+
+_OUT_OF_REACH: Final = frozenset({"simulated", "openstack"})
 
 
 def protect_new(opened: Session, refs: Sequence[ClusterRef]) -> None:
@@ -31,6 +34,7 @@ def protect_new(opened: Session, refs: Sequence[ClusterRef]) -> None:
 
 
 def _has_data(opened: Session, ref: ClusterRef) -> bool:
-    """Whether there is anything to copy: simulated nodes have no data on any disk."""
+    """Whether there is anything to copy that is reached from here: simulated nodes have no data on any disk, servers of a cloud have
+    theirs there."""
     wanted = opened.lab.cluster(ref)
-    return wanted is not None and wanted.provider != "simulated"
+    return wanted is not None and wanted.provider not in _OUT_OF_REACH

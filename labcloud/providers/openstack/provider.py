@@ -100,6 +100,13 @@ class OpenStackProvider(Provider):
             raise EngineError(f"the node {ref} does not run: it is {machine.state}", resolution=f"start it: labcloud start {ref.cluster}")
         return machine
 
+    def _answering(self, ref: NodeRef) -> Machine:
+        """As `_running`, where one that does not exist is just one that does not answer: HDFS names nodes that left some time ago."""
+        try:
+            return self._running(ref)
+        except NotFoundError as exc:
+            raise EngineError(f"the node {ref} does not run", details=exc.brief) from exc
+
     def _configs(self, tenant: str | None, cluster: ClusterRef | None) -> Iterator[ClusterRef]:
         pattern = f"{cluster.tenant}/{cluster.name}" if cluster else f"{tenant or '*'}/*"
         for path in self._rendered.glob(pattern):
@@ -145,7 +152,10 @@ class OpenStackProvider(Provider):
             self._networks.ensure(tenant, subnet)
 
     def delete_network(self, tenant: str) -> None:
-        self._networks.delete(tenant)
+        with self._shared_lock:
+            self._networks.delete(tenant)
+            if not self._networks.tenants():  # the lab has nothing left in this project: its key goes as well
+                self._servers.delete_key()
 
     def ensure_config(self, cluster: ClusterRef, files: Mapping[str, str]) -> bool:
         with self._config_lock:
@@ -308,11 +318,11 @@ class OpenStackProvider(Provider):
             raise EngineError(f"could not write {path} on {ref}", details=result.stderr.decode(errors="replace"))
 
     def address(self, ref: NodeRef) -> str:
-        self._running(ref)
+        self._answering(ref)
         return ""  # from outside ssh alone is let in
 
     def request(self, ref: NodeRef, port: int, path: str, *, method: str = "GET", body: bytes = b"", timeout: float = 5.0) -> Response:
-        machine = self._running(ref)
+        machine = self._answering(ref)
         try:
             with self._ssh.channel(self._nodes.target(machine), machine.address, port, timeout=timeout) as channel:
                 connection = Tunnelled(machine.address, port, channel)
