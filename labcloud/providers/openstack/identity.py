@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from labcloud.errors import EngineError
@@ -56,7 +57,6 @@ class Machine:
     task: str
     metadata: Mapping[str, str]
     address: str = ""
-    floating: str = ""
     created: str = ""
     fault: str = ""
 
@@ -68,11 +68,6 @@ class Machine:
     def digest(self) -> str:
         """That of the specification that it was made with."""
         return _spec(self).digest
-
-    @property
-    def reached(self) -> str:
-        """The address by which it is reached from outside."""
-        return self.floating or self.address
 
 
 def tenant_resource(tenant: str) -> str:
@@ -146,15 +141,14 @@ def machine(server: Any) -> Machine:
             f"the server {server.name!r} belongs to {cluster}, and its name does not say which node it is", details=f"server {server.id}",
             resolution=f"give it its name back, {base}NUMBER: openstack server set --name … {server.id}",
         )  # fmt: skip
-    addresses = [each for network in (server.addresses or {}).values() for each in network if each.get("version") == 4]
+    addresses = [each["addr"] for network in (server.addresses or {}).values() for each in network if each.get("version") == 4]
     return Machine(
         id=server.id,
         ref=NodeRef(cluster, known[GROUP], int(number)),
         state=server.status,
         task=server.task_state or "",
         metadata=known,
-        address=next((each["addr"] for each in addresses if each.get("OS-EXT-IPS:type", "fixed") == "fixed"), ""),
-        floating=next((each["addr"] for each in addresses if each.get("OS-EXT-IPS:type") == "floating"), ""),
+        address=next(iter(addresses), ""),
         created=server.created_at or "",
         fault=str((server.fault or {}).get("message", "")) if server.fault else "",
     )
@@ -177,13 +171,12 @@ def _spec(found: Machine) -> NodeSpec:
     )
 
 
-def found_node(found: Machine) -> FoundNode:
-    from datetime import datetime
-
+def found_node(found: Machine, *, configured: bool) -> FoundNode:
+    """The node that a server is; one that runs and was never configured is only created."""
     spec = _spec(found)
     return FoundNode(
         ref=found.ref,
-        status=found.status,
+        status=found.status if configured or found.status is not Status.RUNNING else Status.CREATED,
         profile=spec.profile,
         image=spec.image,
         digest=spec.digest,

@@ -1,7 +1,8 @@
 """What makes a server a node: its configuration, the names of its neighbours, its services started. Talks to nodes by ssh alone.
 
-New nodes are configured by Ansible, all at once. What changes on nodes that run goes the same way in small: the same program takes the same
-archive, over the connection that is there, in milliseconds.
+New nodes are configured by Ansible, all at once. That they were is noted below ``HOME/configured``, by their server's id: where a note
+is missing, the node is configured again, which changes nothing where nothing is to be changed. What changes on nodes that run goes the
+same way in small: the same program takes the same archive, over the connection that is there, in milliseconds.
 """
 
 from __future__ import annotations
@@ -27,30 +28,43 @@ Item = TypeVar("Item")
 
 
 class Nodes:
-    """The nodes of one lab. ``way`` gives ssh's options that lead to one, ``base`` is the folder of what all of them share, ``rendered``
-    that of clusters' configurations."""
+    """The nodes of one lab. ``way`` gives ssh's options that lead to one, ``home`` is the lab's folder."""
 
-    def __init__(self, ssh: Ssh, way: Callable[[Machine], Sequence[str]], *, base: Path, rendered: Path) -> None:
+    def __init__(self, ssh: Ssh, way: Callable[[Machine], Sequence[str]], home: Path) -> None:
         self._ssh = ssh
         self._way = way
-        self._base = base
-        self._rendered = rendered
+        self._base = home / "lab" / "base"
+        self._rendered = home / "rendered"
+        self._noted = home / "configured"
 
     def target(self, machine: Machine) -> Target:
         """Where the node's ssh is."""
-        return Target(machine.id, machine.reached, str(machine.ref), tuple(self._way(machine)))
+        return Target(machine.id, machine.address, str(machine.ref), tuple(self._way(machine)))
 
     def make(self, new: Collection[Machine], all_: Sequence[Machine], domain: str) -> None:
         """Configure ``new`` ones, whose services start, and let ``all_`` running ones of the cluster know each other's names."""
+        if not new:
+            return
         hosts = names(all_, domain)
         _on_all(lambda each: self._ssh.wait(self.target(each), _SSH_SECONDS), new)
         contents = {each.ref: self._content(each, hosts) for each in new}
         configure([self._host(each, contents[each.ref]) for each in new])
-        others = [each for each in all_ if each.ref not in contents]
+        self._noted.mkdir(parents=True, exist_ok=True)
+        for each in new:
+            (self._noted / each.id).touch()
+        others = [each for each in all_ if each.ref not in contents and self.configured(each)]
         self.push([(each, Content(hosts=hosts)) for each in others])
 
+    def configured(self, machine: Machine) -> bool:
+        """Whether the node was ever made to be one."""
+        return (self._noted / machine.id).exists()
+
+    def forget(self, machine: Machine) -> None:
+        """The node's server is gone, or off: it has to be configured when it is there again."""
+        (self._noted / machine.id).unlink(missing_ok=True)
+
     def _host(self, machine: Machine, content: Content) -> Host:
-        return Host(machine.ref.qualified, machine.reached, self._ssh.user, self._ssh.options(self.target(machine)), content)
+        return Host(machine.ref.qualified, machine.address, self._ssh.user, self._ssh.options(self.target(machine)), content)
 
     def _content(self, machine: Machine, hosts: Mapping[str, Iterable[str]]) -> Content:
         volumes = machine.metadata.get("labcloud.volumes", "").split()

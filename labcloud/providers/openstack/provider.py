@@ -56,7 +56,7 @@ class OpenStackProvider(Provider):
         self._servers = Servers(self._cloud, lab_id)
         self._catalogue = Catalogue(self._cloud)
         self._ssh = Ssh(home / "secrets" / "openstack", self._settings.user)
-        self._nodes = nodes or Nodes(self._ssh, self._way, base=home / "lab" / "base", rendered=self._rendered)
+        self._nodes = nodes or Nodes(self._ssh, self._way, home)
         self._network_ids: dict[str, str] = {}
         self._known: dict[NodeRef, tuple[Machine, float]] = {}
         self._config_lock = threading.Lock()
@@ -70,7 +70,7 @@ class OpenStackProvider(Provider):
     def find(self, tenant: str | None = None, cluster: ClusterRef | None = None) -> Found:
         machines = self._list(tenant or "", cluster)
         return Found(
-            nodes=tuple(identity.found_node(each) for each in machines),
+            nodes=tuple(identity.found_node(each, configured=self._nodes.configured(each)) for each in machines),
             networks=self._networks.tenants(cluster.tenant if cluster else tenant),
             volumes=frozenset().union(*(identity.local_volumes(each) for each in machines)),
             configs=Digests(self._configs(tenant, cluster), self.config),
@@ -163,7 +163,7 @@ class OpenStackProvider(Provider):
             if before == files:
                 return False
             # Nodes first: a run that is killed in between is seen, for the tree still says what was before.
-            running = [each for each in self._list(cluster=cluster) if each.state == "ACTIVE"]
+            running = [each for each in self._list(cluster=cluster) if each.state == "ACTIVE" and self._nodes.configured(each)]
             self._nodes.push_cluster(running, files, changed_nodes(before, files))
             return write_tree(self._config(cluster), files)
 
@@ -202,19 +202,19 @@ class OpenStackProvider(Provider):
         if missing:
             self._create(cluster, missing)
         kept = [(spec, there[spec.ref]) for spec in specs if spec.ref in there and spec.ref not in gone]
-        for spec, machine in kept:
-            self._restart(spec, machine)
-        refs = {spec.ref for spec in specs}
-        # A server that runs may be one that a killed run did not configure: it is told all again, which changes nothing where it knows.
-        machines = self._servers.await_active(refs)
+        done = {machine.ref for spec, machine in kept if self._restart(spec, machine)}
+        machines = self._servers.await_active({spec.ref for spec in specs})
         everyone = {each.ref: each for each in (*self._list(cluster=cluster), *machines) if each.status is Status.RUNNING}
-        self._nodes.make(machines, list(everyone.values()), self.domain(cluster.tenant))
+        self._nodes.make([each for each in machines if each.ref not in done], list(everyone.values()), self.domain(cluster.tenant))
 
-    def _restart(self, spec: NodeSpec, machine: Machine) -> None:
+    def _restart(self, spec: NodeSpec, machine: Machine) -> bool:
+        """Let a server that is there run, with the node's limits; whether it has been a running node all the time."""
         if (spec.memory, f"{spec.cpus:g}") != (int(machine.metadata[identity.MEMORY]), machine.metadata[identity.CPUS]):
             self.resize_node(spec.ref, memory=spec.memory, cpus=spec.cpus)
-        if machine.status is Status.STOPPED:
-            self._servers.start(machine)
+        if machine.status is not Status.STOPPED:
+            return self._nodes.configured(machine)
+        self._servers.start(machine)
+        return False
 
     def _create(self, cluster: ClusterRef, specs: Sequence[NodeSpec]) -> None:
         for spec in specs:
@@ -261,6 +261,7 @@ class OpenStackProvider(Provider):
             return
         with suppress(LabError):  # the server stops all the same: by ACPI, and by force after Nova's own limit
             self._nodes.stop_services(machine, timeout)
+        self._nodes.forget(machine)
         self._servers.stop(machine)
         self._servers.await_stopped([ref])
         self._known.pop(ref, None)
@@ -277,6 +278,7 @@ class OpenStackProvider(Provider):
         self._servers.delete(machines)
         for each in machines:
             self._known.pop(each.ref, None)
+            self._nodes.forget(each)
             self._ssh.forget(each.id)
 
     def delete_volume(self, ref: NodeRef, number: int, snapshot: str = "") -> None:

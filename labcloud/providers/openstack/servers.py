@@ -28,6 +28,7 @@ _GONE_SECONDS: Final = 300.0
 _LEAST_PAUSE: Final = 0.5
 _MOST_PAUSE: Final = 5.0
 _SERVERS_A_SECOND: Final = 40
+_REST: Final = 2.0  # times what a list takes: a Nova that is slow has more to do than to answer
 _CONSOLE_LINES: Final = 20
 _FAILED: Final = "ERROR"
 _DELETED: Final = frozenset({"DELETED", "SOFT_DELETED"})
@@ -135,16 +136,19 @@ class Servers:
         """
         (cluster,) = {ref.cluster for ref in refs}
         end = time.monotonic() + seconds
-        pause = min(_MOST_PAUSE, max(_LEAST_PAUSE, len(refs) / _SERVERS_A_SECOND))
-        while (answer := done(found := self.listed(cluster=cluster))) is None:
+        while True:
+            asked = time.monotonic()
+            found = self.listed(cluster=cluster)
+            if (answer := done(found)) is not None:
+                return answer
+            took = time.monotonic() - asked
             if time.monotonic() > end:
                 states = "\n".join(f"{each.ref.name}: {each.state} {each.task}".rstrip() for each in found if each.ref in refs)
                 raise DeadlineError(
                     f"servers of {cluster} took longer than {seconds:g} s {what}", details=states,
                     resolution="look at them: openstack server list; the same command goes on where this one ended",
                 )  # fmt: skip
-            time.sleep(pause)
-        return answer
+            time.sleep(min(_MOST_PAUSE, max(_LEAST_PAUSE, len(refs) / _SERVERS_A_SECOND, _REST * took)))
 
     def why(self, broken: Sequence[Machine]) -> EngineError:
         """The error that tells why servers are in ERROR: Nova's fault, the request, the end of the console."""

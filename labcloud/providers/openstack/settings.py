@@ -18,9 +18,10 @@ NETWORK: Final = "{network}"
 class Settings(BaseModel):
     """``cloud`` and ``region`` are names of ``clouds.yaml``; ``availability-zone`` is where servers shall be.
 
-    ``external-network`` is what tenants' routers lead to (``none`` for no router). ``floating`` gives each node an address of it, by
-    which it is reached; ``jump`` is ``[USER@]HOST``, over which nodes are reached instead; ``proxy`` is a program with its arguments that
-    connects to ``%h`` port ``%p``, where `NETWORK` stands for the tenant's network. ``nameservers`` are what nodes ask for names that are not theirs.
+    ``external-network`` is what tenants' routers lead to (``none`` for no router). Where nodes' addresses are not reached from here,
+    ``jump`` is ``[USER@]HOST`` over which they are, or ``proxy`` a program with its arguments that connects to ``%h`` port ``%p``; `NETWORK`
+    stands in it for the tenant's network. ``nameservers`` are what nodes ask for names that are not theirs; ``ssh-from`` is who is let
+    in; ``user`` is who logs in on the images' machines.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -29,7 +30,6 @@ class Settings(BaseModel):
     region: str = ""
     zone: str = Field("", alias="availability-zone")
     external: str = Field("", alias="external-network")
-    floating: bool = False
     jump: str = ""
     proxy: tuple[str, ...] = ()
     nameservers: tuple[str, ...] = ()
@@ -39,8 +39,8 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if sum(map(bool, (self.jump, self.proxy, self.floating))) > 1:
-            raise ValueError("of jump, proxy and floating one can be said: each is a way to nodes")
+        if self.jump and self.proxy:
+            raise ValueError("jump and proxy are two ways to the same nodes: leave out one of them")
         return self
 
 

@@ -79,8 +79,8 @@ class Ssh:
 
     def forget(self, id: str) -> None:
         """A server is gone: its key says nothing any more, and the connection to it ends."""
-        self._known(id).unlink(missing_ok=True)
-        self._socket(id).unlink(missing_ok=True)
+        for each in (self._known(id), self._socket(id)):
+            each.unlink(missing_ok=True)
 
     def _known(self, id: str) -> Path:
         return self._folder / "hosts" / id
