@@ -35,8 +35,8 @@ from labcloud.providers.tree import delete_tree, read_tree, write_tree
 
 _KNOWN_SECONDS: Final = 20.0
 _UNLIMITED: Final = 2**40
-LOCAL_DRIVER: Final = "local"
-"""The driver of a storage class that keeps volumes on the server's own disk, as no class at all does."""
+DRIVERS: Final = ("", "local")
+"""The drivers of storage classes that servers can have: all of them keep volumes on the server's own disk."""
 
 
 class OpenStackProvider(Provider):
@@ -49,6 +49,7 @@ class OpenStackProvider(Provider):
     takes_many: ClassVar[bool] = True
 
     def __init__(self, home: Path, lab_id: str, *, cloud: Cloud | None = None, nodes: Nodes | None = None) -> None:
+        self._lab = lab_id
         self._rendered = home / "rendered"
         self._settings = read_settings(home)
         self._cloud = cloud or Cloud(self._settings.cloud, self._settings.region)
@@ -130,7 +131,10 @@ class OpenStackProvider(Provider):
         return Capacity(memory=memory if memory >= 0 else _UNLIMITED, cpus=float(cores if cores >= 0 else _UNLIMITED))
 
     def checks(self) -> tuple[Check, ...]:
-        return ()
+        from labcloud.providers.openstack.checks import checks
+        from labcloud.providers.openstack.facts import Facts
+
+        return checks(Facts(self._cloud), self._servers, self._settings, lab=self._lab, drivers=DRIVERS)
 
     def _way(self, machine: Machine) -> list[str]:
         """Options of ssh that lead to a server."""
@@ -350,8 +354,8 @@ def _likeness(spec: NodeSpec) -> str:
 def _check_volumes(volumes: Iterable[NodeVolume]) -> None:
     for each in volumes:
         storage = each.storage
-        if storage.path or storage.driver not in ("", LOCAL_DRIVER):
+        if storage.path or storage.driver not in DRIVERS:
             raise UsageError(
                 f"the storage class {storage.name!r} lies in {storage.where}, where no server of OpenStack reaches",
-                resolution=f"use volumes without a class, or let the class be the server's own disk: driver {LOCAL_DRIVER}",
+                resolution=f"use volumes without a class, or let the class be the server's own disk: driver {DRIVERS[-1]}",
             )

@@ -19,8 +19,8 @@ class Settings(BaseModel):
     """``cloud`` and ``region`` are names of ``clouds.yaml``; ``availability-zone`` is where servers shall be.
 
     ``external-network`` is what tenants' routers lead to (``none`` for no router). Where nodes' addresses are not reached from here,
-    ``jump`` is ``[USER@]HOST`` over which they are, or ``proxy`` a program with its arguments that connects to ``%h`` port ``%p``; `NETWORK`
-    stands in it for the tenant's network. ``nameservers`` are what nodes ask for names that are not theirs; ``ssh-from`` is who is let
+    ``jump`` is ``[USER@]HOST`` over which they are, or ``proxy`` a program, with arguments, that connects to ``%h`` port ``%p``; `NETWORK`
+    stands in it for the tenant's network. ``nameservers`` are what nodes ask for other names; ``ssh-from`` is who is let
     in; ``user`` is who logs in on the images' machines.
     """
 

@@ -1,0 +1,249 @@
+"""What a cloud's answers mean for a cluster that is wanted. Pure: figures in, findings out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from labcloud.errors import LabError
+from labcloud.model import Cluster, NodeGroup, format_memory
+from labcloud.model.checks import Finding, ask_again, failed, passed, warned
+from labcloud.model.storage import Classes, storage_class
+from labcloud.providers.openstack.catalogue import choose_flavor, disk_of
+from labcloud.providers.openstack.facts import Json, Session, Worker
+from labcloud.providers.openstack.identity import tenant_of, tenant_resource
+
+NEEDED: Final = (2, 64)
+"""The microversion of Nova's interface that brought the last thing that labcloud needs: policies of server groups."""
+
+_ROLES: Final = frozenset({"member", "admin", "manager", "_member_", "Member"})
+_UNLIMITED: Final = -1
+
+
+@dataclass(frozen=True)
+class Need:
+    """Servers that will be made: so many of a group, all of one flavor; ``flavor`` is None where none fits, ``why`` says so then."""
+
+    group: NodeGroup
+    count: int
+    flavor: Any
+    why: str = ""
+
+
+def judge_session(session: Session, label: str) -> Finding:
+    figures = {"project": session.project, "user": session.user, "roles": sorted(session.roles)}
+    if not session.project:
+        return failed(f"the credentials for {label} are for no project", "name one in clouds.yaml: project_name", **figures)
+    if not _ROLES & set(session.roles):
+        fix = f"openstack role add --user {session.user} --project {session.project} member"
+        return failed(f"the user has the roles {', '.join(sorted(session.roles)) or 'none'}: none that may make servers", fix, **figures)
+    return passed(f"{label} lets us in, with the roles {', '.join(sorted(session.roles))}", **figures)
+
+
+def judge_versions(versions: Mapping[str, str]) -> Finding:
+    missing = [name for name, url in versions.items() if not url and name != "microversion"]
+    newest = versions.get("microversion", "")
+    if missing:
+        return failed(f"the region has no service {', '.join(missing)}", "openstack catalog list", **versions)
+    if tuple(map(int, newest.split("."))) < NEEDED if newest else True:
+        wanted = ".".join(map(str, NEEDED))
+        return failed(
+            f"Nova speaks {newest or 'no microversion'}; labcloud needs {wanted} (OpenStack Rocky)", "openstack versions show", **versions
+        )
+    return passed(f"Nova speaks {newest}; network and image services are there", **versions)
+
+
+def judge_workers(workers: Sequence[Worker]) -> Finding:
+    dead = [f"{each.kind} on {each.host}" for each in workers if not each.alive]
+    computes = [each for each in workers if each.kind == "nova-compute"]
+    alive = sum(each.alive for each in computes)
+    figures = {"workers": len(workers), "computes_alive": alive, "not_working": dead}
+    if not alive:
+        return failed(f"none of {len(computes)} nova-compute works", "openstack compute service list", **figures)
+    if dead:
+        return warned(
+            f"{len(dead)} of {len(workers)} do not work: {', '.join(dead)}",
+            "openstack compute service list; openstack network agent list",
+            **figures,
+        )
+    return passed(f"all {len(workers)} work, {alive} nova-compute among them", **figures)
+
+
+def judge_image(name: str, images: Sequence[Any], label: str) -> Finding:
+    if not images:
+        return failed(f"the image of {name} is not in {label}", f"labcloud image publish {name} --provider openstack", name=name)
+    image = images[0]
+    figures = {
+        "id": image.id,
+        "format": image.disk_format,
+        "size_mib": int(image.size or 0) // 2**20,
+        "min_disk_gib": image.min_disk,
+        "min_ram_mib": image.min_ram,
+    }
+    return passed(f"{name} is there: {image.disk_format}, {figures['size_mib']} MiB, of {image.created_at}", **figures)
+
+
+def needs(cluster: Cluster, there: Mapping[str, int], flavors: Sequence[Any], image: Any) -> list[Need]:
+    """The servers that ``cluster`` needs beside those that are ``there`` (how many, by group)."""
+    found = []
+    for group in cluster.groups:
+        flavor, why = None, ""
+        try:
+            flavor = choose_flavor(list(flavors), memory=group.memory, cpus=group.cpus, disk=disk_of(image), ram=int(image.min_ram or 0))
+        except LabError as exc:
+            why = exc.brief
+        found.append(Need(group, max(0, group.count - there.get(group.name, 0)), flavor, why))
+    return found
+
+
+def judge_flavors(cluster: Cluster, wanted: Sequence[Need], flavors: Sequence[Any]) -> Finding:
+    none = [each for each in wanted if each.flavor is None]
+    figures = {each.group.name: each.flavor.name if each.flavor else None for each in wanted}
+    if none:
+        largest = max((int(each.ram) for each in flavors), default=0)
+        fix = ask_again(cluster, memory=format_memory(largest)) if largest else "openstack flavor create"
+        return failed("; ".join(f"{each.group.name}: {each.why}" for each in none), fix, **figures)
+    chosen = ", ".join(
+        f"{each.group.name} {each.flavor.name} ({format_memory(each.flavor.ram)}, {each.flavor.vcpus} cores)" for each in wanted
+    )
+    small = [each for each in wanted if each.flavor.disk and each.flavor.disk < sum(volume.size for volume in each.group.volumes)]
+    if small:
+        first = small[0]
+        asked = sum(volume.size for volume in first.group.volumes)
+        text = f"{chosen}; the disk of {first.flavor.name} has {first.flavor.disk} GiB, the volumes of a {first.group.name} ask for {asked}"
+        return warned(text, ask_again(cluster, volume_size=f"{first.flavor.disk}g"), **figures)
+    return passed(chosen, **figures)
+
+
+@dataclass(frozen=True)
+class Quota:
+    """One quota of the project: so much ``used`` of ``limit`` (`_UNLIMITED` for none), and what this command ``adds``."""
+
+    resource: str
+    limit: int
+    used: int
+    adds: int
+
+    @property
+    def short(self) -> int:
+        if self.limit == _UNLIMITED or not self.adds:
+            return 0
+        return max(0, self.used + self.adds - self.limit)
+
+
+def compute_quotas(limits: Any, wanted: Sequence[Need], *, new_cluster: bool) -> list[Quota]:
+    servers = sum(each.count for each in wanted)
+    cores = sum(each.count * int(each.flavor.vcpus) for each in wanted if each.flavor)
+    memory = sum(each.count * int(each.flavor.ram) for each in wanted if each.flavor)
+    return [
+        Quota("instances", int(limits.instances), int(limits.instances_used or 0), servers),
+        Quota("cores", int(limits.total_cores), int(limits.total_cores_used or 0), cores),
+        Quota("ram", int(limits.total_ram), int(limits.total_ram_used or 0), memory),
+        Quota("server-groups", int(limits.server_groups), int(limits.server_groups_used or 0), int(new_cluster)),
+        Quota("server-group-members", int(limits.server_group_members), 0, sum(each.group.count for each in wanted)),
+    ]
+
+
+def network_quotas(limits: Mapping[str, Json], wanted: Sequence[Need], *, new_network: bool, router: bool) -> list[Quota]:
+    once = {"network": 1, "subnet": 1, "security_group": 1, "security_group_rule": 4, "router": int(router)} if new_network else {}
+    # A DHCP port, and the router's.
+    ports = sum(each.count for each in wanted) + ((1 + 2 * int(router)) if new_network else 0)
+    return [
+        Quota(
+            name.replace("_", "-") + "s", int(limits[name]["limit"]), int(limits[name]["used"]) + int(limits[name].get("reserved", 0)), adds
+        )
+        for name, adds in {"port": ports, **once}.items()
+        if name in limits
+    ]
+
+
+def judge_quotas(quotas: Iterable[Quota], project: str) -> Finding:
+    """All that is short at once: Nova alone would tell one after the other, each with a cluster that failed."""
+    every = list(quotas)
+    short = [each for each in every if each.short]
+    figures = {each.resource: {"limit": each.limit, "used": each.used, "adds": each.adds} for each in every}
+    if short:
+        told = ", ".join(f"{each.resource} ({each.adds} more, {each.used} of {each.limit} used)" for each in short)
+        options = " ".join(f"--{_option(each.resource)} {each.used + each.adds}" for each in short)
+        return failed(f"the project's quota is short of {told}", f"openstack quota set {options} {project}", **figures)
+    added = ", ".join(f"{each.adds} {each.resource}" for each in every if each.adds)
+    return passed(f"the project's quotas have room for {added}" if added else "nothing is added", **figures)
+
+
+def _option(resource: str) -> str:
+    """The option of ``openstack quota set``, which says some of them by other names."""
+    return {"security-groups": "secgroups", "security-group-rules": "secgroup-rules"}.get(resource, resource)
+
+
+def judge_room(cluster: Cluster, wanted: Sequence[Need], rooms: Mapping[str, Sequence[Json]]) -> Finding:
+    """Whether Placement has room for all servers, not just for one: ``rooms`` are hosts' resources by flavor.
+
+    Groups are placed one after the other on what the ones before have left, the largest first.
+    """
+    left: dict[int, dict[str, int]] = {}
+    placed: dict[str, int] = {}
+    for each in sorted(wanted, key=lambda need: -int(need.flavor.ram if need.flavor else 0)):
+        if each.flavor is None or not each.count:
+            continue
+        hosts = rooms[each.flavor.id]
+        for number, resources in enumerate(hosts):
+            left.setdefault(number, {name: int(facts["capacity"]) - int(facts["used"]) for name, facts in resources.items()})
+        placed[each.group.name] = _place(resources_of(each.flavor), each.count, list(left.values()))
+    missing = {
+        each.group.name: each.count - placed[each.group.name] for each in wanted if placed.get(each.group.name, each.count) < each.count
+    }
+    figures: dict[str, Any] = {"hosts": max((len(each) for each in rooms.values()), default=0), "placed": placed}
+    if missing:
+        told = ", ".join(f"{count} of the {name}s" for name, count in missing.items())
+        fits = placed.get(cluster.groups[-1].name, 0)
+        fix = ask_again(cluster, workers=fits) if fits else "openstack hypervisor stats show"
+        return failed(f"no host has room for {told} ('No valid host was found')", fix, **figures)
+    return passed(f"{figures['hosts']} hosts have room for all {sum(placed.values())}" if placed else "nothing is added", **figures)
+
+
+def resources_of(flavor: Any) -> dict[str, int]:
+    """What Placement counts of a flavor."""
+    return {"VCPU": int(flavor.vcpus), "MEMORY_MB": int(flavor.ram), "DISK_GB": int(flavor.disk)}
+
+
+def _place(one: Mapping[str, int], count: int, hosts: list[dict[str, int]]) -> int:
+    """How many of ``count`` servers that take ``one`` each have room; what they take is taken from ``hosts``."""
+    done = 0
+    for host in hosts:
+        fit = min((host.get(name, 0) // amount for name, amount in one.items() if amount), default=count)
+        taken = max(0, min(fit, count - done))
+        for name, amount in one.items():
+            host[name] = host.get(name, 0) - taken * amount
+        done += taken
+    return done
+
+
+def judge_zone(zone: str, zones: Sequence[Any]) -> Finding:
+    there = {each.name: bool((each.state or {}).get("available")) for each in zones}
+    if zone and not there.get(zone):
+        what = "is not available" if zone in there else "does not exist"
+        return failed(f"the availability zone {zone!r} {what}", "correct availability-zone in openstack.yaml", zones=there)
+    return passed(f"servers are made in {zone}" if zone else "servers are made wherever Nova puts them", zones=there)
+
+
+def judge_names(tenant: str, lab: str, networks: Sequence[Any]) -> Finding:
+    name = tenant_resource(tenant)
+    foreign = [each.id for each in networks if each.name == name and tenant_of(lab, each.description) != tenant]
+    if foreign:
+        return failed(f"{name} exists already, and is not this lab's: {', '.join(foreign)}", "choose another --tenant", taken=foreign)
+    return passed(f"{name} is free, or this lab's", taken=[])
+
+
+def judge_storage(cluster: Cluster, storage: Classes, drivers: Iterable[str]) -> Finding:
+    names = sorted({volume.storage for group in cluster.groups for volume in group.volumes})
+    classes = [storage_class(storage, name) for name in names if not name or name in storage]
+    wrong = [each for each in classes if each.path or each.driver not in drivers]
+    if wrong:
+        told = ", ".join(f"{each.name or 'default'} ({each.where})" for each in wrong)
+        return failed(
+            f"no server reaches where these storage classes lie: {told}",
+            "labcloud storage set NAME --driver local",
+            wrong=[each.name for each in wrong],
+        )
+    return passed("volumes lie on the servers' own disks", classes=[each.name or "default" for each in classes])
