@@ -119,8 +119,8 @@ class _Asked:
             return skipped("Neutron does not tell this user the project's quotas")
         name = tenant_resource(cluster.ref.tenant)
         new = not any(each.name == name for each in self._facts.networks())
-        router = self._settings.external != _NO_ROUTER
-        quotas = judging.network_quotas(limits, self._needs(subject, cluster), new_network=new, router=router)
+        outside = {"router": self._settings.external != _NO_ROUTER, "floating": self._settings.floating}
+        quotas = judging.network_quotas(limits, self._needs(subject, cluster), new_network=new, **outside)
         return judging.judge_quotas(quotas, self._facts.session().project)
 
     def room(self, subject: Subject, cluster: Cluster) -> Finding:

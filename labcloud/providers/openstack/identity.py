@@ -27,6 +27,7 @@ MEMORY: Final = PREFIX + "memory"
 CPUS: Final = PREFIX + "cpus"
 VOLUMES: Final = PREFIX + "volumes"
 PUBLISH: Final = PREFIX + "publish"
+NODE: Final = PREFIX + "node"
 VOLUME: Final = PREFIX + "volume"
 INDEX: Final = PREFIX + "index"
 SNAPSHOT: Final = PREFIX + "snapshot"
@@ -49,7 +50,8 @@ _STATUS: Final = {
 
 @dataclass(frozen=True)
 class Machine:
-    """A server as Nova lists it. ``state`` is Nova's word, ``task`` what Nova does with it now, ``fault`` why it is in ERROR."""
+    """A server as Nova lists it. ``state`` is Nova's word, ``task`` what Nova does with it now, ``fault`` why it is in ERROR,
+    ``floating`` the address of the external network by which it is reached, if it has one."""
 
     id: str
     ref: NodeRef
@@ -57,6 +59,7 @@ class Machine:
     task: str
     metadata: Mapping[str, str]
     address: str = ""
+    floating: str = ""
     created: str = ""
     fault: str = ""
 
@@ -68,6 +71,11 @@ class Machine:
     def digest(self) -> str:
         """That of the specification that it was made with."""
         return _spec(self).digest
+
+    @property
+    def reached(self) -> str:
+        """The address by which it is reached from outside."""
+        return self.floating or self.address
 
 
 def tenant_resource(tenant: str) -> str:
@@ -101,8 +109,13 @@ def described(lab: str, tenant: str) -> str:
 
 def tenant_of(lab: str, description: str) -> str:
     """The tenant that a description names; empty if it is none of this lab."""
-    head, _, tenant = (description or "").partition(f" {TENANT}=")
-    return tenant if head == f"{LAB}={lab}" else ""
+    head, _, rest = (description or "").partition(f" {TENANT}=")
+    return rest.partition(" ")[0] if head == f"{LAB}={lab}" else ""
+
+
+def node_described(lab: str, ref: NodeRef) -> str:
+    """The description of what belongs to one node."""
+    return f"{described(lab, ref.cluster.tenant)} {NODE}={ref.cluster.name}/{ref.name}"
 
 
 def tags(lab: str, tenant: str = "", cluster: ClusterRef | None = None) -> list[str]:
@@ -141,14 +154,16 @@ def machine(server: Any) -> Machine:
             f"the server {server.name!r} belongs to {cluster}, and its name does not say which node it is", details=f"server {server.id}",
             resolution=f"give it its name back, {base}NUMBER: openstack server set --name … {server.id}",
         )  # fmt: skip
-    addresses = [each["addr"] for network in (server.addresses or {}).values() for each in network if each.get("version") == 4]
+    addresses = [each for network in (server.addresses or {}).values() for each in network if each.get("version") == 4]
+    fixed, floating = ([each["addr"] for each in addresses if each.get("OS-EXT-IPS:type") == kind] for kind in ("fixed", "floating"))
     return Machine(
         id=server.id,
         ref=NodeRef(cluster, known[GROUP], int(number)),
         state=server.status,
         task=server.task_state or "",
         metadata=known,
-        address=next(iter(addresses), ""),
+        address=next(iter(fixed), ""),
+        floating=next(iter(floating), ""),
         created=server.created_at or "",
         fault=str((server.fault or {}).get("message", "")) if server.fault else "",
     )

@@ -141,11 +141,10 @@ def compute_quotas(limits: Any, wanted: Sequence[Need], *, new_cluster: bool) ->
         Quota("cores", int(limits.total_cores), int(limits.total_cores_used or 0), cores),
         Quota("ram", int(limits.total_ram), int(limits.total_ram_used or 0), memory),
         Quota("server-groups", int(limits.server_groups), int(limits.server_groups_used or 0), int(new_cluster)),
-        Quota("server-group-members", int(limits.server_group_members), 0, sum(each.group.count for each in wanted)),
     ]
 
 
-def network_quotas(limits: Mapping[str, Json], wanted: Sequence[Need], *, new_network: bool, router: bool) -> list[Quota]:
+def network_quotas(limits: Mapping[str, Json], wanted: Sequence[Need], *, new_network: bool, router: bool, floating: bool) -> list[Quota]:
     once = {"network": 1, "subnet": 1, "security_group": 1, "security_group_rule": 4, "router": int(router)} if new_network else {}
     # A DHCP port, and the router's.
     ports = sum(each.count for each in wanted) + ((1 + 2 * int(router)) if new_network else 0)
@@ -153,7 +152,7 @@ def network_quotas(limits: Mapping[str, Json], wanted: Sequence[Need], *, new_ne
         Quota(
             name.replace("_", "-") + "s", int(limits[name]["limit"]), int(limits[name]["used"]) + int(limits[name].get("reserved", 0)), adds
         )
-        for name, adds in {"port": ports, **once}.items()
+        for name, adds in {"port": ports, "floatingip": sum(each.count for each in wanted) * int(floating), **once}.items()
         if name in limits
     ]
 
@@ -173,7 +172,7 @@ def judge_quotas(quotas: Iterable[Quota], project: str) -> Finding:
 
 def _option(resource: str) -> str:
     """The option of ``openstack quota set``, which says some of them by other names."""
-    return {"security-groups": "secgroups", "security-group-rules": "secgroup-rules"}.get(resource, resource)
+    return {"security-groups": "secgroups", "security-group-rules": "secgroup-rules", "floatingips": "floating-ips"}.get(resource, resource)
 
 
 def judge_room(cluster: Cluster, wanted: Sequence[Need], rooms: Mapping[str, Sequence[Json]]) -> Finding:

@@ -133,6 +133,16 @@ class Networks:
         if not leads:
             api.network.add_interface_to_router(router, subnet=subnet.id)
 
+    def external(self) -> str:
+        """The id of the network that leads outside. Raise NotFoundError if there is none, or none is wanted."""
+        found = self._cloud.read("look for the external network", self._external)
+        if found is None:
+            raise NotFoundError(
+                "there is no external network that nodes could have addresses of",
+                resolution="take floating-addresses out of openstack.yaml",
+            )
+        return found
+
     def _external(self, api: Connection) -> str | None:
         """The id of the network that leads outside; None if there is none, or none is wanted."""
         wanted = self._settings.external

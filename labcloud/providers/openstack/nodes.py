@@ -39,7 +39,7 @@ class Nodes:
 
     def target(self, machine: Machine) -> Target:
         """Where the node's ssh is."""
-        return Target(machine.id, machine.address, str(machine.ref), tuple(self._way(machine)))
+        return Target(machine.id, machine.reached, str(machine.ref), tuple(self._way(machine)))
 
     def make(self, new: Collection[Machine], all_: Sequence[Machine], domain: str) -> None:
         """Configure ``new`` ones, whose services start, and let ``all_`` running ones of the cluster know each other's names."""
@@ -64,7 +64,7 @@ class Nodes:
         (self._noted / machine.id).unlink(missing_ok=True)
 
     def _host(self, machine: Machine, content: Content) -> Host:
-        return Host(machine.ref.qualified, machine.address, self._ssh.user, self._ssh.options(self.target(machine)), content)
+        return Host(machine.ref.qualified, machine.reached, self._ssh.user, self._ssh.options(self.target(machine)), content)
 
     def _content(self, machine: Machine, hosts: Mapping[str, Iterable[str]]) -> Content:
         volumes = machine.metadata.get("labcloud.volumes", "").split()

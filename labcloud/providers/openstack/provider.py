@@ -25,6 +25,7 @@ from labcloud.providers.base import Command, Found, Inspection, Provider, Respon
 from labcloud.providers.openstack import identity
 from labcloud.providers.openstack.catalogue import Catalogue
 from labcloud.providers.openstack.connection import Cloud
+from labcloud.providers.openstack.floating import FloatingAddresses
 from labcloud.providers.openstack.identity import Machine
 from labcloud.providers.openstack.networks import Networks
 from labcloud.providers.openstack.nodes import Nodes, changed_nodes
@@ -55,6 +56,7 @@ class OpenStackProvider(Provider):
         self._cloud = cloud or Cloud(self._settings.cloud, self._settings.region)
         self._networks = Networks(self._cloud, lab_id, self._settings)
         self._servers = Servers(self._cloud, lab_id)
+        self._floating = FloatingAddresses(self._cloud, lab_id)
         self._catalogue = Catalogue(self._cloud)
         self._ssh = Ssh(home / "secrets" / "openstack", self._settings.user)
         self._nodes = nodes or Nodes(self._ssh, self._way, home)
@@ -79,9 +81,12 @@ class OpenStackProvider(Provider):
 
     def _list(self, tenant: str = "", cluster: ClusterRef | None = None) -> list[Machine]:
         machines = self._servers.listed(tenant, cluster)
+        self._remember(machines)
+        return machines
+
+    def _remember(self, machines: Iterable[Machine]) -> None:
         until = time.monotonic() + _KNOWN_SECONDS
         self._known.update({each.ref: (each, until) for each in machines})
-        return machines
 
     def _machine(self, ref: NodeRef, *, fresh: bool = False) -> Machine:
         """The node's server, as it was a moment ago. Raise NotFoundError if there is none."""
@@ -157,6 +162,8 @@ class OpenStackProvider(Provider):
 
     def delete_network(self, tenant: str) -> None:
         with self._shared_lock:
+            if tenant in self._networks.tenants(tenant):
+                self._floating.delete_all(tenant)
             self._networks.delete(tenant)
             if not self._networks.tenants():  # the lab has nothing left in this project: its key goes as well
                 self._servers.delete_key()
@@ -208,6 +215,9 @@ class OpenStackProvider(Provider):
         kept = [(spec, there[spec.ref]) for spec in specs if spec.ref in there and spec.ref not in gone]
         done = {machine.ref for spec, machine in kept if self._restart(spec, machine)}
         machines = self._servers.await_active({spec.ref for spec in specs})
+        if self._settings.floating:
+            machines = self._floating.ensure(machines, self._network_id(cluster.tenant), self._networks.external())
+            self._remember(machines)
         everyone = {each.ref: each for each in (*self._list(cluster=cluster), *machines) if each.status is Status.RUNNING}
         self._nodes.make([each for each in machines if each.ref not in done], list(everyone.values()), self.domain(cluster.tenant))
 
@@ -225,7 +235,7 @@ class OpenStackProvider(Provider):
             _check_volumes(spec.volumes)
         with self._shared_lock:
             network = self._networks.of(cluster.tenant)
-            key, group = self._servers.ensure_key(self._ssh.public_key()), self._servers.ensure_group(cluster)
+            key, group = self._servers.ensure_key(self._ssh.public_key()), self._servers.ensure_group(cluster, len(specs))
         flavors = self._catalogue.flavors()
         for _, alike in groupby(sorted(specs, key=_likeness), key=_likeness):
             same = list(alike)
@@ -246,7 +256,7 @@ class OpenStackProvider(Provider):
                 resolution="OpenStack gives a server another flavor only by moving it while it is off",
             )
         changed = self._servers.note(machine, {identity.MEMORY: str(memory), identity.CPUS: f"{cpus:g}"})
-        self._known[ref] = (changed, time.monotonic() + _KNOWN_SECONDS)
+        self._remember([changed])
 
     def _flavor_of(self, machine: Machine) -> str:
         memory, cpus = int(machine.metadata[identity.MEMORY]), float(machine.metadata[identity.CPUS])
@@ -280,6 +290,8 @@ class OpenStackProvider(Provider):
 
     def _delete(self, machines: Sequence[Machine]) -> None:
         self._servers.delete(machines)
+        if self._settings.floating:
+            self._floating.delete({each.ref for each in machines})
         for each in machines:
             self._known.pop(each.ref, None)
             self._nodes.forget(each)

@@ -91,8 +91,8 @@ class Servers:
             "key_name": parts.key,
             "metadata": identity.metadata(self._lab, spec),
             "tags": identity.tags(self._lab, cluster=spec.ref.cluster),
-            "scheduler_hints": {"group": parts.server_group},
         }
+        body |= {"scheduler_hints": {"group": parts.server_group}} if parts.server_group else {}
         body |= {"availability_zone": parts.zone} if parts.zone else {}
         return body | ({"config_drive": parts.config_drive} if parts.config_drive is not None else {})
 
@@ -208,10 +208,18 @@ class Servers:
 
     # What a cluster's servers share
 
-    def ensure_group(self, cluster: ClusterRef) -> str:
-        """The id of the cluster's server group, which keeps its servers on different hosts where it can."""
+    def ensure_group(self, cluster: ClusterRef, more: int) -> str:
+        """The id of the cluster's server group, which keeps its servers on different hosts where it can.
+
+        Empty if the project's quota lets it not have ``more`` members: ten is what OpenStack lets everybody have who says nothing, and
+        Nova spreads servers by their hosts' free memory all the same.
+        """
         name = identity.group_name(self._lab, cluster)
         found = self._groups(name)
+        most = self._cloud.read("ask what the project may use", lambda api: api.compute.get_limits().absolute.server_group_members)
+        members = len(found[0].member_ids or ()) if found else 0
+        if most is not None and 0 <= int(most) < members + more:
+            return ""
         if found:
             return str(found[0].id)
         with self._cloud.change(f"create the server group of {cluster}") as api:

@@ -19,9 +19,9 @@ class Settings(BaseModel):
     """``cloud`` and ``region`` are names of ``clouds.yaml``; ``availability-zone`` is where servers shall be.
 
     ``external-network`` is what tenants' routers lead to (``none`` for no router). Where nodes' addresses are not reached from here,
-    ``jump`` is ``[USER@]HOST`` over which they are, or ``proxy`` a program, with arguments, that connects to ``%h`` port ``%p``; `NETWORK`
-    stands in it for the tenant's network. ``nameservers`` are what nodes ask for other names; ``ssh-from`` is who is let
-    in; ``user`` is who logs in on the images' machines.
+    ``floating-addresses`` gives each node one of the external network, ``jump`` is ``[USER@]HOST`` over which they are, or ``proxy`` a
+    program, with arguments, that connects to ``%h`` port ``%p``; `NETWORK` stands in it for the tenant's network. ``nameservers`` are what
+    nodes ask for other names; ``ssh-from`` is who is let in; ``user`` is who logs in on the images' machines.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -30,6 +30,7 @@ class Settings(BaseModel):
     region: str = ""
     zone: str = Field("", alias="availability-zone")
     external: str = Field("", alias="external-network")
+    floating: bool = Field(False, alias="floating-addresses")
     jump: str = ""
     proxy: tuple[str, ...] = ()
     nameservers: tuple[str, ...] = ()
@@ -39,8 +40,8 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if self.jump and self.proxy:
-            raise ValueError("jump and proxy are two ways to the same nodes: leave out one of them")
+        if sum(map(bool, (self.jump, self.proxy, self.floating))) > 1:
+            raise ValueError("jump, proxy and floating-addresses are three ways to the same nodes: say one of them")
         return self
 
 

@@ -1,0 +1,78 @@
+"""What is written into a cloud is read back as it was."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from labcloud.errors import EngineError
+from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, Status, StorageClass
+from labcloud.providers.openstack import identity
+
+CLUSTER = ClusterRef("acme", "hadoop-2.7")
+VOLUMES = (NodeVolume(), NodeVolume(5, StorageClass("fast")))
+SPEC = NodeSpec(NodeRef(CLUSTER, "worker", 3), "hadoop-2.7@1-2-3", "hadoop-2.7", 2048, 1.5, VOLUMES, {8088: 0, 9870: 9870})
+ADDRESSES = [
+    {"version": 6, "addr": "::2", "OS-EXT-IPS:type": "fixed"},
+    {"version": 4, "addr": "10.0.0.7", "OS-EXT-IPS:type": "fixed"},
+    {"version": 4, "addr": "198.18.0.9", "OS-EXT-IPS:type": "floating"},
+]
+
+
+def server(**changed: Any) -> SimpleNamespace:
+    facts = {
+        "id": "u-1", "name": "acme.hadoop-2.7.worker-3", "status": "ACTIVE", "task_state": None, "metadata": identity.metadata("1ab", SPEC),
+        "addresses": {"n": ADDRESSES},
+        "created_at": "2026-11-26T08:00:00Z", "fault": None,
+    }  # fmt: skip
+    return SimpleNamespace(**facts | changed)
+
+
+def test_a_server_is_the_node_that_it_was_made_for() -> None:
+    found = identity.found_node(identity.machine(server()), configured=True)
+    assert (found.ref, found.digest, found.image, found.profile) == (SPEC.ref, SPEC.digest, SPEC.image, SPEC.profile)
+    assert (found.memory, found.cpus, found.address, found.status) == (2048, 1.5, "10.0.0.7", Status.RUNNING)
+    assert found.created == 1795680000.0
+
+
+def test_what_changes_a_nodes_digest_is_in_its_metadata() -> None:
+    for other in ({identity.IMAGE: "hadoop-2.7@9"}, {identity.VOLUMES: "-"}, {identity.PUBLISH: ""}, {identity.LAYOUT: "1"}):
+        assert identity.machine(server(metadata=identity.metadata("1ab", SPEC) | other)).digest != SPEC.digest, other
+    for same in ({identity.MEMORY: "4096"}, {identity.CPUS: "4"}):
+        assert identity.machine(server(metadata=identity.metadata("1ab", SPEC) | same)).digest == SPEC.digest, same
+
+
+def test_a_node_is_reached_by_its_floating_address_where_it_has_one() -> None:
+    assert identity.machine(server()).reached == "198.18.0.9"
+    only_fixed = {"n": [{"version": 4, "addr": "10.0.0.7", "OS-EXT-IPS:type": "fixed"}]}
+    assert identity.machine(server(addresses=only_fixed)).reached == "10.0.0.7"
+
+
+@pytest.mark.parametrize("name", ["web", "acme.hadoop-2.7.worker", "acme.hadoop-2.7.worker-x", "acme.hadoop-2.7.master-3"])
+def test_a_server_whose_name_says_no_node_is_told_of(name: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        identity.machine(server(name=name))
+    assert "u-1" in caught.value.details
+    assert "acme.hadoop-2.7.worker-NUMBER" in caught.value.resolution
+
+
+def test_a_server_that_runs_and_was_never_configured_is_only_created() -> None:
+    assert identity.found_node(identity.machine(server()), configured=False).status is Status.CREATED
+    for state, status in {"ERROR": Status.FAILED, "SHUTOFF": Status.STOPPED, "BUILD": Status.CREATED, "UNKNOWN": Status.FAILED}.items():
+        assert identity.found_node(identity.machine(server(status=state)), configured=True).status is status
+
+
+def test_descriptions_say_whose_a_thing_is() -> None:
+    assert identity.tenant_of("1ab", identity.described("1ab", "acme")) == "acme"
+    assert identity.tenant_of("1ab", identity.node_described("1ab", SPEC.ref)) == "acme"
+    for foreign in ("", "something else", identity.described("1abc", "acme")):
+        assert identity.tenant_of("1ab", foreign) == ""
+
+
+def test_tags_are_short_enough_for_nova() -> None:
+    longest = ClusterRef("t" * 31, "c" * 40)
+    assert max(map(len, identity.tags("0123456789abcdef", cluster=longest))) <= 60
+    assert len(identity.tags("1ab")) == 1
+    assert len(identity.tags("1ab", "acme")) == 2
