@@ -42,7 +42,7 @@ def guest_image(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Itera
     disk = tmp_path_factory.mktemp("guest") / "guest.raw"
     driver.script("guest-image.sh", str(disk))
     image = cloud.admin.create_image(
-        "small-guest", filename=str(disk), disk_format="raw", container_format="bare", visibility="public", wait=True
+        "small-guest", data=disk.read_bytes(), disk_format="raw", container_format="bare", visibility="public", wait=True
     )
     yield image.id
     cloud.admin.delete_image(image.id, wait=True)

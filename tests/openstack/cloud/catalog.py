@@ -31,7 +31,8 @@ def fill(settings: Settings, passwords: dict[str, str]) -> None:
     """Users ``services`` and ``member`` with their projects, and where each API is found."""
     identity = connect(settings, passwords["admin"]).identity
     roles = {role.name: role for role in identity.roles()}
-    roles.setdefault("service", identity.create_role(name="service")) if "service" not in roles else None
+    if "service" not in roles:
+        roles["service"] = identity.create_role(name="service")
     for user, project_name, granted in (("services", "service", ("admin", "service")), ("member", "member", ("member",))):
         project = identity.create_project(name=project_name, domain_id="default")
         made = identity.create_user(name=user, password=passwords[user], domain_id="default", default_project_id=project.id)
