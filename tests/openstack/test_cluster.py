@@ -53,7 +53,7 @@ def test_a_disk_is_built_and_published_once(labcloud: Labcloud) -> None:
     labcloud("image", "build", PROFILE, "--format", "raw", timeout=600)
     (first,) = labcloud.json("image", "publish", PROFILE, "--format", "raw", timeout=300)
     (again,) = labcloud.json("image", "publish", PROFILE, "--format", "raw")
-    assert (first["sent"], again["sent"], again["id"]) == (True, False, first["id"])
+    assert (first["made"], again["made"], again["id"]) == (True, False, first["id"])
 
 
 def test_a_cluster_gets_ready_and_is_found(cluster: Cluster) -> None:
