@@ -23,15 +23,6 @@ _LABS: list[Labcloud] = []
 _TABLES = pytest.StashKey[dict[str, str]]()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes run the tests, those that share a cluster stay together: a file's, and of those a profile's."""
-    for item in items:
-        of = getattr(item, "callspec", None)
-        profile = next((str(value) for name, value in of.params.items() if name == "cluster"), "") if of else ""
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {profile}"))
-
-
 @pytest.fixture(scope="session")
 def labcloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labcloud]:
     cache = Path(os.environ.get("LABCLOUD_CACHE") or home() / "cache")

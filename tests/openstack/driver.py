@@ -72,10 +72,17 @@ def leftovers() -> list[str]:
     loops = subprocess.run(["losetup", "--list", "--noheadings", "--output", "BACK-FILE"], capture_output=True, text=True, check=True)
     mounts = Path("/proc/self/mounts").read_text().splitlines()
     links = subprocess.run(["ip", "-brief", "link"], capture_output=True, text=True, check=True).stdout.splitlines()
-    groups = [str(each) for each in Path("/sys/fs/cgroup").glob("**/labcloud-[0-9]*")]
+    own = _link(state)
+    groups = [str(each) for each in Path("/sys/fs/cgroup").glob(f"*/{own}")]
     found = [line for line in [*loops.stdout.splitlines(), *mounts] if f"{state}/run" in line]
-    found += [line for line in links if line.startswith("labcloud-")]
+    found += [line for line in links if line.split("@")[0] == own]
     return found + groups + _processes(f"{state}/run") + [str(each) for each in Path(state).glob("run")]
+
+
+def _link(state: str) -> str:
+    """The name of the link to the cloud in the folder ``state``, and of its control group: see ``settings.sh``."""
+    checksum = subprocess.run(["cksum"], input=state, capture_output=True, text=True, check=True).stdout.split()[0]
+    return f"labcloud-{int(checksum) % 256}"
 
 
 def _processes(folder: str) -> list[str]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
-from labcloud.errors import DeadlineError, EngineError, NotFoundError
+from labcloud.errors import DeadlineError, EngineError, LabError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, Status
 from labcloud.providers.openstack import identity
 from labcloud.providers.openstack.connection import Cloud
@@ -162,15 +163,16 @@ class Servers:
 
     def _history(self, machine: Machine) -> list[str]:
         """What Nova remembers of a server: the requests that failed, and the last lines of its console. Silence is no error here."""
-        try:
+        told: list[str] = []
+        with suppress(LabError):
             actions = self._cloud.read("ask what happened", lambda api: list(api.compute.server_actions(machine.id)))
+            told += [f"request id: {each.request_id} ({each.action})" for each in actions]
+        with suppress(LabError):  # a server that never came to be has none: 409
             said = self._cloud.read(
                 "read the console", lambda api: api.compute.get_server_console_output(machine.id, length=_CONSOLE_LINES)
             )
-        except (EngineError, NotFoundError):
-            return []
-        requests = [f"request id: {each.request_id} ({each.action})" for each in actions]
-        return [*requests, *str((said or {}).get("output") or "").splitlines()[-_CONSOLE_LINES:]]
+            told += str((said or {}).get("output") or "").splitlines()[-_CONSOLE_LINES:]
+        return told
 
     # Changing
 
