@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from labcloud.apply.admission import Question, note_gone
 from labcloud.apply.asking import Asking
-from labcloud.apply.journal import Journal, Operation
+from labcloud.apply.journal import Journal, Operation, Result
 from labcloud.apply.requests import CreateRequest, provider_of, workers
 from labcloud.apply.reverting import CONFIGURED
 from labcloud.apply.runner import Runner
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from labcloud.preflight import Report
 
 _DEFAULT_PROVIDER: Final = "docker"
+_LANDING: Final = 5.0  # seconds: an engine with much to do takes two or three to make a node
 _DEFAULT_REPLICATION: Final = ("hdfs", "getconf", "-confKey", "dfs.replication")
 
 
@@ -183,7 +184,22 @@ class Clusters(Verbs):
                 raise self._unknown(ref)
             if wanted is not None:
                 self._admission.reserve(replace(wanted, state=Wanted.DELETED), f"delete {ref}: begun", operation)
+            self._await_landing(ref, operation)
             return self._remove(ref, provider, operation)
+
+    def _await_landing(self, ref: ClusterRef, operation: Operation) -> None:
+        """Wait until nothing can come to be any more of what a killed run asked the engine for: Docker ends a request whose client is gone
+        all the same, and what it makes after this run has looked would be left behind."""
+        makers = (each for each in self._journal.operations() if each.target == str(ref) and each.verb != operation.verb)
+        last = next(makers, None)
+        if last is None or last.result is not Result.BROKEN_OFF:
+            return
+        events = self._journal.read(last.id).events
+        heard = datetime.fromisoformat(events[-1].time if events else last.began)
+        left = _LANDING - (datetime.now(UTC) - heard).total_seconds()
+        if left > 0:
+            self._watch.tell(Event(str(ref), Kind.WAITING, f"the engine may still do what '{last.verb}' asked for when it was killed"))
+            self._watch.pause(min(left, _LANDING))
 
     def _remove(self, ref: ClusterRef, provider: Provider, operation: Operation) -> Plan:
         others = provider.find(tenant=ref.tenant).nodes

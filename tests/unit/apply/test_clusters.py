@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from labcloud.apply.clusters import Clusters
 from labcloud.apply.journal import Journal
 from labcloud.apply.journal import Result as Outcome
-from labcloud.apply.watch import Kind
+from labcloud.apply.watch import Event, Kind, Watch
 from labcloud.errors import ConfiguringError, ConflictError, NotFoundError, UsageError
 from labcloud.model import Found, NodeRef, Wanted
 from labcloud.plan import EnsureNode, Plan
@@ -200,6 +203,28 @@ def test_delete_leaves_nothing(shop: Shop) -> None:
     assert (shop.found(), shop.lab.clusters()) == (Found(), [])
     assert not list(shop.home.glob("lab/clusters/*"))
     assert not list(shop.home.glob("locks/*"))
+
+
+def _die(home: Path) -> None:
+    with Journal(home).operation("create", str(REF)) as operation:
+        operation.event("planned")
+        os._exit(9)
+
+
+def test_delete_waits_for_what_a_killed_create_asked_the_engine_for(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.clusters().create(asked(), TERMS)
+    process = multiprocessing.get_context("spawn").Process(target=_die, args=(shop.lab.home,))
+    process.start()
+    process.join(30)
+    pauses: list[float] = []
+    events: list[Event] = []
+    watch = Watch(events.append)
+    monkeypatch.setattr(watch, "pause", pauses.append)
+    monkeypatch.setattr("labcloud.apply.clusters._LANDING", 60.0)
+    shop.clusters(watch=watch).delete(REF, TERMS)
+    assert [0 < each <= 60 for each in pauses] == [True]
+    assert any("when it was killed" in each.text for each in events)
+    assert REF not in {node.ref.cluster for node in shop.found().nodes}
 
 
 def test_delete_keeps_the_network_of_the_tenants_other_cluster(shop: Shop) -> None:
