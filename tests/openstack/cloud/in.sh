@@ -6,4 +6,4 @@ set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/settings.sh"
 [ $# -gt 0 ] || fail "in.sh needs a command" "$0 ip netns"
 pid=$(init_of_cloud) || fail "no cloud runs in $state" "$cloud/start.sh"
-exec nsenter --target "$pid" --net --mount --pid --wd="$PWD" -- "$@"
+exec nsenter --target "$pid" --net --mount --pid --cgroup --wd="$PWD" -- "$@"
