@@ -88,8 +88,9 @@ def _last(text: str) -> str:
 
 
 def _line(pattern: re.Pattern[str], text: str) -> str:
-    """The first line that fits, without restic's own mark of an end."""
-    found = next((line.strip() for line in text.splitlines() if pattern.search(line)), None)
+    """The first line that fits; rather one of what restic started (as ssh) than restic's own last word, whichever came first."""
+    fitting = [line.strip() for line in text.splitlines() if pattern.search(line)]
+    found = next((line for line in fitting if not line.startswith("Fatal: ")), next(iter(fitting), None))
     return (found or _last(text)).removeprefix("Fatal: ")
 
 
