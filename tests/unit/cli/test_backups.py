@@ -103,7 +103,7 @@ def test_the_whole_way(labcloud: Labcloud, data: str, home: Path, monkeypatch: p
     pack = max((home / "backups/acme/data").glob("*/*"), key=lambda each: each.stat().st_size)
     pack.chmod(0o600)
     pack.write_bytes(b"?" + pack.read_bytes()[1:])
-    done = labcloud("backup", "verify", "--tenant", "acme")
+    done = labcloud("backup", "verify", "--full", "--tenant", "acme")
     assert done.code == 6
     assert "DAMAGED" in done.err
     assert "damaged" in labcloud("backup", "list", data).out
