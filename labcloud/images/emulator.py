@@ -38,10 +38,11 @@ class Guest:
 
     def run(self, argv: Sequence[str], *, user: str = "root") -> tuple[int, str]:
         login = ["sudo", "-n", "-H", "-u", user, "--", "bash", "-lc", 'exec "$@"', "bash", *argv]
-        done = subprocess.run([*self._ssh, shlex.join(login)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        # Two streams: ssh would cut lines of the one with lines of the other.
+        done = subprocess.run([*self._ssh, shlex.join(login)], capture_output=True, check=False)
         if done.returncode == _NO_CONNECTION:
             raise EngineError("the machine cannot be reached any more", details=self.console(), resolution="see what its console says")
-        return done.returncode, done.stdout.decode(errors="replace")
+        return done.returncode, (done.stdout + done.stderr).decode(errors="replace")
 
     def console(self) -> str:
         """The end of what it has said on its serial console."""

@@ -14,7 +14,8 @@ from labcloud.model import format_bytes
 
 _USERS: Final = {"hdfs": "901", "yarn": "902", "mapred": "903"}
 _GROUPS: Final = {"hadoop": "900", "supergroup": "904"}
-_WAIT: Final = 10.0
+# An emulated processor takes seconds for each question.
+_WAIT: Final = 60.0
 # A service of the verification's own: it writes its process id, then waits for a signal.
 _SERVICE: Final = "#!/bin/sh\necho $$ >/run/labcloud-verify\nexec sleep 3600\n"
 _PLACE: Final = (

@@ -77,14 +77,24 @@ class GlanceImageStore:
 
     def _known(self, disk: DiskImage) -> list[Any]:
         """The images with these bytes: labcloud's, or the project's own by whatever way, and those of a publishing that was broken off."""
-        doing = f"look for the image {disk.name}"
-        ours = self._cloud.read(doing, lambda api: list(api.image.images(**{CHECKSUM_PROPERTY: disk.sha512})))
-        same = self._cloud.read(doing, lambda api: list(api.image.images(os_hash_value=disk.sha512, owner=api.current_project_id)))
-        return list({each.id: each for each in [*ours, *same] if each.disk_format == disk.format}.values())
+        # Compared here: a filter that the SDK does not know is no filter, and what is found may be deleted.
+        found, project = self._cloud.read(
+            f"look for the image {disk.name}", lambda api: (list(api.image.images()), str(api.current_project_id))
+        )
+
+        def counts(image: Any) -> bool:
+            ours = _checksum(image) == disk.sha512
+            if image.owner_id == project:
+                return ours or bool(image.hash_value == disk.sha512)
+            return ours and image.status == "active" and _whole(image, disk)
+
+        return [each for each in found if each.disk_format == disk.format and counts(each)]
 
     def _tidy(self, known: Sequence[Any], disk: DiskImage, progress: Progress) -> None:
-        """Delete what broken-off uploads left and nobody can use."""
+        """Delete what broken-off uploads of these very bytes left and nobody can use."""
         for image in known:
+            if _checksum(image) != disk.sha512:
+                continue
             stale = image.status in _AT_WORK and _age(image) > _STALE
             if image.status == "killed" or stale or (image.status == "active" and not _whole(image, disk)):
                 progress(Event(f"deleting {image.id}, which is {image.status} and not whole", disk.name, Level.WARNING))
@@ -173,6 +183,11 @@ def properties(disk: DiskImage, lab: str) -> dict[str, str]:
     }
     nature = {"architecture": "x86_64", "os_type": "linux", "os_distro": "debian", "os_admin_user": USER}
     return {key: value for key, value in (origin | nature).items() if value}
+
+
+def _checksum(image: Any) -> str:
+    """The checksum of what labcloud sent or was to send; empty for an image that it did not make."""
+    return str((image.properties or {}).get(CHECKSUM_PROPERTY) or "")
 
 
 def _whole(image: Any, disk: DiskImage) -> bool:
