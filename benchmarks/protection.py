@@ -144,10 +144,11 @@ class Protection:
         )
 
     def _restore(self) -> Iterator[Row]:
-        """Three pairs: restic by itself brings the same copy back out of the same repository."""
+        """Five pairs: restic by itself brings the same copy back out of the same repository. The first of each, which meets memory that the
+        machine did not have yet, is not counted."""
         chosen = self._verbs.chosen(REF, "latest")
         own, ready, direct = [], [], []
-        for _ in range(3):
+        for _ in range(6):
             to = ClusterRef("bench", "back")
             began = time.monotonic()
             self._verbs.restore_backup(chosen, to, Terms())
@@ -156,15 +157,15 @@ class Protection:
             self._verbs.delete(to, Terms())
             direct.append(self._restored(chosen.copy.id))
         size = chosen.manifest.size / 1e6
-        speed = median(alone / ours for alone, ours in zip(direct, own, strict=True))
+        speed = median(alone / ours for alone, ours in list(zip(direct, own, strict=True))[1:])
         yield Row(
             "restore, to data in place, read again and compared",
-            f"{size / median(own):.0f} MB/s",
-            f"restic with `--verify` {size / median(direct):.0f} MB/s",
+            f"{size / median(own[1:]):.0f} MB/s",
+            f"restic with `--verify` {size / median(direct[1:]):.0f} MB/s",
             f"× {speed:.2f}, wanted ≥ 0.90",
             speed >= 0.9,
         )
-        yield Row("restore, to a cluster that is ready", f"{median(ready):.1f} s", "", "–", True)
+        yield Row("restore, to a cluster that is ready", f"{median(ready[1:]):.1f} s", "", "–", True)
 
     def _restored(self, copy: str) -> float:
         """Seconds that restic by itself needs for a copy of the tenant's repository, in the priority and a session of its own as labcloud

@@ -6,7 +6,7 @@ import errno
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from labcloud.errors import ConfigError, EngineError, NotFoundError
@@ -32,7 +32,8 @@ def make_private(folder: Path) -> Path:
     """Make ``folder``, and its parents, for its owner only; return it. One that exists keeps its mode."""
     if not folder.is_dir():
         make_private(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):  # somebody else made it meanwhile, and may even have removed it again
+            folder.mkdir(mode=0o700)
     return folder
 
 

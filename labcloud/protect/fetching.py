@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -27,6 +28,7 @@ _NOTE: Final = ".labcloud-restored"
 _NEW: Final = ".labcloud-part"
 _WHOLE: Final = ""  # the path of a volume below itself
 _MUCH: Final = 16 * 2**30  # bytes: a minute's work from a disk; beside it the seconds that a run takes to begin do not count
+_WRITTEN_SECONDS: Final = 1.0
 _NEVER: Final = 0  # seconds since 1970: the time of a folder that nothing was restored into
 _UNREADABLE: Final = "\N{REPLACEMENT CHARACTER}"  # stands for what is no UTF-8, so that no pattern can be made of the name
 
@@ -67,22 +69,21 @@ class Fetching:
         paths = {place: each for place, each in part.paths.items() if each}
         if not paths:
             return
-        self.repository.restore(
-            self.copy, {place: volumes[place].new for place in paths}, stage=self.stage,
-            include=[f"{place}/{path}" for place, each in paths.items() for path in each], total=part.size, progress=told,
-        )  # fmt: skip
-        os.sync()  # what is noted as fetched survives a power cut
+        with _written_back():  # what is noted as fetched survives a power cut
+            self.repository.restore(
+                self.copy, {place: volumes[place].new for place in paths}, stage=self.stage,
+                include=[f"{place}/{path}" for place, each in paths.items() for path in each], total=part.size, progress=told,
+            )  # fmt: skip
         for place, each in paths.items():
             volumes[place].note(each)
 
     def _parts(self, places: list[str]) -> list[Part]:
-        """The first volume, which has the masters' state, then all others; or, where that is much, what `divide` makes of them."""
+        """All at once; or, where that is much, what `divide` makes of it."""
         if self.size > _MUCH:
             found = divide(self.repository.walk(self.copy), places, _MUCH)
             if found:
                 return found
-        first, *others = places
-        return [Part(0, {first: [_WHOLE]}), Part(self.size, {place: [_WHOLE] for place in others})]
+        return [Part(self.size, {place: [_WHOLE] for place in places})]
 
 
 def divide(entries: Iterable[Entry], places: Iterable[str], most: int) -> list[Part]:
@@ -128,6 +129,25 @@ def _units(entries: Iterable[Entry]) -> Iterator[tuple[str, int]]:
         folder, files = entry.path if entry.kind == "dir" else "", []
     if folder:
         yield folder, sum(size for _, size in files)
+
+
+@contextmanager
+def _written_back() -> Iterator[None]:
+    """What is written meanwhile is on the disk at the end. The disk begins at once, so that little is left to wait for then."""
+    ended = threading.Event()
+
+    def write() -> None:
+        while not ended.wait(_WRITTEN_SECONDS):
+            os.sync()
+
+    writing = threading.Thread(target=write, daemon=True)
+    writing.start()
+    try:
+        yield
+    finally:
+        ended.set()
+    writing.join()
+    os.sync()
 
 
 @dataclass(frozen=True)

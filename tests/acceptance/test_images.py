@@ -54,7 +54,13 @@ def checkout(labcloud: Labcloud, tmp_path: Path) -> Checkout:
     folder = tmp_path / "checkout"
     for name in ("labcloud", "images", "hadoop_profiles"):
         shutil.copytree(SOURCE / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return Checkout(folder, labcloud.env)
+    # With what was downloaded before, and without what was built for machines: a disk is not to be pruned because another engine has its image.
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for each in labcloud.cache.iterdir():
+        if each.name != "machines":
+            (cache / each.name).symlink_to(each)
+    return Checkout(folder, labcloud.env | {"LABCLOUD_CACHE": str(cache)})
 
 
 @contextmanager

@@ -227,15 +227,19 @@ def test_sigkill_at_any_moment_is_healed_by_the_next_change(lab: Lab, git: Git) 
 
 
 def test_it_is_fast(lab: Lab) -> None:
-    took = []
+    """In time of the processor, git's included: what else runs here must not fail it."""
+
+    def spent() -> float:
+        times = os.times()
+        return times.user + times.system + times.children_user + times.children_system
+
+    began = spent()
     for number in range(50):
-        began = time.perf_counter()
         lab.save(make_cluster("acme", f"c{number}"), "create")
-        took.append(time.perf_counter() - began)
-    assert sorted(took)[25] < 0.04  # 7 ms on a quiet machine
-    began = time.perf_counter()
+    assert (spent() - began) / 50 < 0.04  # 7 ms on a quiet machine
+    began = spent()
     assert len(lab.clusters()) == 50
-    assert time.perf_counter() - began < 0.1  # 6 ms on a quiet machine
+    assert spent() - began < 0.1  # 6 ms on a quiet machine
 
 
 def test_where_a_lab_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
