@@ -101,17 +101,17 @@ def site(cloud: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     try:
         yield found
     finally:
-        clean(provider, found.tenant)
+        clean(provider, found.tenant, found.cluster)
         for each in opened:
             each.close()
         cloud.member.image.delete_image(image)
     assert inventory(cloud.member) == before
 
 
-def clean(provider: OpenStackProvider, tenant: str) -> None:
+def clean(provider: OpenStackProvider, tenant: str, *made: ClusterRef) -> None:
     found = provider.find(tenant=tenant)
     provider.delete_nodes([node.ref for node in found.nodes])
-    for cluster in {*found.configs, *(node.ref.cluster for node in found.nodes)}:
+    for cluster in {*found.configs, *(node.ref.cluster for node in found.nodes), *made}:
         provider.delete_config(cluster)
     provider.delete_network(tenant)
 

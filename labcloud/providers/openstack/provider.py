@@ -233,16 +233,20 @@ class OpenStackProvider(Provider):
     def _create(self, cluster: ClusterRef, specs: Sequence[NodeSpec]) -> None:
         for spec in specs:
             _check_volumes(spec.volumes)
-        with self._shared_lock:
-            network = self._networks.of(cluster.tenant)
-            key, group = self._servers.ensure_key(self._ssh.public_key()), self._servers.ensure_group(cluster, len(specs))
+        network = self._networks.of(cluster.tenant)
+        images = {each: self._catalogue.image(each) for each in {spec.image for spec in specs}}
         flavors = self._catalogue.flavors()
-        for _, alike in groupby(sorted(specs, key=_likeness), key=_likeness):
-            same = list(alike)
-            image = self._catalogue.image(same[0].image)
-            flavor = self._catalogue.fitting(flavors, memory=same[0].memory, cpus=same[0].cpus, image=image)
+
+        def flavor(spec: NodeSpec) -> str:
+            return str(self._catalogue.fitting(flavors, memory=spec.memory, cpus=spec.cpus, image=images[spec.image]).id)
+
+        # All is looked up before anything is made.
+        batches = [(flavor(same[0]), same) for same in (list(alike) for _, alike in groupby(sorted(specs, key=_likeness), key=_likeness))]
+        with self._shared_lock:
+            key, group = self._servers.ensure_key(self._ssh.public_key()), self._servers.ensure_group(cluster, len(specs))
+        for chosen, same in batches:
             parts = Ingredients(
-                image=image.id, flavor=flavor.id, network=network.network, security_group=network.security_group,
+                image=images[same[0].image].id, flavor=chosen, network=network.network, security_group=network.security_group,
                 key=key, server_group=group, zone=self._settings.zone, config_drive=self._settings.config_drive,
             )  # fmt: skip
             self._servers.create(same, parts)

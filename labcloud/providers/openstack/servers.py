@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
@@ -153,13 +154,17 @@ class Servers:
 
     def why(self, broken: Sequence[Machine]) -> EngineError:
         """The error that tells why servers are in ERROR: Nova's fault, the request, the end of the console."""
-        first = broken[0]
-        lines = [f"server {first.id}", *self._history(first), *(f"also: {each.ref.name}: {each.fault}" for each in broken[1:])]
+        first, *others = self._explained(broken)
+        lines = [f"server {first.id}", *self._history(first), *(f"also: {each.ref.name}: {each.fault}" for each in others)]
         return EngineError(
             f"OpenStack could not make the node {first.ref}: {first.fault or 'it is in ERROR, and no fault is told'}",
             details="\n".join(lines),
             resolution="mend what it says and run the same command again: what failed is made anew; or delete the cluster",
         )
+
+    def _explained(self, broken: Sequence[Machine]) -> Sequence[Machine]:
+        """The same servers with Nova's faults, which lists don't tell of servers that never got a host."""
+        return [each if each.fault else self._cloud.read("ask for the fault", partial(_alone, each)) for each in broken]
 
     def _history(self, machine: Machine) -> list[str]:
         """What Nova remembers of a server: the requests that failed, and the last lines of its console. Silence is no error here."""
@@ -254,6 +259,12 @@ class Servers:
     def delete_key(self) -> None:
         with self._cloud.change("take the lab's key away") as api:
             api.compute.delete_keypair(identity.key_name(self._lab), ignore_missing=True)
+
+
+def _alone(machine: Machine, api: Connection) -> Machine:
+    """A server as it is told when it is asked for by itself; as it was, if it is gone."""
+    found = api.compute.find_server(machine.id)
+    return identity.machine(found) if found else machine
 
 
 def _server_groups(api: Connection) -> list[Any]:
