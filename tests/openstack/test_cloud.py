@@ -5,8 +5,10 @@ from __future__ import annotations
 import secrets
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from openstack import exceptions
@@ -41,17 +43,24 @@ def name() -> str:
 
 
 @pytest.fixture
-def network(cloud: Cloud, nothing_left: None, name: str) -> Iterator[Network]:
+def undo(nothing_left: None) -> Iterator[ExitStack]:
+    """What a test made goes, the last first, however the test ends; then the project is looked at."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def network(cloud: Cloud, undo: ExitStack, name: str) -> Network:
     """A network of the member's own, with a way to the public one."""
     api = cloud.member.network
     made = api.create_network(name=name)
+    undo.callback(api.delete_network, made)
     subnet = api.create_subnet(name=name, network_id=made.id, ip_version=4, cidr="10.20.30.0/24")
     router = api.create_router(name=name, external_gateway_info={"network_id": api.find_network("public").id})
+    undo.callback(api.delete_router, router)
     api.add_interface_to_router(router, subnet_id=subnet.id)
-    yield Network(made.id, name)
-    api.remove_interface_from_router(router, subnet_id=subnet.id)
-    api.delete_router(router)
-    api.delete_network(made)
+    undo.callback(api.remove_interface_from_router, router, subnet_id=subnet.id)
+    return Network(made.id, name)
 
 
 def until(what: str, done: Callable[[], object]) -> None:
@@ -93,54 +102,58 @@ def test_passwords_are_for_their_owner_alone(cloud: Cloud) -> None:
     assert (cloud.clouds_yaml.parent / "etc").stat().st_mode & 0o077 == 0
 
 
-def test_a_simulated_server_lives_and_its_snapshot_is_an_image(cloud: Cloud, network: Network, guest_image: str, name: str) -> None:
+def delete_stored(storage: Any, what: Any) -> None:
+    """A volume, a snapshot or a backup."""
+    getattr(storage, f"delete_{what.resource_key}")(what)
+    storage.wait_for_delete(what, interval=0.5, wait=_WAIT)
+
+
+def test_a_simulated_server_lives_and_its_snapshot_is_an_image(
+    cloud: Cloud, network: Network, undo: ExitStack, guest_image: str, name: str
+) -> None:
     api = cloud.member
     server = api.compute.create_server(
         name=name, image_id=guest_image, flavor_id=api.compute.find_flavor("m1.large").id, networks=[{"uuid": network.id}]
     )
+    undo.callback(delete_server, cloud, server)
     server = api.compute.wait_for_server(server, interval=0.5, wait=_WAIT)
     assert inventory(api)["servers"] == [name]
     assert cloud.admin.compute.get_server(server.id).hypervisor_hostname.startswith("simulated")
 
     image = api.compute.create_server_image(server, f"{name}-disk")
+    undo.callback(api.image.delete_image, image)
     until("the image", lambda: api.image.get_image(image).status == "active")
     assert len(api.image.download_image(image).content) == api.image.get_image(image).size > 0
 
-    api.image.delete_image(image)
-    delete_server(cloud, server)
 
-
-def test_a_volume_is_snapshotted_and_backed_up(cloud: Cloud, nothing_left: None, name: str) -> None:
+def test_a_volume_is_snapshotted_and_backed_up(cloud: Cloud, undo: ExitStack, name: str) -> None:
     storage = cloud.member.block_storage
     volume = storage.create_volume(name=name, size=1)
+    undo.callback(delete_stored, storage, volume)
     storage.wait_for_status(volume, "available", interval=0.5, wait=_WAIT)
     snapshot = storage.create_snapshot(volume_id=volume.id, name=name)
+    undo.callback(delete_stored, storage, snapshot)
     storage.wait_for_status(snapshot, "available", interval=0.5, wait=_WAIT)
     backups = []
     for incremental in (False, True):
         backup = storage.create_backup(volume_id=volume.id, name=name, is_incremental=incremental)
+        undo.callback(delete_stored, storage, backup)
         backups.append(storage.wait_for_status(backup, "available", interval=0.5, wait=_WAIT))
     found = inventory(cloud.member)
     assert (found["volumes"], found["volume snapshots"], found["volume backups"]) == ([name], [name], [name, name])
     assert [storage.get_backup(each).is_incremental for each in backups] == [False, True]
 
-    for backup in reversed(backups):
-        storage.delete_backup(backup)
-        storage.wait_for_delete(backup, interval=0.5, wait=_WAIT)
-    storage.delete_snapshot(snapshot)
-    storage.wait_for_delete(snapshot, interval=0.5, wait=_WAIT)
-    storage.delete_volume(volume)
-    storage.wait_for_delete(volume, interval=0.5, wait=_WAIT)
-
 
 def test_a_real_guest_is_reached_by_ssh_where_its_security_group_lets_one(
-    cloud: Cloud, network: Network, guest_image: str, name: str, tmp_path: Path
+    cloud: Cloud, network: Network, undo: ExitStack, guest_image: str, name: str, tmp_path: Path
 ) -> None:
     api = cloud.member
     keypair = api.compute.create_keypair(name=name)
+    undo.callback(api.compute.delete_keypair, keypair)
     (tmp_path / "key").write_text(keypair.private_key)
     (tmp_path / "key").chmod(0o600)
     group = api.network.create_security_group(name=name)
+    undo.callback(api.network.delete_security_group, group)
     ssh = api.network.create_security_group_rule(
         security_group_id=group.id, direction="ingress", protocol="tcp", port_range_min=22, port_range_max=22
     )
@@ -148,20 +161,17 @@ def test_a_real_guest_is_reached_by_ssh_where_its_security_group_lets_one(
         name=name, image_id=guest_image, flavor_id=api.compute.find_flavor("m1.tiny").id, key_name=name, availability_zone="real",
         networks=[{"uuid": network.id}], security_groups=[{"name": name}],
     )  # fmt: skip
+    undo.callback(delete_server, cloud, server)
     server = api.compute.wait_for_server(server, interval=0.5, wait=_WAIT)
     floating = api.network.create_ip(
         floating_network_id=api.network.find_network("public").id, port_id=next(api.network.ports(device_id=server.id)).id
     )
+    undo.callback(api.network.delete_ip, floating)
     address = floating.floating_ip_address
     until("a shell", lambda: hostname(tmp_path / "key", address) is not None)
     assert str(hostname(tmp_path / "key", address)).split(".")[0] == name
     api.network.delete_security_group_rule(ssh)
     until("a closed door", lambda: hostname(tmp_path / "key", address) is None)
-
-    api.network.delete_ip(floating)
-    delete_server(cloud, server)
-    api.compute.delete_keypair(keypair)
-    api.network.delete_security_group(group)
 
 
 def hostname(key: Path, address: str) -> str | None:
@@ -172,12 +182,11 @@ def hostname(key: Path, address: str) -> str | None:
     return ended.stdout.strip() if ended.returncode == 0 else None
 
 
-def test_what_a_project_holds_is_listed_by_kind(cloud: Cloud, nothing_left: None, name: str) -> None:
+def test_what_a_project_holds_is_listed_by_kind(cloud: Cloud, undo: ExitStack, name: str) -> None:
     before = count(inventory(cloud.member))
     volume = cloud.member.block_storage.create_volume(name=name, size=1)
+    undo.callback(delete_stored, cloud.member.block_storage, volume)
     found = inventory(cloud.member)
     assert name in found["volumes"]
     assert count(found) == before + 1
     cloud.member.block_storage.wait_for_status(volume, "available", interval=0.5, wait=_WAIT)
-    cloud.member.block_storage.delete_volume(volume)
-    cloud.member.block_storage.wait_for_delete(volume, interval=0.5, wait=_WAIT)

@@ -73,7 +73,8 @@ def _services(subject: Subject) -> Results:
 def _out_of_heap(service: ServiceFacts) -> str:
     """What a service that shall run said of its heap since it started, or, if it ends again and again, before.
 
-    Java goes on without the thread that found no memory: such a daemon may run for ever, and do nothing.
+    A daemon ends at once where it finds no memory (``-XX:+ExitOnOutOfMemoryError``), and again after each start if its heap is too small.
+    Where that is not set, Java goes on without the thread that found none: such a daemon may run for ever, and do nothing.
     """
     if not service.wanted:
         return ""
