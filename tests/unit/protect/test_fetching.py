@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -111,8 +113,23 @@ def copy(place: Place, repository: Repository) -> Copy:
     return Copy(place, repository)
 
 
-def test_all_volumes_but_the_first_come_by_one_run(copy: Copy) -> None:
-    assert copy.fetch() == [["worker-0/0/"], ["worker-1/0/"]]
+def test_all_volumes_come_by_one_run(copy: Copy) -> None:
+    assert copy.fetch() == [["worker-0/0/", "worker-1/0/"]]
+    assert copy.there() == copy.files
+
+
+def test_the_disk_is_written_while_files_come(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = threading.Event()
+    monkeypatch.setattr(fetching, "_WRITTEN_SECONDS", 0.01)
+    monkeypatch.setattr("labcloud.protect.fetching.os.sync", synced.set)
+    real = Repository.restore
+
+    def restore(*words: Any, **options: Any) -> None:
+        assert synced.wait(30)
+        real(*words, **options)
+
+    monkeypatch.setattr(Repository, "restore", restore)
+    copy.fetch()
     assert copy.there() == copy.files
 
 
@@ -120,6 +137,7 @@ def test_all_volumes_but_the_first_come_by_one_run(copy: Copy) -> None:
 def much(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> Copy:
     """A copy that is more than one part."""
     monkeypatch.setattr(fetching, "_MUCH", 700_000)
+    monkeypatch.setattr(fetching, "_WRITTEN_SECONDS", 60.0)  # tests say when the disk is written
     return copy
 
 

@@ -86,9 +86,9 @@ def test_a_new_cluster_of_a_backup(kept: Vault) -> None:
 @pytest.mark.parametrize(
     ("cls", "method", "times", "after", "fetched"),
     [
-        (Nightly, "_snapshot_volume", 2, True, 2),
-        (Repository, "restore", 2, False, 1),
-        (Repository, "restore", 2, True, 1),
+        (Nightly, "_snapshot_volume", 2, True, 1),
+        (Repository, "restore", 1, False, 1),
+        (Repository, "restore", 1, True, 1),
         (Nightly, "_fetch", 1, True, 0),
         (Nightly, "_filled", 1, False, 0),
         (Nightly, "_run", 1, False, 0),
