@@ -1,6 +1,6 @@
 """A real OpenStack for the whole run: labcloud's test cloud (``tests/openstack/cloud``, described in docs/openstack-testing.md).
 
-It is started unless it runs already, and then stopped at the end; one that ran before goes on. ``LABCLOUD_TEST_CLOUD`` says in which
+It is installed where that has not been done, started unless it runs already, and then stopped at the end; one that ran before goes on. ``LABCLOUD_TEST_CLOUD`` says in which
 folder it lives. A cloud that can't be started fails the tests.
 """
 
@@ -19,6 +19,7 @@ from tests.openstack.inventory import inventory
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[Cloud]:
     ran_before = driver.runs()
+    driver.script("install.sh")
     try:
         yield driver.connect(Path(driver.script("start.sh")))
     finally:
