@@ -1,7 +1,7 @@
 """A real OpenStack for the whole run: labcloud's test cloud (``tests/openstack/cloud``, described in docs/openstack-testing.md).
 
-It is installed where that has not been done, started unless it runs already, and then stopped at the end; one that ran before goes on. ``LABCLOUD_TEST_CLOUD`` says in which
-folder it lives. A cloud that can't be started fails the tests.
+It is installed where that has not been done, started unless it runs already, and then stopped at the end; one that ran before goes on.
+``LABCLOUD_TEST_CLOUD`` says in which folder it lives. A cloud that can't be started fails the tests.
 """
 
 from __future__ import annotations

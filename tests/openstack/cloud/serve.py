@@ -5,7 +5,10 @@ that has imported that code already, rather than started by a fresh Python: the 
 third of the time and memory. ``serve.py SERVICES.json``, where the file says::
 
     {"pids": folder, "logs": folder, "configuration": [argument, ...], "preload": [module or module:function, ...],
-     "services": {name: [module with main(), argument, ...]}}
+     "services": {name: [module with main(), argument, ...]}, "first": URL or ""}
+
+Where ``first`` is given, the first service has to answer there before the others are started: what asks it too early waits for its own
+time-out, a minute of Neutron's agents.
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ import importlib
 import json
 import os
 import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import eventlet.hubs
@@ -41,11 +47,27 @@ def main() -> None:
         if pid == 0:
             become(name, arguments, Path(wanted["logs"]) / f"{name}.log")
             sys.exit(modules[name].main())
+        if wanted["first"] and not names:
+            await_answer(wanted["first"], pid)
         names[pid] = name
         (Path(wanted["pids"]) / name).write_text(str(pid))
     # Not eventlet's, which asks again and again.
     ended, status = eventlet.patcher.original("os").waitpid(-1, 0)
     sys.exit(f"{names[ended]} ended with {os.waitstatus_to_exitcode(status)}; see its log")
+
+
+def await_answer(url: str, pid: int) -> None:
+    """Until there is one, or the service has ended, or whoever started all of this gives up."""
+    while not os.waitpid(pid, os.WNOHANG)[0]:
+        try:
+            urllib.request.urlopen(url, timeout=10).close()  # noqa: S310 - one of ours
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    sys.exit(f"the service of {url} ended; see its log")
 
 
 def become(name: str, arguments: list[str], log: Path) -> None:

@@ -62,7 +62,7 @@ def start_all(settings: Settings, processes: Processes) -> None:
     etc = settings.etc
     _start_wsgi(settings, processes, "placement", 8778, {"OS_PLACEMENT_CONFIG_DIR": str(etc)})
     processes.start("glance-api", ["glance-api", *_files(settings, "common", "glance")])
-    _serve(settings, processes, "neutron", _neutron(settings))
+    _serve(settings, processes, "neutron", _neutron(settings), first=f"http://{settings.address}:9696/")
     _serve(settings, processes, "nova", _nova(settings))
     _serve(settings, processes, "cinder", {
         f"cinder-{name}": [f"cinder.cmd.{name}", *_files(settings, "common", "cinder")] for name in ("api", "scheduler", "volume", "backup")
@@ -83,13 +83,14 @@ def _nova(settings: Settings) -> dict[str, list[str]]:
     return services | {f"nova-compute-{host}": ["nova.cmd.compute", *_files(settings, "common", "nova", f"nova-{host}")] for host in hosts}
 
 
-def _serve(settings: Settings, processes: Processes, project: str, services: dict[str, list[str]]) -> None:
+def _serve(settings: Settings, processes: Processes, project: str, services: dict[str, list[str]], *, first: str = "") -> None:
     spec = {
         "pids": str(settings.run / "pids"),
         "logs": str(settings.logs),
         "configuration": _files(settings, "common", project),
         "preload": _PRELOAD[project].split(),
         "services": services,
+        "first": first,
     }
     file = settings.run / f"{project}.json"
     file.write_text(json.dumps(spec))
