@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +24,6 @@ import openstack
 
 from labcloud.lab import Lab
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume
-from labcloud.providers.openstack.identity import Machine
 from labcloud.providers.openstack.nodes import Nodes
 from labcloud.providers.openstack.provider import OpenStackProvider
 
@@ -40,7 +39,7 @@ class WithoutGuests(Nodes):
     def __init__(self, home: Path) -> None:
         super().__init__(None, lambda _: [], home)  # type: ignore[arg-type] - nobody talks to anybody
 
-    def make(self, new: Sequence[Machine], all_: Sequence[Machine], domain: str) -> None:  # type: ignore[override]
+    def make(self, *_: object) -> None:
         """Nobody is there."""
 
 

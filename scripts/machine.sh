@@ -91,6 +91,8 @@ install_python() { # FOLDER PIP-ARGUMENT...
   say "installing Python packages into $folder: $*"
   python3 -m venv "$folder" || fail "could not make $folder" "install python3-venv, or free some space"
   "$folder/bin/pip" install --quiet --disable-pip-version-check "$@" || fail "pip could not install $*" "look at its message above, then run this again"
+  # Who may run labcloud, and may not write here, would compile all of it at each start: half of the time that it takes.
+  "$folder/bin/python" -m compileall -q labcloud || true
   touch "$stamp"
 }
 

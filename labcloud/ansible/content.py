@@ -20,13 +20,15 @@ _PRIVATE: Final = "declared"
 @dataclass(frozen=True)
 class Content:
     """None, or nothing, stays as it is on the node. ``cluster`` and ``base`` map relative paths to what stands there, ``hosts`` addresses
-    to names, ``folders`` are made; ``start`` starts the services."""
+    to names, ``disks`` folders to the serial numbers of the disks that are mounted there; ``folders`` are made, ``start`` starts the
+    services."""
 
     name: str = ""
     cluster: Mapping[str, bytes] | None = field(default=None, repr=False)
     base: Mapping[str, bytes] | None = field(default=None, repr=False)
     hosts: Mapping[str, Iterable[str]] | None = None
     folders: Iterable[str] = ()
+    disks: Mapping[str, str] = field(default_factory=dict)
     start: bool = False
 
     def archive(self) -> bytes:
@@ -45,7 +47,10 @@ class Content:
         if self.hosts is not None:
             words["hosts"] = "".join(f"{address} {' '.join(names)}\n" for address, names in self.hosts.items())
         folders = "".join(f"{each}\n" for each in self.folders)
-        return words | ({"folders": folders} if folders else {}) | ({"start": ""} if self.start else {})
+        disks = "".join(f"{folder} {serial}\n" for folder, serial in self.disks.items())
+        return (
+            words | ({"folders": folders} if folders else {}) | ({"disks": disks} if disks else {}) | ({"start": ""} if self.start else {})
+        )
 
 
 def _add_tree(tar: tarfile.TarFile, folder: str, files: Mapping[str, bytes]) -> None:

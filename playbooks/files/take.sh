@@ -5,6 +5,7 @@
 #   name       the node's own name
 #   hosts      lines of /etc/hosts: all nodes of the cluster
 #   folders    a folder a line, to be made
+#   disks      a folder and the serial number of a disk a line: the disk is mounted there, now and at each start, and gets a file system if it has none
 #   start      present if the services shall be started
 # What is not in the archive stays as it is. Files are renamed into their place, so that nobody reads half of one. Prints what changed.
 set -eu
@@ -66,6 +67,41 @@ fi
 
 if [ -f "$new/folders" ]; then
     while IFS= read -r folder; do mkdir -p "$folder"; done <"$new/folders"
+fi
+
+# The disk with a serial number. virtio keeps the first 20 signs of it, other buses keep all.
+disk_of() {
+    for waited in $(seq 150); do
+        for disk in /dev/disk/by-id/*"$(printf %.20s "$1")"*; do
+            if [ -b "$disk" ] && [ "${disk%-part[0-9]*}" = "$disk" ]; then
+                printf '%s' "$disk"
+                return 0
+            fi
+        done
+        sleep 0.2
+    done
+    echo "no disk with the serial number $1 came within 30 s (looked $waited times)" >&2
+    return 1
+}
+
+if [ -f "$new/disks" ]; then
+    while read -r folder serial; do
+        disk=$(disk_of "$serial")
+        seen=0
+        blkid -p "$disk" >/dev/null || seen=$?
+        case $seen in
+            0) ;; # it has data: they stay
+            2) mkfs.ext4 -q -m 0 "$disk" && printf '%s has a file system\n' "$folder" ;;
+            *) echo "$disk cannot be read, and is not touched" >&2 && exit 1 ;;
+        esac
+        if ! grep -q "^$disk " /etc/fstab 2>/dev/null; then
+            # A node starts no daemon before its data are there, but it starts: it is looked at over ssh.
+            needs=nofail,x-systemd.required-by=labcloud-node.service,x-systemd.before=labcloud-node.service
+            printf '%s %s ext4 noatime,%s 0 2\n' "$disk" "$folder" "$needs" >>/etc/fstab
+            systemctl daemon-reload
+        fi
+        mountpoint -q "$folder" || { mount "$folder" && printf '%s is mounted\n' "$folder"; }
+    done <"$new/disks"
 fi
 
 if [ -f "$new/start" ]; then systemctl start labcloud-node.service; fi

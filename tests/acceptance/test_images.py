@@ -54,7 +54,7 @@ def checkout(labcloud: Labcloud, tmp_path: Path) -> Checkout:
     folder = tmp_path / "checkout"
     for name in ("labcloud", "images", "hadoop_profiles"):
         shutil.copytree(SOURCE / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    # With what was downloaded before, and without what was built for machines: a disk is not to be pruned because another engine has its image.
+    # With what was downloaded before. The disks of machines stay away from an engine that does not have their images, and would prune them.
     cache = tmp_path / "cache"
     cache.mkdir()
     for each in labcloud.cache.iterdir():

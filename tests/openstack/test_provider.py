@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from labcloud.ansible.content import Content
 from labcloud.errors import ConflictError, EngineError, LabError, NotFoundError
@@ -24,6 +25,7 @@ from tests.openstack.inventory import inventory
 pytestmark = pytest.mark.timeout(900)
 
 MEMORY = 512
+Disks = Mapping[NodeRef, Mapping[int, str]]
 
 
 class WithoutGuests(Nodes):
@@ -32,10 +34,12 @@ class WithoutGuests(Nodes):
     def __init__(self, home: Path) -> None:
         super().__init__(None, lambda _: [], home)  # type: ignore[arg-type] - nobody talks to anybody
         self.made: list[NodeRef] = []
+        self.disks: dict[NodeRef, Mapping[int, str]] = {}
         self.pushed: dict[str, Content] = {}
 
-    def make(self, new: Collection[Machine], all_: Sequence[Machine], domain: str) -> None:  # noqa: ARG002 - nobody is told names
+    def make(self, new: Collection[Machine], all_: Sequence[Machine], domain: str, disks: Disks) -> None:  # noqa: ARG002 - nobody is told
         self.made += [each.ref for each in new]
+        self.disks.update(disks)
         self._noted.mkdir(parents=True, exist_ok=True)
         for each in new:
             (self._noted / each.id).touch()
@@ -111,6 +115,8 @@ def site(cloud: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 def clean(provider: OpenStackProvider, tenant: str, *made: ClusterRef) -> None:
     found = provider.find(tenant=tenant)
     provider.delete_nodes([node.ref for node in found.nodes])
+    for ref, number in found.volumes:
+        provider.delete_volume(ref, number)
     for cluster in {*found.configs, *(node.ref.cluster for node in found.nodes), *made}:
         provider.delete_config(cluster)
     provider.delete_network(tenant)
@@ -315,3 +321,29 @@ def test_too_many_servers_are_refused_with_every_shortage(site: Site) -> None:
 def test_a_size_that_there_is_not_is_refused(site: Site) -> None:
     found = ask(site, "cloud.flavors", memory=10**7)
     assert (found.verdict, "labcloud create" in found.fix) == (Verdict.FAIL, True)
+
+
+# What people get wrong
+
+
+def test_wrong_credentials_are_told_in_one_sentence(cloud: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = yaml.safe_load(cloud.clouds_yaml.read_text())
+    file = tmp_path / "clouds.yaml"
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(file))
+    monkeypatch.setenv("OS_CLOUD", "member")
+
+    def said(**auth: str) -> str:
+        member = known["clouds"]["member"]
+        file.write_text(yaml.safe_dump({"clouds": {"member": {**member, "auth": {**member["auth"], **auth}}}}))
+        provider = OpenStackProvider(tmp_path / "home", "lab")
+        try:
+            with pytest.raises(EngineError) as caught:
+                provider.find()
+        finally:
+            provider.close()
+        assert caught.value.resolution
+        return caught.value.brief
+
+    assert "the password is wrong, or has no role in the project member" in said(password="wrong")  # noqa: S106 - it is wrong
+    assert "has no role in the project admin" in said(project_name="admin")
+    assert "does not answer" in said(auth_url="http://127.0.0.1:9/v3")

@@ -36,6 +36,8 @@ _WHY: Final = {
     _FLAVORS: "Nova makes servers of the sizes that there are, and refuses an image that is larger than the disk",
     "cloud.compute-quota": "Nova refuses a server that is over the project's quota, and what was made before it stays",
     "cloud.network-quota": "Neutron refuses a port that is over the project's quota, and its server goes to ERROR",
+    "cloud.volume-quota": "Cinder refuses a volume that is over the project's quota, and what was made before it stays",
+    "cloud.volume-types": "Cinder refuses a volume of a type that there is not",
     "cloud.room": "a server that no host has room for goes to ERROR",
     "names.free": "what another lab made would be taken for this one's",
     "storage.driver": "OpenStack's servers see no folder of this machine",
@@ -55,6 +57,8 @@ def checks(facts: Facts, servers: Servers, settings: Settings, *, lab: str, driv
         _cluster(_FLAVORS, asked.flavors, needs=_PRESENT),
         _cluster("cloud.compute-quota", asked.compute_quota, needs=_FLAVORS),
         _cluster("cloud.network-quota", asked.network_quota, needs=_PRESENT),
+        _cluster("cloud.volume-quota", asked.volume_quota, needs=_FLAVORS),
+        _cluster("cloud.volume-types", asked.volume_types),
         _cluster("cloud.room", asked.room, needs=_FLAVORS),
         _cluster("names.free", asked.names),
         _cluster("storage.driver", asked.storage),
@@ -97,7 +101,7 @@ class _Asked:
         return judging.judge_image(name, self._facts.images(name), self._facts.cloud.label)
 
     def flavors(self, subject: Subject, cluster: Cluster) -> Finding:
-        return judging.judge_flavors(cluster, self._needs(subject, cluster), self._facts.flavors())
+        return judging.judge_flavors(cluster, self._needs(subject, cluster), self._facts.flavors(), subject.storage)
 
     def _needs(self, subject: Subject, cluster: Cluster) -> list[Need]:
         """The servers that this command adds, beside what is there of a creation that was broken off."""
@@ -122,6 +126,20 @@ class _Asked:
         outside = {"router": self._settings.external != _NO_ROUTER, "floating": self._settings.floating}
         quotas = judging.network_quotas(limits, self._needs(subject, cluster), new_network=new, **outside)
         return judging.judge_quotas(quotas, self._facts.session().project)
+
+    def volume_quota(self, subject: Subject, cluster: Cluster) -> Finding:
+        if not judging.uses_cinder(cluster, subject.storage):
+            return skipped("no storage class is Cinder's")
+        limits = self._facts.volume_limits()
+        if limits is None:
+            return skipped("Cinder does not tell this user the project's quotas")
+        quotas = judging.volume_quotas(limits, self._needs(subject, cluster), subject.storage)
+        return judging.judge_quotas(quotas, self._facts.session().project)
+
+    def volume_types(self, subject: Subject, cluster: Cluster) -> Finding:
+        if not judging.uses_cinder(cluster, subject.storage):
+            return skipped("no storage class is Cinder's")
+        return judging.judge_volume_types(cluster, subject.storage, self._facts.volume_types())
 
     def room(self, subject: Subject, cluster: Cluster) -> Finding:
         wanted = self._needs(subject, cluster)

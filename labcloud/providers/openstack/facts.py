@@ -80,6 +80,13 @@ class Facts:
         """By resource what the project may have and what it has: ``{"port": {"limit": 500, "used": 3, "reserved": 0}}``."""
         return self._if_shown("limits of networks", _network_limits)
 
+    def volume_limits(self) -> Mapping[str, Json] | None:
+        """By resource what Cinder lets the project have, as of networks: ``{"volumes": {"limit": 10, "in_use": 3, "reserved": 0}}``."""
+        return self._if_shown("limits of volumes", _volume_limits)
+
+    def volume_types(self) -> Sequence[str]:
+        return self._once("volume types", lambda api: [str(each.name) for each in api.block_storage.types()])
+
     def networks(self) -> Sequence[Any]:
         """The networks and security groups of the project."""
         return self._once("networks", _networks)
@@ -141,6 +148,15 @@ def _network_limits(api: Connection) -> dict[str, Json]:
     raise_from_response(answer)
     found: dict[str, Json] = answer.json()["quota"]
     return found
+
+
+def _volume_limits(api: Connection) -> dict[str, Json]:
+    answer = api.block_storage.get(f"/os-quota-sets/{api.current_project_id}?usage=True", retriable_status_codes=[429, 503])
+    from openstack.exceptions import raise_from_response
+
+    raise_from_response(answer)
+    found: dict[str, Any] = answer.json()["quota_set"]
+    return {name: figures for name, figures in found.items() if isinstance(figures, dict)}
 
 
 def _networks(api: Connection) -> list[Any]:

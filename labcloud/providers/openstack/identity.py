@@ -26,11 +26,12 @@ LAYOUT: Final = PREFIX + "layout"
 MEMORY: Final = PREFIX + "memory"
 CPUS: Final = PREFIX + "cpus"
 VOLUMES: Final = PREFIX + "volumes"
+CINDER: Final = PREFIX + "cinder"
+"""Which of a server's volumes are Cinder's: their numbers."""
 PUBLISH: Final = PREFIX + "publish"
 NODE: Final = PREFIX + "node"
 VOLUME: Final = PREFIX + "volume"
 INDEX: Final = PREFIX + "index"
-SNAPSHOT: Final = PREFIX + "snapshot"
 WHOLE: Final = PREFIX + "whole"
 """The tag that a tenant's network gets when all that belongs to it is there."""
 
@@ -76,6 +77,17 @@ class Machine:
     def reached(self) -> str:
         """The address by which it is reached from outside."""
         return self.floating or self.address
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A data volume as Cinder lists it: ``server`` is the id of the server that has it, if one has."""
+
+    id: str
+    ref: NodeRef
+    number: int
+    status: str
+    server: str = ""
 
 
 def tenant_resource(tenant: str) -> str:
@@ -126,6 +138,11 @@ def tags(lab: str, tenant: str = "", cluster: ClusterRef | None = None) -> list[
     return wanted + ([f"{CLUSTER}={cluster.name}"] if cluster else [])
 
 
+def owner(lab: str, tenant: str = "", cluster: ClusterRef | None = None) -> dict[str, str]:
+    """The metadata by which volumes of a lab, a tenant or a cluster are asked for. (Volumes have no tags.)"""
+    return dict(each.split("=", 1) for each in tags(lab, tenant, cluster))
+
+
 def metadata(lab: str, spec: NodeSpec) -> dict[str, str]:
     """What a server's metadata say; the same for all nodes of a group that are alike."""
     ref = spec.ref
@@ -133,6 +150,7 @@ def metadata(lab: str, spec: NodeSpec) -> dict[str, str]:
         LAB: lab, TENANT: ref.cluster.tenant, CLUSTER: ref.cluster.name, GROUP: ref.group,
         PROFILE: spec.profile, IMAGE: spec.image, LAYOUT: str(spec.layout), MEMORY: str(spec.memory), CPUS: f"{spec.cpus:g}",
         VOLUMES: " ".join(each.storage.name or "-" for each in spec.volumes),
+        CINDER: " ".join(str(number) for number, each in enumerate(spec.volumes) if each.storage.driver == "cinder"),
         PUBLISH: " ".join(f"{port}:{wanted}" for port, wanted in sorted(spec.publish.items())),
     }  # fmt: skip
 
@@ -204,8 +222,19 @@ def found_node(found: Machine, *, configured: bool) -> FoundNode:
 
 
 def local_volumes(found: Machine) -> frozenset[tuple[NodeRef, int]]:
-    """The data volumes that a server was made with."""
-    return frozenset((found.ref, number) for number, _ in enumerate(found.metadata.get(VOLUMES, "").split()))
+    """The data volumes that lie on a server's own disk."""
+    elsewhere = found.metadata.get(CINDER, "").split()
+    return frozenset(
+        (found.ref, number) for number, _ in enumerate(found.metadata.get(VOLUMES, "").split()) if str(number) not in elsewhere
+    )
+
+
+def disk(volume: Any) -> Disk:
+    """A volume of the SDK, read."""
+    known: Mapping[str, str] = volume.metadata or {}
+    ref = NodeRef(ClusterRef(known[TENANT], known[CLUSTER]), known[GROUP], int(known[INDEX]))
+    server = next((str(each.get("server_id") or "") for each in volume.attachments or ()), "")
+    return Disk(volume.id, ref, int(known[VOLUME]), volume.status, server)
 
 
 def inspection(found: Machine) -> Inspection:

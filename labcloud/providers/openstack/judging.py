@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,10 +10,11 @@ from typing import Any, Final
 from labcloud.errors import LabError
 from labcloud.model import Cluster, NodeGroup, format_memory
 from labcloud.model.checks import Finding, ask_again, failed, passed, warned
-from labcloud.model.storage import Classes, storage_class
+from labcloud.model.storage import NO_CLASSES, Classes, StorageClass, storage_class
 from labcloud.providers.openstack.catalogue import choose_flavor, disk_of
 from labcloud.providers.openstack.facts import Json, Session, Worker
 from labcloud.providers.openstack.identity import tenant_of, tenant_resource
+from labcloud.providers.openstack.volumes import DRIVER as CINDER
 
 NEEDED: Final = (2, 64)
 """The microversion of Nova's interface that brought the last thing that labcloud needs: policies of server groups."""
@@ -97,7 +99,7 @@ def needs(cluster: Cluster, there: Mapping[str, int], flavors: Sequence[Any], im
     return found
 
 
-def judge_flavors(cluster: Cluster, wanted: Sequence[Need], flavors: Sequence[Any]) -> Finding:
+def judge_flavors(cluster: Cluster, wanted: Sequence[Need], flavors: Sequence[Any], storage: Classes = NO_CLASSES) -> Finding:
     none = [each for each in wanted if each.flavor is None]
     figures = {each.group.name: each.flavor.name if each.flavor else None for each in wanted}
     if none:
@@ -107,13 +109,19 @@ def judge_flavors(cluster: Cluster, wanted: Sequence[Need], flavors: Sequence[An
     chosen = ", ".join(
         f"{each.group.name} {each.flavor.name} ({format_memory(each.flavor.ram)}, {each.flavor.vcpus} cores)" for each in wanted
     )
-    small = [each for each in wanted if each.flavor.disk and each.flavor.disk < sum(volume.size for volume in each.group.volumes)]
+    small = [each for each in wanted if each.flavor.disk and each.flavor.disk < _on_own_disk(each.group, storage)]
     if small:
         first = small[0]
-        asked = sum(volume.size for volume in first.group.volumes)
+        asked = _on_own_disk(first.group, storage)
         text = f"{chosen}; the disk of {first.flavor.name} has {first.flavor.disk} GiB, the volumes of a {first.group.name} ask for {asked}"
         return warned(text, ask_again(cluster, volume_size=f"{first.flavor.disk}g"), **figures)
     return passed(chosen, **figures)
+
+
+def _on_own_disk(group: NodeGroup, storage: Classes) -> int:
+    """GiB of the volumes that lie on a server's own disk."""
+    classes = ((volume, _class(storage, volume.storage)) for volume in group.volumes)
+    return sum(volume.size for volume, found in classes if found is None or found.driver != CINDER)
 
 
 @dataclass(frozen=True)
@@ -164,10 +172,19 @@ def judge_quotas(quotas: Iterable[Quota], project: str) -> Finding:
     figures = {each.resource: {"limit": each.limit, "used": each.used, "adds": each.adds} for each in every}
     if short:
         told = ", ".join(f"{each.resource} ({each.adds} more, {each.used} of {each.limit} used)" for each in short)
-        options = " ".join(f"--{_option(each.resource)} {each.used + each.adds}" for each in short)
-        return failed(f"the project's quota is short of {told}", f"openstack quota set {options} {project}", **figures)
+        return failed(f"the project's quota is short of {told}", _raise(short, project), **figures)
     added = ", ".join(f"{each.adds} {each.resource}" for each in every if each.adds)
     return passed(f"the project's quotas have room for {added}" if added else "nothing is added", **figures)
+
+
+def _raise(short: Iterable[Quota], project: str) -> str:
+    """The commands that raise quotas: one, and one more for each volume type (``volumes_ssd`` is of the type ``ssd``)."""
+    options: dict[str, list[str]] = {}
+    for each in short:
+        resource, _, kind = each.resource.partition("_")
+        options.setdefault(kind, []).append(f"--{_option(resource)} {each.used + each.adds}")
+    types = {kind: f" --volume-type {kind}" if kind else "" for kind in options}
+    return "; ".join(f"openstack quota set {' '.join(each)}{types[kind]} {project}" for kind, each in options.items())
 
 
 def _option(resource: str) -> str:
@@ -234,9 +251,50 @@ def judge_names(tenant: str, lab: str, networks: Sequence[Any]) -> Finding:
     return passed(f"{name} is free, or this lab's", taken=[])
 
 
+def volume_quotas(limits: Mapping[str, Json], wanted: Sequence[Need], storage: Classes) -> list[Quota]:
+    """Quotas of Cinder, of all its volumes and of those of each type; ``limits`` is ``{"volumes": {"limit": 10, "in_use": 1, …}, …}``."""
+    added: Counter[str] = Counter()
+    for need in wanted:
+        for volume in need.group.volumes:
+            found = _class(storage, volume.storage)
+            if found is not None and found.driver == CINDER:
+                kinds = ["", *([f"_{found.options['type']}"] if "type" in found.options else [])]
+                added.update({f"volumes{kind}": need.count for kind in kinds})
+                added.update({f"gigabytes{kind}": need.count * volume.size for kind in kinds})
+    return [
+        Quota(name, int(limits[name]["limit"]), int(limits[name]["in_use"]) + int(limits[name].get("reserved", 0)), adds)
+        for name, adds in added.items()
+        if name in limits
+    ]
+
+
+def judge_volume_types(cluster: Cluster, storage: Classes, types: Iterable[str]) -> Finding:
+    there = sorted(types)
+    found = filter(None, (_class(storage, name) for name in _storage_names(cluster)))
+    wanted = {each.name: each.options["type"] for each in found if each.driver == CINDER and "type" in each.options}
+    wrong = {name: kind for name, kind in wanted.items() if kind not in there}
+    if wrong:
+        told = ", ".join(f"{kind!r} of the storage class {name or 'default'}" for name, kind in wrong.items())
+        fix = f"labcloud storage set {next(iter(wrong)) or 'default'} --driver {CINDER} --option type={there[0] if there else 'TYPE'}"
+        return failed(f"there is no volume type {told}; there are: {', '.join(there) or 'none'}", fix, types=there)
+    return passed("the volume types are there" if wanted else "no volume type is asked for", types=there)
+
+
+def _storage_names(cluster: Cluster) -> list[str]:
+    return sorted({volume.storage for group in cluster.groups for volume in group.volumes})
+
+
+def _class(storage: Classes, name: str) -> StorageClass | None:
+    """The class of that name; None for one that there is not, which another check tells."""
+    return storage_class(storage, name) if not name or name in storage else None
+
+
+def uses_cinder(cluster: Cluster, storage: Classes) -> bool:
+    return any(found is not None and found.driver == CINDER for found in (_class(storage, name) for name in _storage_names(cluster)))
+
+
 def judge_storage(cluster: Cluster, storage: Classes, drivers: Iterable[str]) -> Finding:
-    names = sorted({volume.storage for group in cluster.groups for volume in group.volumes})
-    classes = [storage_class(storage, name) for name in names if not name or name in storage]
+    classes = list(filter(None, (_class(storage, name) for name in _storage_names(cluster))))
     wrong = [each for each in classes if each.path or each.driver not in drivers]
     if wrong:
         told = ", ".join(f"{each.name or 'default'} ({each.where})" for each in wrong)
@@ -245,4 +303,5 @@ def judge_storage(cluster: Cluster, storage: Classes, drivers: Iterable[str]) ->
             "labcloud storage set NAME --driver local",
             wrong=[each.name for each in wrong],
         )
-    return passed("volumes lie on the servers' own disks", classes=[each.name or "default" for each in classes])
+    where = "in Cinder" if any(each.driver == CINDER for each in classes) else "on the servers' own disks"
+    return passed(f"volumes lie {where}", classes=[each.name or "default" for each in classes])

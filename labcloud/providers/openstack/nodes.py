@@ -16,6 +16,7 @@ from labcloud.ansible.content import TAKE, Content
 from labcloud.ansible.inventory import Host
 from labcloud.ansible.play import configure
 from labcloud.errors import ConfiguringError, LabError
+from labcloud.model import NodeRef
 from labcloud.providers.base import Command
 from labcloud.providers.openstack.identity import Machine
 from labcloud.providers.openstack.ssh import Ssh, Target
@@ -41,13 +42,18 @@ class Nodes:
         """Where the node's ssh is."""
         return Target(machine.id, machine.reached, str(machine.ref), tuple(self._way(machine)))
 
-    def make(self, new: Collection[Machine], all_: Sequence[Machine], domain: str) -> None:
-        """Configure ``new`` ones, whose services start, and let ``all_`` running ones of the cluster know each other's names."""
+    def make(
+        self, new: Collection[Machine], all_: Sequence[Machine], domain: str, disks: Mapping[NodeRef, Mapping[int, str]]
+    ) -> None:  # fmt: skip
+        """Configure ``new`` ones, whose services start, and let ``all_`` running ones of the cluster know each other's names.
+
+        ``disks`` are the ids of data volumes that are disks of their own, by node and number.
+        """
         if not new:
             return
         hosts = names(all_, domain)
         _on_all(lambda each: self._ssh.wait(self.target(each), _SSH_SECONDS), new)
-        contents = {each.ref: self._content(each, hosts) for each in new}
+        contents = {each.ref: self._content(each, hosts, disks.get(each.ref, {})) for each in new}
         configure([self._host(each, contents[each.ref]) for each in new])
         self._noted.mkdir(parents=True, exist_ok=True)
         for each in new:
@@ -66,7 +72,7 @@ class Nodes:
     def _host(self, machine: Machine, content: Content) -> Host:
         return Host(machine.ref.qualified, machine.reached, self._ssh.user, self._ssh.options(self.target(machine)), content)
 
-    def _content(self, machine: Machine, hosts: Mapping[str, Iterable[str]]) -> Content:
+    def _content(self, machine: Machine, hosts: Mapping[str, Iterable[str]], disks: Mapping[int, str]) -> Content:
         volumes = machine.metadata.get("labcloud.volumes", "").split()
         return Content(
             name=machine.ref.name,
@@ -74,6 +80,7 @@ class Nodes:
             base=tree_of(self._base),
             hosts=hosts,
             folders=("/datasets", *(f"/data/{number}" for number, _ in enumerate(volumes))),
+            disks={f"/data/{number}": id for number, id in disks.items()},
             start=True,
         )
 

@@ -32,12 +32,13 @@ from labcloud.providers.openstack.nodes import Nodes, changed_nodes
 from labcloud.providers.openstack.servers import Ingredients, Servers
 from labcloud.providers.openstack.settings import NETWORK, read_settings
 from labcloud.providers.openstack.ssh import Ssh, Tunnelled, chunks
+from labcloud.providers.openstack.volumes import DRIVER, Volumes, of_cinder
 from labcloud.providers.tree import delete_tree, read_tree, write_tree
 
 _KNOWN_SECONDS: Final = 20.0
 _UNLIMITED: Final = 2**40
-DRIVERS: Final = ("", "local")
-"""The drivers of storage classes that servers can have: all of them keep volumes on the server's own disk."""
+DRIVERS: Final = ("", "local", DRIVER)
+"""The drivers of storage classes that servers can have: the server's own disk, or Cinder."""
 
 
 class OpenStackProvider(Provider):
@@ -57,6 +58,7 @@ class OpenStackProvider(Provider):
         self._networks = Networks(self._cloud, lab_id, self._settings)
         self._servers = Servers(self._cloud, lab_id)
         self._floating = FloatingAddresses(self._cloud, lab_id)
+        self._volumes = Volumes(self._cloud, lab_id)
         self._catalogue = Catalogue(self._cloud)
         self._ssh = Ssh(home / "secrets" / "openstack", self._settings.user)
         self._nodes = nodes or Nodes(self._ssh, self._way, home)
@@ -75,7 +77,9 @@ class OpenStackProvider(Provider):
         return Found(
             nodes=tuple(identity.found_node(each, configured=self._nodes.configured(each)) for each in machines),
             networks=self._networks.tenants(cluster.tenant if cluster else tenant),
-            volumes=frozenset().union(*(identity.local_volumes(each) for each in machines)),
+            volumes=frozenset((each.ref, each.number) for each in self._volumes.listed(tenant or "", cluster)).union(
+                *(identity.local_volumes(each) for each in machines)
+            ),
             configs=Digests(self._configs(tenant, cluster), self.config),
         )
 
@@ -219,7 +223,9 @@ class OpenStackProvider(Provider):
             machines = self._floating.ensure(machines, self._network_id(cluster.tenant), self._networks.external())
             self._remember(machines)
         everyone = {each.ref: each for each in (*self._list(cluster=cluster), *machines) if each.status is Status.RUNNING}
-        self._nodes.make([each for each in machines if each.ref not in done], list(everyone.values()), self.domain(cluster.tenant))
+        new = [each for each in machines if each.ref not in done]
+        disks = self._volumes.by_node(cluster) if new and any(map(of_cinder, specs)) else {}
+        self._nodes.make(new, list(everyone.values()), self.domain(cluster.tenant), disks)
 
     def _restart(self, spec: NodeSpec, machine: Machine) -> bool:
         """Let a server that is there run, with the node's limits; whether it has been a running node all the time."""
@@ -244,12 +250,13 @@ class OpenStackProvider(Provider):
         batches = [(flavor(same[0]), same) for same in (list(alike) for _, alike in groupby(sorted(specs, key=_likeness), key=_likeness))]
         with self._shared_lock:
             key, group = self._servers.ensure_key(self._ssh.public_key()), self._servers.ensure_group(cluster, len(specs))
+        disks = self._volumes.ensure(specs)
         for chosen, same in batches:
             parts = Ingredients(
                 image=images[same[0].image].id, flavor=chosen, network=network.network, security_group=network.security_group,
                 key=key, server_group=group, zone=self._settings.zone, config_drive=self._settings.config_drive,
             )  # fmt: skip
-            self._servers.create(same, parts)
+            self._servers.create(same, parts, {spec.ref: disks[spec.ref] for spec in same if spec.ref in disks})
 
     def resize_node(self, ref: NodeRef, *, memory: int, cpus: float) -> None:
         machine = self._machine(ref, fresh=True)
@@ -304,6 +311,8 @@ class OpenStackProvider(Provider):
     def delete_volume(self, ref: NodeRef, number: int, snapshot: str = "") -> None:
         if snapshot:
             return
+        if self._volumes.delete(ref, number):
+            return
         try:
             machine = self._machine(ref, fresh=True)
         except NotFoundError:
@@ -316,7 +325,7 @@ class OpenStackProvider(Provider):
         return self.volume_folder(ref, number, snapshot)
 
     def volume_folder(self, ref: NodeRef, number: int, snapshot: str = "") -> Path:
-        if snapshot or (ref, number) not in identity.local_volumes(self._machine(ref)):
+        if snapshot or not (self._volumes.of(ref, number) or (ref, number) in identity.local_volumes(self._machine(ref))):
             what = f"snapshot {snapshot} of volume {number}" if snapshot else f"volume {number}"
             raise NotFoundError(f"there is no {what} of {ref}")
         raise EngineError(
@@ -373,5 +382,5 @@ def _check_volumes(volumes: Iterable[NodeVolume]) -> None:
         if storage.path or storage.driver not in DRIVERS:
             raise UsageError(
                 f"the storage class {storage.name!r} lies in {storage.where}, where no server of OpenStack reaches",
-                resolution=f"use volumes without a class, or let the class be the server's own disk: driver {DRIVERS[-1]}",
+                resolution=f"use volumes without a class, or a class with the driver local (the server's own disk) or {DRIVER}",
             )

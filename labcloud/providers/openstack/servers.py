@@ -1,13 +1,14 @@
 """Servers: listed, made many at once, waited for together, deleted. Asks of a cluster's servers are one list each, never one a server.
 
 Nova numbers the names of what one request makes from 1. So the nodes of a group from index 1 on, which are all but the first of a
-new cluster's, are made by one request; others by one each. No name has to be changed afterwards.
+new cluster's, are made by one request; others by one each, and so are those that have volumes of their own. No name has to be changed
+afterwards.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -65,19 +66,23 @@ class Servers:
 
     # Making
 
-    def create(self, specs: Sequence[NodeSpec], parts: Ingredients) -> None:
-        """Ask Nova for servers that differ in their index alone; `await_active` waits for them."""
+    def create(self, specs: Sequence[NodeSpec], parts: Ingredients, volumes: Mapping[NodeRef, Mapping[int, str]]) -> None:
+        """Ask Nova for servers that differ in their index alone, and in their ``volumes`` (ids, by number); `await_active` waits."""
         cluster, group = specs[0].ref.cluster, specs[0].ref.group
         wanted = sorted(spec.ref.index for spec in specs)
-        run = [index for place, index in enumerate((each for each in wanted if each > 0), 1) if index == place]
+        several = [each for each in wanted if each > 0 and not volumes]
+        run = [index for place, index in enumerate(several, 1) if index == place]
         body = self._body(specs[0], parts)
         if len(run) > 1:
             self._request(f"{cluster}/{group}-1 to {group}-{len(run)}", identity.server_name(cluster, group), len(run), body)
         single = [index for index in wanted if len(run) < 2 or index not in run]
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="server") as pool:
-            names = {index: identity.server_name(cluster, group, index) for index in single}
-            for done in [pool.submit(self._request, f"{cluster}/{group}-{index}", names[index], 1, body) for index in single]:
+            for done in [pool.submit(self._single, NodeRef(cluster, group, index), body, parts.image, volumes) for index in single]:
                 done.result()
+
+    def _single(self, ref: NodeRef, body: dict[str, Any], image: str, volumes: Mapping[NodeRef, Mapping[int, str]]) -> None:
+        disks = {"block_device_mapping": _devices(image, volumes[ref])} if ref in volumes else {}
+        self._request(str(ref), identity.server_name(ref.cluster, ref.group, ref.index), 1, body | disks)
 
     def _request(self, what: str, name: str, count: int, body: dict[str, Any]) -> None:
         numbers = {"min_count": count, "max_count": count} if count > 1 else {}
@@ -259,6 +264,13 @@ class Servers:
     def delete_key(self) -> None:
         with self._cloud.change("take the lab's key away") as api:
             api.compute.delete_keypair(identity.key_name(self._lab), ignore_missing=True)
+
+
+def _devices(image: str, volumes: Mapping[int, str]) -> list[dict[str, Any]]:
+    """The server's own disk, which goes with it, and volumes, which stay; in Nova's words ("Block Device Mapping in Nova")."""
+    own = {"boot_index": 0, "uuid": image, "source_type": "image", "destination_type": "local", "delete_on_termination": True}
+    data = {"boot_index": -1, "source_type": "volume", "destination_type": "volume", "delete_on_termination": False}
+    return [own, *(data | {"uuid": id} for _, id in sorted(volumes.items()))]
 
 
 def _alone(machine: Machine, api: Connection) -> Machine:

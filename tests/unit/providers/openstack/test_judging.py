@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from labcloud.errors import ConflictError, NotFoundError
-from labcloud.model import Cluster, ClusterRef, NodeGroup, Volume
+from labcloud.model import Cluster, ClusterRef, NodeGroup, StorageClass, Volume
 from labcloud.model.checks import Verdict
 from labcloud.providers.openstack import judging
 from labcloud.providers.openstack.catalogue import choose_flavor, disk_of
@@ -16,6 +16,7 @@ from labcloud.providers.openstack.facts import Session, Worker
 from labcloud.providers.openstack.judging import Need, Quota
 
 GROUPS = (NodeGroup("master", 1, 1536, volumes=(Volume(2),)), NodeGroup("worker", 3, 2048, volumes=(Volume(2),)))
+SSD = StorageClass(driver="cinder", options={"type": "ssd"})
 CLUSTER = Cluster(ClusterRef("acme", "c"), "hadoop-2.7", "openstack", "0" * 32, "", GROUPS)
 
 
@@ -81,6 +82,28 @@ def test_volumes_that_are_larger_than_the_disk_are_a_warning() -> None:
     small = [flavor("small", 2048, 2, 1)]
     found = judging.judge_flavors(CLUSTER, needs(flavors=small), small)
     assert (found.verdict, "--volume-size 1g" in found.fix) == (Verdict.WARN, True)
+    assert judging.judge_flavors(CLUSTER, needs(flavors=small), small, {"default": SSD}).verdict is Verdict.PASS  # they are Cinder's
+
+
+def test_quotas_of_volumes_are_counted_in_all_and_by_type() -> None:
+    limits = {
+        "volumes": {"limit": 4, "in_use": 1, "reserved": 1},
+        "gigabytes": {"limit": -1, "in_use": 900},
+        "volumes_ssd": {"limit": 2, "in_use": 0},
+    }
+    quotas = judging.volume_quotas(limits, needs(), {"default": SSD})
+    assert {each.resource: (each.used, each.adds) for each in quotas} == {"volumes": (2, 4), "gigabytes": (900, 8), "volumes_ssd": (0, 4)}
+    found = judging.judge_quotas(quotas, "p-1")
+    assert found.fix == "openstack quota set --volumes 6 p-1; openstack quota set --volumes 4 --volume-type ssd p-1"
+    assert judging.volume_quotas(limits, needs(), {}) == []
+
+
+def test_a_volume_type_that_there_is_not_is_told_with_those_that_there_are() -> None:
+    found = judging.judge_volume_types(CLUSTER, {"default": SSD}, ["disk", "archive"])
+    assert found.summary == "there is no volume type 'ssd' of the storage class default; there are: archive, disk"
+    assert found.fix == "labcloud storage set default --driver cinder --option type=archive"
+    assert judging.judge_volume_types(CLUSTER, {"default": SSD}, ["ssd"]).verdict is Verdict.PASS
+    assert (judging.uses_cinder(CLUSTER, {"default": SSD}), judging.uses_cinder(CLUSTER, {})) == (True, False)
 
 
 def test_every_quota_that_is_short_is_told_at_once() -> None:

@@ -1,0 +1,153 @@
+"""Data volumes in Cinder: made with their identity before the server that has them, kept when it goes, deleted when they are told to be.
+
+They are seen by lists alone, of a cluster or of a lab: a server more costs one request to make its volume, and none to look at it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from labcloud.errors import DeadlineError, EngineError
+from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume
+from labcloud.providers.openstack import identity
+from labcloud.providers.openstack.connection import Cloud
+from labcloud.providers.openstack.identity import Disk
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
+
+DRIVER: Final = "cinder"
+"""The driver of storage classes whose volumes are Cinder's. Their options: ``type`` (a volume type), ``availability-zone``."""
+
+_THREADS: Final = 8
+_SECONDS: Final = 300.0
+_PAUSE: Final = 0.5
+_REST: Final = 2.0  # times what a list takes
+_READY: Final = frozenset({"available", "in-use"})
+_BROKEN: Final = "error"
+
+
+def of_cinder(spec: NodeSpec) -> dict[int, NodeVolume]:
+    """The volumes of a node that are Cinder's, by their numbers."""
+    return {number: each for number, each in enumerate(spec.volumes) if each.storage.driver == DRIVER}
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """The volumes of one lab in a cloud."""
+
+    cloud: Cloud
+    lab: str
+
+    def listed(self, tenant: str = "", cluster: ClusterRef | None = None) -> list[Disk]:
+        """The volumes of the lab, of a tenant or of a cluster; none where the cloud has no Cinder."""
+        wanted = repr(identity.owner(self.lab, tenant, cluster))
+
+        def ask(api: Connection) -> list[Any]:
+            if not api.has_service("block-storage"):
+                return []
+            return list(api.block_storage.volumes(properties=wanted))
+
+        return [identity.disk(each) for each in self.cloud.read("ask which volumes exist", ask)]
+
+    def by_node(self, cluster: ClusterRef) -> dict[NodeRef, dict[int, str]]:
+        """The ids of a cluster's volumes, by node and number."""
+        return _by_node(self.listed(cluster=cluster))
+
+    def ensure(self, specs: Sequence[NodeSpec]) -> dict[NodeRef, dict[int, str]]:
+        """Volumes of ``specs``, all of one cluster: those that there are, and new ones. Their ids by node and number, when ready."""
+        wanted = {(spec.ref, number): volume for spec in specs for number, volume in of_cinder(spec).items()}
+        if not wanted:
+            return {}
+        (cluster,) = {spec.ref.cluster for spec in specs}
+        there = {(each.ref, each.number) for each in self.listed(cluster=cluster)}
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="volume") as pool:
+            missing = [pool.submit(self._create, *place, volume) for place, volume in wanted.items() if place not in there]
+            for done in missing:
+                done.result()
+        return _by_node(self._await_ready(cluster, set(wanted)))
+
+    def _create(self, ref: NodeRef, number: int, volume: NodeVolume) -> None:
+        options = volume.storage.options
+        where = {"volume_type": options.get("type"), "availability_zone": options.get("availability-zone")}
+        with self.cloud.change(f"create volume {number} of {ref}") as api:
+            api.block_storage.create_volume(
+                name=identity.volume_name(ref, number), size=volume.size, description=identity.node_described(self.lab, ref),
+                metadata=identity.volume_metadata(self.lab, ref, number), **{key: value for key, value in where.items() if value},
+            )  # fmt: skip
+
+    def _await_ready(self, cluster: ClusterRef, places: Collection[tuple[NodeRef, int]]) -> list[Disk]:
+        def ready(found: list[Disk]) -> bool:
+            own = [each for each in found if (each.ref, each.number) in places]
+            broken = [each for each in own if each.status.startswith(_BROKEN)]
+            if broken:
+                raise self._why(broken[0])
+            return len(own) >= len(places) and all(each.status in _READY for each in own)
+
+        return [each for each in self._await(cluster, ready, "to be made") if (each.ref, each.number) in places]
+
+    def _why(self, disk: Disk) -> EngineError:
+        """Cinder's own words for its failure, if it keeps any (Queens and newer)."""
+
+        def ask(api: Connection) -> list[Any]:
+            storage: Any = api.block_storage
+            return [each for each in storage.messages(resource_uuid=disk.id) if each.resource_uuid == disk.id]
+
+        told = self.cloud.read("ask why", ask)
+        said = next((str(each.user_message) for each in told), "Cinder does not say why")
+        requests = "\n".join(f"request id: {each.request_id}" for each in told)
+        return EngineError(
+            f"volume {disk.number} of {disk.ref} is in the state {disk.status}: {said}", details=f"volume {disk.id}\n{requests}".strip(),
+            resolution=f"mend what it says, remove it (openstack volume delete --force {disk.id}) and run the same command again",
+        )  # fmt: skip
+
+    def delete(self, ref: NodeRef, number: int) -> bool:
+        """Delete a node's volume with its data, and return whether there was one. Raise EngineError if a server uses it."""
+        found = self.of(ref, number)
+        for each in found:
+            if each.server:
+                raise EngineError(f"volume {number} of {ref} is in use by its node", resolution="delete the node first")
+            with self.cloud.change(f"delete volume {number} of {ref}") as api:
+                api.block_storage.delete_volume(each.id, ignore_missing=True)
+
+        def gone(found: list[Disk]) -> bool:
+            left = [each for each in found if (each.ref, each.number) == (ref, number)]
+            broken = [each for each in left if each.status.startswith(_BROKEN)]
+            if broken:
+                raise self._why(broken[0])
+            return not left
+
+        if found:
+            self._await(ref.cluster, gone, "to be gone")
+        return bool(found)
+
+    def of(self, ref: NodeRef, number: int) -> list[Disk]:
+        """A node's volume; at most one, unless somebody made another by hand."""
+        return [each for each in self.listed(cluster=ref.cluster) if (each.ref, each.number) == (ref, number)]
+
+    def _await(self, cluster: ClusterRef, done: Callable[[list[Disk]], bool], what: str) -> list[Disk]:
+        end = time.monotonic() + _SECONDS
+        while True:
+            asked = time.monotonic()
+            found = self.listed(cluster=cluster)
+            if done(found):
+                return found
+            now = time.monotonic()
+            if now > end:
+                states = "\n".join(f"{each.ref.name} {each.number}: {each.status}" for each in found)
+                raise DeadlineError(
+                    f"volumes of {cluster} took longer than {_SECONDS:g} s {what}", details=states,
+                    resolution="look at them: openstack volume list; the same command goes on where this one ended",
+                )  # fmt: skip
+            time.sleep(max(_PAUSE, _REST * (now - asked)))
+
+
+def _by_node(disks: Iterable[Disk]) -> dict[NodeRef, dict[int, str]]:
+    found: dict[NodeRef, dict[int, str]] = {}
+    for each in disks:
+        found.setdefault(each.ref, {})[each.number] = each.id
+    return found
