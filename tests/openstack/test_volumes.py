@@ -90,8 +90,8 @@ def test_a_volume_that_cannot_be_made_is_told(site: Site, cloud: Any) -> None:  
         assert "is in the state error: " in caught.value.brief
         assert "request id: req-" in caught.value.details
         assert site.provider.find(cluster=site.cluster).nodes == ()
-        site.provider.delete_volume(wanted.ref, 0)
     finally:
+        site.provider.delete_volume(site.spec().ref, 0)
         cloud.admin.block_storage.delete_type(kind)
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from labcloud.errors import DeadlineError, EngineError
+from labcloud.errors import DeadlineError, EngineError, LabError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume
 from labcloud.providers.openstack import identity
 from labcloud.providers.openstack.connection import Cloud
@@ -91,15 +93,13 @@ class Volumes:
         return [each for each in self._await(cluster, ready, "to be made") if (each.ref, each.number) in places]
 
     def _why(self, disk: Disk) -> EngineError:
-        """Cinder's own words for its failure, if it keeps any (Queens and newer)."""
+        """Cinder's own words for its failure, if it keeps any."""
 
-        def ask(api: Connection) -> list[Any]:
-            storage: Any = api.block_storage
-            return [each for each in storage.messages(resource_uuid=disk.id) if each.resource_uuid == disk.id]
-
-        told = self.cloud.read("ask why", ask)
-        said = next((str(each.user_message) for each in told), "Cinder does not say why")
-        requests = "\n".join(f"request id: {each.request_id}" for each in told)
+        told: list[dict[str, Any]] = []
+        with suppress(LabError):  # silence is no error here
+            told = self.cloud.read("ask why", partial(_messages, disk.id))
+        said = next((str(each["user_message"]) for each in told), "Cinder does not say why")
+        requests = "\n".join(f"request id: {each['request_id']}" for each in told)
         return EngineError(
             f"volume {disk.number} of {disk.ref} is in the state {disk.status}: {said}", details=f"volume {disk.id}\n{requests}".strip(),
             resolution=f"mend what it says, remove it (openstack volume delete --force {disk.id}) and run the same command again",
@@ -144,6 +144,16 @@ class Volumes:
                     resolution="look at them: openstack volume list; the same command goes on where this one ended",
                 )  # fmt: skip
             time.sleep(max(_PAUSE, _REST * (now - asked)))
+
+
+def _messages(id: str, api: Connection) -> list[dict[str, Any]]:
+    """What Cinder tells users of a volume (microversion 3.3, of Newton), the newest first."""
+    from openstack.exceptions import raise_from_response
+
+    answer = api.block_storage.get("/messages", microversion="3.3")
+    raise_from_response(answer)
+    found: list[dict[str, Any]] = answer.json()["messages"]
+    return sorted((each for each in found if each["resource_uuid"] == id), key=lambda each: str(each["created_at"]), reverse=True)
 
 
 def _by_node(disks: Iterable[Disk]) -> dict[NodeRef, dict[int, str]]:
