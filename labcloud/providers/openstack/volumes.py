@@ -29,7 +29,7 @@ _THREADS: Final = 8
 _SECONDS: Final = 300.0
 _PAUSE: Final = 0.5
 _REST: Final = 2.0  # times what a list takes
-_READY: Final = frozenset({"available", "in-use"})
+_READY: Final = "available"  # and no server's any more
 _BROKEN: Final = "error"
 
 
@@ -88,13 +88,12 @@ class Volumes:
             broken = [each for each in own if each.status.startswith(_BROKEN)]
             if broken:
                 raise self._why(broken[0])
-            return len(own) >= len(places) and all(each.status in _READY for each in own)
+            return len(own) >= len(places) and all(each.status == _READY for each in own)
 
         return [each for each in self._await(cluster, ready, "to be made") if (each.ref, each.number) in places]
 
     def _why(self, disk: Disk) -> EngineError:
         """Cinder's own words for its failure, if it keeps any."""
-
         told: list[dict[str, Any]] = []
         with suppress(LabError):  # silence is no error here
             told = self.cloud.read("ask why", partial(_messages, disk.id))
