@@ -20,6 +20,7 @@ from labcloud.model.checks import Finding, ImageNeed, Subject, Verdict
 from labcloud.providers.openstack.identity import Machine
 from labcloud.providers.openstack.nodes import Nodes
 from labcloud.providers.openstack.provider import OpenStackProvider
+from labcloud.providers.openstack.servers import Servers
 from tests.openstack.inventory import inventory
 
 pytestmark = pytest.mark.timeout(900)
@@ -204,6 +205,26 @@ def test_limits_change_at_once_only_within_the_flavor(site: Site) -> None:
     assert site.provider.inspect(spec.ref).memory == MEMORY - 12
     with pytest.raises(NotFoundError):
         site.provider.resize_node(site.spec(7).ref, memory=MEMORY, cpus=1.0)
+
+
+def test_another_flavor_is_given_while_the_server_is_off(site: Site, cloud: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, larger = site.spec(), site.spec(memory=MEMORY * 3)
+    site.make(spec)
+    (before,) = site.provider.find(cluster=site.cluster).nodes
+    with pytest.raises(EngineError, match="would need the flavor") as caught:
+        site.provider.ensure_node(larger)
+    assert "labcloud stop" in caught.value.resolution
+
+    site.provider.stop_node(spec.ref)
+    with monkeypatch.context() as patch:  # as if labcloud were killed when Nova has moved it
+        patch.setattr(Servers, "_confirm", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            site.provider.ensure_node(larger)
+    assert site.provider.inspect(spec.ref).state == "VERIFY_RESIZE"
+    site.provider.ensure_node(larger)
+    (after,) = site.provider.find(cluster=site.cluster).nodes
+    assert (after.engine_id, after.status, after.memory) == (before.engine_id, Status.RUNNING, MEMORY * 3)
+    assert cloud.member.compute.get_server(after.engine_id).flavor.ram >= MEMORY * 3
 
 
 def test_configuration_reaches_the_nodes_that_it_concerns(site: Site) -> None:

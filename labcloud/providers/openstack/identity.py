@@ -42,6 +42,8 @@ _STATUS: Final = {
     "HARD_REBOOT": Status.RUNNING,
     "PASSWORD": Status.RUNNING,
     "SHUTOFF": Status.STOPPED,
+    "RESIZE": Status.STOPPED,
+    "VERIFY_RESIZE": Status.STOPPED,
     "PAUSED": Status.STOPPED,
     "SUSPENDED": Status.STOPPED,
     "SHELVED": Status.STOPPED,

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from labcloud.errors import EngineError, LabError, NotFoundError, UsageError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, Status
@@ -261,21 +261,24 @@ class OpenStackProvider(Provider):
     def resize_node(self, ref: NodeRef, *, memory: int, cpus: float) -> None:
         machine = self._machine(ref, fresh=True)
         before, after = self._flavor_of(machine), self._flavor_for(machine, memory=memory, cpus=cpus)
-        if before != after:
+        if before.name != after.name and machine.status is not Status.STOPPED:
             raise EngineError(
-                f"could not limit {ref} to {memory} MiB and {cpus:g} cores at once: it would need the flavor {after}, and has {before}",
-                resolution="OpenStack gives a server another flavor only by moving it while it is off",
+                f"could not limit {ref} to {memory} MiB and {cpus:g} cores at once: "
+                f"it would need the flavor {after.name}, and has {before.name}",
+                resolution=f"a server gets another flavor while it is off: labcloud stop {ref.cluster}; labcloud start {ref.cluster}",
             )
+        if before.name != after.name:
+            self._servers.resize(machine, after)
         changed = self._servers.note(machine, {identity.MEMORY: str(memory), identity.CPUS: f"{cpus:g}"})
         self._remember([changed])
 
-    def _flavor_of(self, machine: Machine) -> str:
+    def _flavor_of(self, machine: Machine) -> Any:
         memory, cpus = int(machine.metadata[identity.MEMORY]), float(machine.metadata[identity.CPUS])
         return self._flavor_for(machine, memory=memory, cpus=cpus)
 
-    def _flavor_for(self, machine: Machine, *, memory: int, cpus: float) -> str:
+    def _flavor_for(self, machine: Machine, *, memory: int, cpus: float) -> Any:
         image = self._catalogue.image(machine.metadata[identity.IMAGE])
-        return str(self._catalogue.fitting(self._catalogue.flavors(), memory=memory, cpus=cpus, image=image).name)
+        return self._catalogue.fitting(self._catalogue.flavors(), memory=memory, cpus=cpus, image=image)
 
     def stop_node(self, ref: NodeRef, *, timeout: float = 30.0) -> None:
         try:

@@ -34,6 +34,9 @@ _SERVERS_A_SECOND: Final = 40
 _REST: Final = 2.0  # times what a list takes: a Nova that is slow has more to do than to answer
 _CONSOLE_LINES: Final = 20
 _FAILED: Final = "ERROR"
+_OFF: Final = "SHUTOFF"
+_MOVED: Final = "VERIFY_RESIZE"
+"""It has another flavor, and Nova keeps the old disk until somebody confirms that."""
 _DELETED: Final = frozenset({"DELETED", "SOFT_DELETED"})
 
 
@@ -187,6 +190,8 @@ class Servers:
     # Changing
 
     def start(self, machine: Machine) -> None:
+        if machine.state == _MOVED:
+            self._confirm(machine)
         with self._cloud.change(f"start the node {machine.ref}") as api:
             if machine.state in ("PAUSED", "SUSPENDED"):
                 (api.compute.unpause_server if machine.state == "PAUSED" else api.compute.resume_server)(machine.id)
@@ -198,6 +203,32 @@ class Servers:
     def stop(self, machine: Machine) -> None:
         with self._cloud.change(f"stop the node {machine.ref}") as api:
             api.compute.stop_server(machine.id)
+
+    def resize(self, machine: Machine, flavor: Any) -> None:
+        """Give a server that is off another flavor, and leave it off. What was broken off in the middle is finished."""
+        if machine.state == _MOVED:
+            self._confirm(machine)
+        now = self._cloud.read(f"ask for the flavor of {machine.ref}", lambda api: api.compute.get_server(machine.id).flavor)
+        if now.original_name == flavor.name:
+            return
+        with self._cloud.change(f"give {machine.ref} the flavor {flavor.name}") as api:
+            api.compute.resize_server(machine.id, flavor.id)
+        self._await_state(machine, _MOVED, "to get another flavor")
+        self._confirm(machine)
+
+    def _confirm(self, machine: Machine) -> None:
+        with self._cloud.change(f"confirm the flavor of {machine.ref}") as api:
+            api.compute.confirm_server_resize(machine.id)
+        self._await_state(machine, _OFF, "to keep its flavor")
+
+    def _await_state(self, machine: Machine, state: str, what: str) -> None:
+        def there(found: list[Machine]) -> list[Machine] | None:
+            own = [each for each in found if each.id == machine.id]
+            if any(each.state == _FAILED for each in own):
+                raise self.why(own)
+            return own if own and own[0].state == state and not own[0].task else None
+
+        self._await([machine.ref], there, what, _ACTIVE_SECONDS)
 
     def note(self, machine: Machine, changed: dict[str, str]) -> Machine:
         """Change what a server's metadata say."""
