@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,47 @@ def test_a_server_that_no_host_has_room_for_is_told_with_novas_reason(site: Site
         assert node.status is Status.RUNNING
     finally:
         cloud.admin.compute.delete_flavor(flavor)
+
+
+@contextmanager
+def faulty(cloud: Any, fault: str, memory: int) -> Iterator[int]:
+    """A flavor whose servers fail, the smallest that has so much memory: see the simulated computes' driver."""
+    flavor = cloud.admin.compute.create_flavor(name=f"fault-{fault}", ram=memory, vcpus=1, disk=1)
+    try:
+        yield memory
+    finally:
+        cloud.admin.compute.delete_flavor(flavor)
+
+
+def test_a_host_that_aborts_is_told_and_its_server_made_anew(site: Site, cloud: Any) -> None:
+    with faulty(cloud, "abort", 600) as memory:
+        site.make()
+        with pytest.raises(EngineError) as caught:
+            site.provider.ensure_nodes([site.spec(index, memory=memory) for index in range(3)])
+        assert "this host gives up" in caught.value.brief
+    site.provider.ensure_nodes([site.spec(index, memory=600) for index in range(3)])
+    assert {node.status for node in site.provider.find(cluster=site.cluster).nodes} == {Status.RUNNING}
+
+
+def test_what_nova_can_place_elsewhere_is_no_failure(site: Site, cloud: Any) -> None:
+    with faulty(cloud, "simulated1", 600) as memory:
+        site.make(*(site.spec(index, memory=memory) for index in range(4)))
+        nodes = site.provider.find(cluster=site.cluster).nodes
+        hosts = {cloud.admin.compute.get_server(node.engine_id).hypervisor_hostname for node in nodes}
+        assert ({node.status for node in nodes}, "simulated1" in hosts) == ({Status.RUNNING}, False)
+
+
+def test_a_flavor_that_cannot_be_given_is_told(site: Site, cloud: Any) -> None:
+    spec = site.spec()
+    site.make(spec)
+    site.provider.stop_node(spec.ref)
+    with faulty(cloud, "finish_migration", 600) as memory:
+        with pytest.raises(EngineError) as caught:
+            site.provider.ensure_node(site.spec(memory=memory))
+        assert "Virtual Interface creation failed" in caught.value.brief
+        assert "request id: req-" in caught.value.details
+        (node,) = site.provider.find(cluster=site.cluster).nodes
+        assert node.status is Status.FAILED
 
 
 def test_what_is_missing_is_named(site: Site) -> None:

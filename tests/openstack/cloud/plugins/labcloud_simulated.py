@@ -1,4 +1,8 @@
-"""Nova's part of the simulated compute hosts: its own fake driver, whose snapshots of a server upload an image, as any real driver's do."""
+"""Nova's part of the simulated compute hosts: its own fake driver, whose snapshots of a server upload an image, as any real driver's do.
+
+A server fails as Nova's fake drivers for faults let it (FakeBuildAbortDriver, FakeRescheduleDriver, FakeFinishMigrationFailDriver) if the
+name of its flavor says so: ``fault-abort``, ``fault-HOST`` (on that host alone), ``fault-finish_migration``.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from nova import exception
 from nova.compute import task_states
 from nova.image import glance
 from nova.virt import fake
@@ -19,6 +24,18 @@ class SimulatedDriver(fake.FakeDriver):  # type: ignore[misc]
     vcpus = int(os.environ.get("CLOUD_VCPUS", "64"))
     memory_mb = int(os.environ.get("CLOUD_MEMORY_MIB", "262144"))
     local_gb = int(os.environ.get("CLOUD_DISK_GIB", "4096"))
+
+    def spawn(self, context: Any, instance: Any, *arguments: Any, **options: Any) -> None:
+        if instance.flavor.name == "fault-abort":
+            raise exception.BuildAbortException(instance_uuid=instance.uuid, reason="this host gives up")
+        if instance.flavor.name == f"fault-{instance.host}":
+            raise exception.ComputeResourcesUnavailable(reason="this host changes its mind")
+        super().spawn(context, instance, *arguments, **options)
+
+    def finish_migration(self, context: Any, migration: Any, instance: Any, *arguments: Any, **options: Any) -> None:
+        if instance.flavor.name == "fault-finish_migration":
+            raise exception.VirtualInterfaceCreateException()
+        super().finish_migration(context, migration, instance, *arguments, **options)
 
     def snapshot(self, context: Any, instance: Any, image_id: str, update_task_state: Callable[..., None]) -> None:
         images = glance.API()
