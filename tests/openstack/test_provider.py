@@ -258,7 +258,7 @@ def test_a_server_that_no_host_has_room_for_is_told_with_novas_reason(site: Site
 @contextmanager
 def faulty(cloud: Any, fault: str, memory: int) -> Iterator[int]:
     """A flavor whose servers fail, the smallest that has so much memory: see the simulated computes' driver."""
-    flavor = cloud.admin.compute.create_flavor(name=f"fault-{fault}", ram=memory, vcpus=1, disk=1)
+    flavor = cloud.admin.compute.create_flavor(name=f"fault-{fault}", ram=memory, vcpus=1, disk=2)
     try:
         yield memory
     finally:

@@ -61,9 +61,9 @@ class Catalogue:
         return self._cloud.read("ask which flavors there are", lambda api: list(api.compute.flavors()))
 
     @staticmethod
-    def fitting(flavors: list[Any], *, memory: int, cpus: float, image: Any) -> Any:
-        """The smallest of ``flavors`` that has ``memory`` MiB and ``cpus`` cores, and on whose disk ``image`` has room."""
-        return choose_flavor(flavors, memory=memory, cpus=cpus, disk=disk_of(image), ram=int(image.min_ram or 0))
+    def fitting(flavors: list[Any], *, memory: int, cpus: float, image: Any, disk: int = 0) -> Any:
+        """The smallest of ``flavors`` with ``memory`` MiB, ``cpus`` cores and a disk of ``disk`` GiB, on which ``image`` has room."""
+        return choose_flavor(flavors, memory=memory, cpus=cpus, disk=max(disk, disk_of(image)), ram=int(image.min_ram or 0))
 
 
 def disk_of(image: Any) -> int:

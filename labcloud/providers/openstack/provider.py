@@ -231,6 +231,7 @@ class OpenStackProvider(Provider):
         """Let a server that is there run, with the node's limits; whether it has been a running node all the time."""
         if (spec.memory, f"{spec.cpus:g}") != (int(machine.metadata[identity.MEMORY]), machine.metadata[identity.CPUS]):
             self.resize_node(spec.ref, memory=spec.memory, cpus=spec.cpus)
+            machine = self._machine(spec.ref, fresh=True)
         if machine.status is not Status.STOPPED:
             return self._nodes.configured(machine)
         self._servers.start(machine)
@@ -268,7 +269,8 @@ class OpenStackProvider(Provider):
                 resolution=f"a server gets another flavor while it is off: labcloud stop {ref.cluster}; labcloud start {ref.cluster}",
             )
         if before.name != after.name:
-            self._servers.resize(machine, after)
+            # Nova makes no server's disk smaller.
+            self._servers.resize(machine, self._flavor_for(machine, memory=memory, cpus=cpus, disk=before.disk))
         changed = self._servers.note(machine, {identity.MEMORY: str(memory), identity.CPUS: f"{cpus:g}"})
         self._remember([changed])
 
@@ -276,9 +278,9 @@ class OpenStackProvider(Provider):
         memory, cpus = int(machine.metadata[identity.MEMORY]), float(machine.metadata[identity.CPUS])
         return self._flavor_for(machine, memory=memory, cpus=cpus)
 
-    def _flavor_for(self, machine: Machine, *, memory: int, cpus: float) -> Any:
+    def _flavor_for(self, machine: Machine, *, memory: int, cpus: float, disk: int = 0) -> Any:
         image = self._catalogue.image(machine.metadata[identity.IMAGE])
-        return self._catalogue.fitting(self._catalogue.flavors(), memory=memory, cpus=cpus, image=image)
+        return self._catalogue.fitting(self._catalogue.flavors(), memory=memory, cpus=cpus, image=image, disk=disk)
 
     def stop_node(self, ref: NodeRef, *, timeout: float = 30.0) -> None:
         try:

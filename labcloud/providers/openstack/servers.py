@@ -34,6 +34,7 @@ _SERVERS_A_SECOND: Final = 40
 _REST: Final = 2.0  # times what a list takes: a Nova that is slow has more to do than to answer
 _CONSOLE_LINES: Final = 20
 _FAILED: Final = "ERROR"
+_BUILDING: Final = "BUILD"
 _OFF: Final = "SHUTOFF"
 _MOVED: Final = "VERIFY_RESIZE"
 """It has another flavor, and Nova keeps the old disk until somebody confirms that."""
@@ -109,12 +110,16 @@ class Servers:
     # Waiting
 
     def await_active(self, refs: Collection[NodeRef]) -> list[Machine]:
-        """The servers of ``refs``, all of one cluster, when all are ACTIVE. Raise EngineError, with Nova's reason, for one in ERROR."""
+        """The servers of ``refs``, all of one cluster, when all are ACTIVE.
+
+        Raise EngineError, with Nova's reasons, if some are in ERROR, as soon as none is being built any more: the next run finds all of
+        them then.
+        """
 
         def active(found: list[Machine]) -> list[Machine] | None:
             own = [each for each in found if each.ref in refs]
             broken = [each for each in own if each.state == _FAILED]
-            if broken:
+            if broken and not any(each.state == _BUILDING for each in own):
                 raise self.why(broken)
             ready = len(own) == len(refs) and all(each.status is Status.RUNNING and each.address for each in own)
             return own if ready else None
