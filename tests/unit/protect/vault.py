@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,12 +25,20 @@ from tests.unit.protect.workshop import REF, TERMS, Workshop
 class Vault(Workshop):
     """Each `verbs` is what another run of the program would have."""
 
+    _second = 0  # in which the newest backup ended
+
     def verbs(self, faults: Faults | None = None, provider: SimulatedProvider | None = None) -> Nightly:
         engine = provider or self.provider(faults)
         return Nightly(self.lab, Journal(self.lab.home), lambda _: engine, Watch(self.events.append))
 
     def back_up(self, ref: ClusterRef = REF, faults: Faults | None = None) -> Backup:
-        return self.verbs(faults).back_up(ref, TERMS)
+        """Make a backup, in another second than the one before: restic's times have no finer parts, and two of one second no order."""
+        while int(time.time()) == self._second:
+            time.sleep(0.01)
+        try:
+            return self.verbs(faults).back_up(ref, TERMS)
+        finally:
+            self._second = int(time.time())
 
     def poor(self) -> Backup:
         """A backup whose moment could not be held."""
