@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -135,6 +136,18 @@ class Look:
             datasets=wanted.datasets,
         )
 
+    @contextmanager
+    def forwarded(self, ref: ClusterRef) -> Iterator[dict[str, str]]:
+        """While the block lasts, URLs at which a browser on this machine finds user interfaces that are not published, by service."""
+        _, profile, provider = self.cluster(ref)
+        running = [node for node in provider.find(cluster=ref).nodes if node.status is Status.RUNNING]
+        places: dict[str, tuple[NodeRef, int, str]] = {}
+        for node in running:
+            for name, port, path in _interfaces(profile, node):
+                places.setdefault(name, (node.ref, port, path))
+        with provider.forwarded([(node, port) for node, port, _ in places.values()]) as ways:
+            yield {name: f"http://{ways[node, port]}{path}" for name, (node, port, path) in places.items() if (node, port) in ways}
+
     def list(self, tenant: str | None = None) -> list[Summary]:
         """Every cluster that is wanted or exists, by name. One question for each engine that the lab uses."""
         wanted = {each.ref: each for each in self._lab.clusters(tenant)}
@@ -209,13 +222,17 @@ def _endpoints(profile: Profile, found: Found) -> dict[str, str]:
     """Where a browser on this machine finds each user interface."""
     endpoints = {}
     for node in found.nodes:
-        for name, service in profile.services.items():
-            if service.group != node.ref.group or service.ui is None:
-                continue
-            port = service.ports[service.ui.port]
+        for name, port, path in _interfaces(profile, node):
             if port in node.published:
-                endpoints[name] = f"http://{node.published[port]}{service.ui.path}"
+                endpoints[name] = f"http://{node.published[port]}{path}"
     return endpoints
+
+
+def _interfaces(profile: Profile, node: FoundNode) -> Iterator[tuple[str, int, str]]:
+    """The user interfaces of a node: service, port, path."""
+    for name, service in profile.services.items():
+        if service.group == node.ref.group and service.ui is not None:
+            yield name, service.ports[service.ui.port], service.ui.path
 
 
 def _ask_services(wanted: Cluster, profile: Profile, provider: Provider, found: Found) -> dict[NodeRef, tuple[ServiceView, ...]]:

@@ -41,19 +41,23 @@ class Tenants:
         """One tenant, its file checked whole. Raise NotFoundError if there is none."""
         return view(self._known(name, names()), self._lab.clusters(name))
 
-    def create(self, name: str, change: Change, terms: Terms) -> bool:
-        """Declare the tenant. Returns whether it is new; raise ConflictError if it is there and wanted differently."""
+    def create(self, name: str, change: Change, terms: Terms, engine: str | None = None) -> bool:
+        """Declare the tenant, and have on ``engine`` what it needs there: its network, and a project where the engine has such. Returns
+        whether it is new; raise ConflictError if it is there and wanted differently."""
         _check_limits(change, names())
         with self._changing(name, "tenant create", terms, change.noted()):
             there = self._lab.tenant(name)
             if there is None:
                 self._lab.create_tenant(changed(Tenant(name, 0), change), f"create the tenant {name}")
-                return True
-            if changed(there, change) != there:
+            elif changed(there, change) != there:
                 raise ConflictError(
                     f"the tenant {name} exists already, and is declared differently", resolution=f"change it: labcloud tenant set {name} …"
                 )
-            return False
+            if engine is not None:
+                wanted, provider = self._known(name), self._provider(engine)
+                provider.ensure_tenant(wanted)
+                provider.ensure_network(name, wanted.subnet)
+            return there is None
 
     def set(self, name: str, change: Change, terms: Terms) -> list[str]:
         """Change the tenant; running clusters get changed members at once. Returns what people should know about it, as sentences.
@@ -67,6 +71,9 @@ class Tenants:
             self._lab.save_tenant(wanted, f"change the tenant {name}")
             clusters = self._lab.clusters(name)
             notes = overdrawn(wanted, clusters) if change.quotas or change.limits else []
+            if change.quotas:
+                for engine in sorted({each.provider for each in clusters}):
+                    self._provider(engine).ensure_tenant(wanted)
             if wanted.subnet != there.subnet and clusters:
                 notes.append(f"the network of {name} stays where it is until its last cluster is deleted")
             if change.people:
@@ -98,7 +105,9 @@ class Tenants:
         with self._changing(name, "tenant delete", terms):
             there = self._lab.tenant(name)
             self._check_empty(name, [str(each.ref) for each in self._lab.clusters(name)])
-            gone = [self._delete_network(name, each) for each in self._engines(there, provider)]
+            engines = self._engines(there, provider)
+            gone = [self._delete_network(name, each) for each in engines]
+            gone += [self._provider(each).delete_tenant(name) for each in engines]
             if not self._lab.remove_tenant(name, f"delete the tenant {name}") and not any(gone):
                 raise self._unknown(name)
 

@@ -13,7 +13,7 @@ from labcloud.cli.output import note
 from labcloud.cli.session import Session
 from labcloud.model import ClusterRef
 
-_OUT_OF_REACH: Final = frozenset({"simulated", "openstack"})
+_OUT_OF_REACH: Final = frozenset({"simulated"})
 
 
 def protect_new(opened: Session, refs: Sequence[ClusterRef]) -> None:

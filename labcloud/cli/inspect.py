@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+import threading
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from labcloud.cli.output import emit, output_option, print_table, title
+from labcloud.cli.output import emit, note, output_option, print_table, title
 from labcloud.cli.session import Session, cluster_argument, session, tenant_option
 from labcloud.model import ClusterRef, format_memory, tenant_name
 from labcloud.model.durations import format_duration
@@ -145,10 +148,25 @@ def _print_next(view: ClusterView) -> None:
 )
 @output_option
 def ui_command(tenant: str | None, cluster: ClusterRef, hosts: bool, output: str) -> None:
-    """Addresses of the user interfaces of CLUSTER, on this machine only."""
+    """Addresses of the user interfaces of CLUSTER, on this machine only.
+
+    Nodes that are reached over ssh alone have theirs here for as long as this command runs.
+    """
+
+    def addresses(found: Mapping[str, str]) -> None:
+        emit(found, output, lambda: print_table(("USER INTERFACE", "ADDRESS"), list(found.items())))
+
     with session() as opened:
         view = opened.look().show(cluster)
-    if hosts:
-        emit(view.hosts, output, lambda: click.echo("\n".join(f"{address}\t{name}" for name, address in view.hosts.items())))
-    else:
-        emit(view.endpoints, output, lambda: print_table(("USER INTERFACE", "ADDRESS"), list(view.endpoints.items())))
+        if hosts:
+            emit(view.hosts, output, lambda: click.echo("\n".join(f"{address}\t{name}" for name, address in view.hosts.items())))
+        elif view.endpoints:
+            addresses(view.endpoints)
+        else:
+            with opened.look().forwarded(cluster) as found:
+                addresses(found)
+                if found:
+                    sys.stdout.flush()
+                    note("they lead there until you press Ctrl-C")
+                    with suppress(KeyboardInterrupt):
+                        threading.Event().wait()

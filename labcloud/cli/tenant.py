@@ -78,9 +78,10 @@ def _change_options(command: Decorated) -> Decorated:
 @tenant_command.command("create")
 @click.argument("name")
 @_change_options
+@click.option("--provider", metavar="P", help="Its engine, unless `create` says another; what it needs there is made.")
 @timeout_option
 @output_option
-def create_tenant(name: str, timeout: float, output: str, **options: Any) -> None:
+def create_tenant(name: str, provider: str | None, timeout: float, output: str, **options: Any) -> None:
     """Declare the tenant NAME. `labcloud create` does so by itself for a tenant without quotas.
 
     \b
@@ -88,10 +89,12 @@ def create_tenant(name: str, timeout: float, output: str, **options: Any) -> Non
     """
     from labcloud.apply.verbs import Terms
 
+    if provider and not any(each.startswith("provider=") for each in options["defaults"]):
+        options["defaults"] = (*options["defaults"], f"provider={provider}")
     change = _change(tenant_name(name), options)
     with progress() as watch, session() as opened:
         tenants = opened.tenants(watch)
-        new = tenants.create(name, change, Terms(timeout))
+        new = tenants.create(name, change, Terms(timeout), provider)
         shown = tenants.show(name)
     emit(shown, output, lambda: _print(shown))
     if not new:

@@ -127,7 +127,7 @@ class NodeSpec:
     """All that an engine must know to make one node.
 
     ``image`` is a reference the engine resolves; ``publish`` maps a port in the node to the port wanted on the host, 0 for any; ``layout``
-    is the version of how nodes are made.
+    is the version of how nodes are made. One that is ``idle`` runs and none of its services does, while its volumes are filled.
     """
 
     ref: NodeRef
@@ -138,6 +138,7 @@ class NodeSpec:
     volumes: tuple[NodeVolume, ...]
     publish: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
     layout: int = LAYOUT
+    idle: bool = False
 
     @property
     def digest(self) -> str:

@@ -1,6 +1,6 @@
 """Wanted × found → the steps that lead from one to the other. Pure: no I/O, no engine, no clock."""
 
-from labcloud.plan.planner import Blueprint, converge, datasets, members, remembering, remove, stop
+from labcloud.plan.planner import Blueprint, converge, datasets, idle, members, remembering, remove, stop
 from labcloud.plan.steps import (
     AwaitGone,
     Decommission,
@@ -42,6 +42,7 @@ __all__ = [
     "UpdateUsers",
     "converge",
     "datasets",
+    "idle",
     "members",
     "remembering",
     "remove",

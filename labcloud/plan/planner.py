@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -86,6 +86,14 @@ def converge(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
     put = (PutConfig(wanted.ref, config),) if changed else ()
     known = (PutConfig(wanted.ref, blueprint.config, made=True),) if users else ()
     return Plan.of(limits, (*network, *shown, *put), tuple(steps), users, known, orphans)
+
+
+def idle(wanted: Cluster, found: Found, blueprint: Blueprint, only: Collection[NodeRef] = ()) -> Plan:
+    """The plan after which the declared nodes, or ``only`` those, run without their services, so that their volumes can be filled."""
+    network = () if wanted.ref.tenant in found.networks else (EnsureNetwork(wanted.ref.tenant, blueprint.subnet),)
+    put = (PutConfig(wanted.ref, blueprint.config),) if _changed(blueprint.config, found.configs.get(wanted.ref, {})) else ()
+    nodes = [ref for ref in wanted.nodes() if not only or ref in only]
+    return Plan.of((*network, *put), tuple(EnsureNode(replace(blueprint.specs[ref], idle=True)) for ref in nodes))
 
 
 def datasets(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:

@@ -63,6 +63,8 @@ class EnsureNode(Step):
     reason: str = "missing"
 
     def __str__(self) -> str:
+        if self.spec.idle:
+            return f"let the node {self.spec.ref.name} run without its services"
         verb = {"missing": "make", "stopped": "start", "drifted": "make again"}[self.reason]
         return f"{verb} the node {self.spec.ref.name}"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 
 from labcloud.model import Volume
+from labcloud.model.ways import Way
 
 Formula = int | float | str
 """A number, or an expression that gives one."""
@@ -128,15 +128,6 @@ class Service:
     after: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
     probe: Probe | None = None
-
-
-class Way(StrEnum):
-    """How a file comes into a snapshot: as another name of the same file, which never changes; as a copy, because it is written in
-    place; or as a copy of what it has at that moment, because it only grows."""
-
-    LINK = "link"
-    COPY = "copy"
-    GROW = "grow"
 
 
 @dataclass(frozen=True)

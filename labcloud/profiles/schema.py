@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from labcloud.errors import UsageError
 from labcloud.model import MAX_NODES, parse_memory
-from labcloud.profiles.model import Way
+from labcloud.model.ways import Way
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$")]
 GroupName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*$")]

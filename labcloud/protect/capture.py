@@ -12,10 +12,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from labcloud.apply.watch import Event, Kind, Watch
 from labcloud.errors import ConfiguringError
@@ -25,12 +26,15 @@ from labcloud.lab.files import replace as write
 from labcloud.model import Cluster, NodeRef, NodeVolume, Status
 from labcloud.profiles import Profile
 from labcloud.protect.manifest import NAME, Manifest, Origin
+from labcloud.protect.sites import Site, sites
 from labcloud.protect.still import Moment, standing_still
-from labcloud.protect.trees import Mirror, Rules
+from labcloud.protect.trees import Rules
 from labcloud.providers.base import Provider
 
 _THREADS: Final = 8
 _TRIES: Final = 3
+Each = Callable[..., Iterable[Any]]
+"""How something is done for all sites at once: `map`, of a pool."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +66,15 @@ class Capture:
         volumes = sorted(found.volumes)
         self._tell("files that never change get a second name")
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="capture") as pool:
-            folders = list(pool.map(lambda each: self._folders(asked.id, *each), volumes))
-            mirrors = [Mirror(source, target, self._rules) for source, target in folders]
-            with disk_errors(f"link the data of {ref}"):
-                _all(pool.map(Mirror.link, mirrors))
-            taken, moment = self._hold(running, mirrors, pool.map)
-            with disk_errors(f"copy what is being written in {ref}"):
-                _all(pool.map(Mirror.finish, mirrors))
-            sizes = list(pool.map(lambda each: _size(each[1]), folders))
-        why = moment.why or self._odd(volumes) or self._lacking([target for _, target in folders])
+            folders = list(pool.map(lambda each: self._provider.ensure_volume(each[0], each[1], NodeVolume(), asked.id), volumes))
+            with ExitStack() as taking:
+                taken_at = sites(self._provider, volumes, folders, asked.id, self._rules)
+                for site in taken_at:
+                    taking.callback(site.close)
+                _all(pool.map(lambda each: each.link(), taken_at))
+                taken, moment = self._hold(running, taken_at, pool.map)
+                sizes = list(pool.map(lambda each: each.finish(), taken_at))
+        why = moment.why or self._odd(volumes) or self._lacking(folders)
         manifest = Manifest(
             id=asked.id, ref=ref, taken=taken, origin=asked.origin, title=asked.title, tenant=asked.tenant,
             declaration=dump(cluster_document(replace(self._cluster, restoring=""))), pause=moment.seconds, why=why,
@@ -78,23 +82,20 @@ class Capture:
             size=sum(size for size, _ in sizes), files=sum(count for _, count in sizes), facts=self._facts(),
         )  # fmt: skip
         if folders:
-            place = folders[0][1] / NAME
+            place = folders[0] / NAME
             os.sync()  # what the manifest calls whole survives a power cut
             with disk_errors(f"write {place}"):
                 write(place, manifest.dump(), scratch=place.with_name(f".{NAME}.new"))
         return manifest
 
-    def _folders(self, id: str, node: NodeRef, number: int) -> tuple[Path, Path]:
-        return self._provider.volume_folder(node, number), self._provider.ensure_volume(node, number, NodeVolume(), id)
-
-    def _hold(self, running: Sequence[NodeRef], mirrors: Sequence[Mirror], each: Callable[..., Iterable[None]]) -> tuple[datetime, Moment]:
+    def _hold(self, running: Sequence[NodeRef], taken_at: Sequence[Site], each: Each) -> tuple[datetime, Moment]:
         services = {
             node: [name for name in self._profile.snapshot.still if name in self._profile.services_of(node.group)] for node in running
         }
         for attempt in range(1, _TRIES + 1):
             self._tell("services stand still for a moment" + (", once more" if attempt > 1 else ""))
             try:
-                taken, moment = self._settle(services, mirrors, each)
+                taken, moment = self._settle(services, taken_at, each)
             except ConfiguringError:
                 if attempt == _TRIES:
                     raise
@@ -103,14 +104,10 @@ class Capture:
                 break
         return taken, moment
 
-    def _settle(
-        self, services: Mapping[NodeRef, Sequence[str]], mirrors: Sequence[Mirror], each: Callable[..., Iterable[None]]
-    ) -> tuple[datetime, Moment]:
+    def _settle(self, services: Mapping[NodeRef, Sequence[str]], taken_at: Sequence[Site], each: Each) -> tuple[datetime, Moment]:
         with standing_still(self._provider, services) as moment:
             taken = datetime.now(UTC)
-            with disk_errors(f"copy the state of {self._cluster.ref}"):
-                _all(each(Mirror.settle, mirrors))
-        vanished = [path for mirror in mirrors for path in mirror.vanished]
+            vanished = [path for paths in each(lambda site: site.settle(), taken_at) for path in paths]
         if moment.held and vanished:
             moment.why = f"{len(vanished)} files went away while all stood still, the first is {vanished[0]}"
         return taken, moment
@@ -137,9 +134,3 @@ class Capture:
 def _all(results: Iterable[None]) -> None:
     for _ in results:
         pass
-
-
-def _size(folder: Path) -> tuple[int, int]:
-    """Bytes and number of the files below a folder."""
-    sizes = [path.lstat().st_size for path in folder.rglob("*") if path.is_file()]
-    return sum(sizes), len(sizes)

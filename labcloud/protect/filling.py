@@ -18,15 +18,17 @@ from labcloud.lab.files import disk_errors
 from labcloud.model import Cluster, NodeRef, NodeVolume
 from labcloud.model.snapshot import SnapshotRef
 from labcloud.model.storage import Classes, storage_class
+from labcloud.model.ways import Way
 from labcloud.profiles import Profile
-from labcloud.profiles.model import Way
 from labcloud.protect.identity import HdfsIdentity, adopt
 from labcloud.protect.manifest import NAME, Manifest
 from labcloud.protect.trees import Rules, clone
 from labcloud.providers.base import Provider
 
-_NEW: Final = ".labcloud-new"
-_OLD: Final = ".labcloud-old"
+_OURS: Final = ".labcloud-"
+"""What the names of things in a volume begin with that are no data of the cluster's."""
+_NEW: Final = f"{_OURS}new"
+_OLD: Final = f"{_OURS}old"
 _THREADS: Final = 8
 # What belongs to the one cluster that it was taken of: applications that ran, and the keys of its ResourceManager.
 _PERSONAL: Final = "yarn"
@@ -108,7 +110,7 @@ def _fill(source: Path, volume: Path, rules: Rules, identity: HdfsIdentity | Non
         if identity:
             adopt(new, identity)
         old.mkdir(mode=0o700)
-        for entry in [each for each in volume.iterdir() if each not in (new, old)]:
+        for entry in [each for each in volume.iterdir() if not each.name.startswith(_OURS)]:
             entry.rename(old / entry.name)
         for entry in list(new.iterdir()):
             entry.rename(volume / entry.name)

@@ -124,6 +124,7 @@ class Restoring(Backups):
                 wanted = replace(wanted, user_id=self._lab.ensure_tenant(to.tenant).user_id)
                 reason = f"restore {to} from the backup {copy.short} of {chosen.ref}"
                 self._admission.reserve(wanted, reason, operation, self._room(provider, terms))
+                self._hold_idle(wanted, scene)
                 self._materialise(chosen, name, provider, resumed=True)
                 self._filled(wanted, name, manifest, scene)
             else:
@@ -207,7 +208,10 @@ class Restoring(Backups):
             self._check_line(wanted, manifest)
             name = chosen.snapshot(ref)
             self._materialise(chosen, name, provider, only=[node])
-            Runner(provider, self._watch, operation).run(Plan.of((StopNode(place),)))
+            if provider.far:
+                self._hold_idle(wanted, Scene(profile, provider, operation, terms, deadline), place)
+            else:
+                Runner(provider, self._watch, operation).run(Plan.of((StopNode(place),)))
             filling(provider, profile, wanted, name, manifest).node(wanted, place, self._lab.shared(ref.tenant).storage)
             self._converge(wanted, profile, provider, operation, terms, deadline)
             operation.event(RESTORED, copy=chosen.copy.id, node=node)

@@ -21,9 +21,9 @@ from labcloud.apply.watch import Deadline, Event, Kind
 from labcloud.errors import ConfigError, ConflictError, EngineError, LabError, NotFoundError
 from labcloud.lab.documents import dump
 from labcloud.lab.tenants import tenant_document
-from labcloud.model import Cluster, ClusterRef, Found, Wanted
+from labcloud.model import Cluster, ClusterRef, Found, NodeRef, Wanted
 from labcloud.model.snapshot import SnapshotRef, new_snapshot_id, snapshot_time
-from labcloud.plan import DeleteNode, DeleteVolume, Plan, stop
+from labcloud.plan import DeleteNode, DeleteVolume, Plan, idle, stop
 from labcloud.profiles import Profile, load
 from labcloud.protect.capture import Asked, Capture
 from labcloud.protect.copies import Copying, declared_like
@@ -163,8 +163,10 @@ class Snapshots(Clusters):
                 self._admission.insist(Question(back, profile, provider), terms.ignored, operation)
                 self._take(wanted, profile, provider, operation, title=f"before {name.id} was restored", origin=Origin.SAFETY)
             self._admission.reserve(back, f"restore {ref} to {name.id}: begun", operation, self._room(provider, terms))
+            scene = Scene(profile, provider, operation, terms, deadline)
             self._clear(back, provider, operation)
-            self._filled(back, name, manifest, Scene(profile, provider, operation, terms, deadline))
+            self._hold_idle(back, scene)
+            self._filled(back, name, manifest, scene)
             return manifest
 
     def copy(self, name: SnapshotRef, asked: Copying, terms: Terms) -> Manifest:
@@ -185,6 +187,7 @@ class Snapshots(Clusters):
             if wanted.restoring:
                 wanted = replace(wanted, user_id=self._lab.ensure_tenant(asked.ref.tenant).user_id)
                 self._admission.reserve(wanted, f"create {asked.ref} from {name}", operation, self._room(provider, terms))
+                self._hold_idle(wanted, scene)
                 self._filled(wanted, name, manifest, scene)
             else:
                 self._run(wanted, manifest, scene)
@@ -213,6 +216,12 @@ class Snapshots(Clusters):
         self._admission.reserve(whole, f"{scene.operation.verb} {wanted.ref}: its data is in place", scene.operation)
         self._run(whole, manifest, scene)
 
+    def _hold_idle(self, wanted: Cluster, scene: Scene, *only: NodeRef) -> None:
+        """Where volumes are there with their nodes alone: let the nodes be there, or ``only`` those, and none of their services."""
+        if scene.provider.far:
+            plan = idle(wanted, scene.provider.find(cluster=wanted.ref), self._draw(wanted, scene.profile, scene.provider), only)
+            self._runner(scene.provider, wanted, scene.profile, scene.operation, scene.deadline).run(plan)
+
     def _run(self, whole: Cluster, manifest: Manifest, scene: Scene) -> None:
         self._converge(whole, scene.profile, scene.provider, scene.operation, scene.terms, scene.deadline)
         if scene.terms.wait and manifest.ref.tenant != whole.ref.tenant:
@@ -229,7 +238,8 @@ class Snapshots(Clusters):
         """Stop the cluster; nodes and volumes go that the snapshot knows nothing of."""
         found = provider.find(cluster=back.ref)
         runner, keep = Runner(provider, self._watch, operation), set(back.nodes())
-        runner.run(stop(found))
+        if not provider.far:  # else they run on, without their services, while they are filled
+            runner.run(stop(found))
         orphans = [(ref, number) for ref, number in sorted(found.volumes) if ref not in keep or number >= len(back.size(ref).volumes)]
         users = {ref for ref, _ in orphans}
         beyond = tuple(DeleteNode(node.ref) for node in found.nodes if node.ref not in keep or node.ref in users)

@@ -19,7 +19,7 @@ from fnmatch import translate
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from labcloud.profiles.model import Way
+from labcloud.model.ways import Way
 
 FICLONE: Final = 0x40049409  # linux/fs.h
 _NO_REFLINK: Final = {errno.EOPNOTSUPP, errno.EXDEV, errno.ENOTTY, errno.EINVAL, errno.ENOSYS, errno.EPERM}
@@ -33,8 +33,9 @@ class Rules:
     """Which file of a volume comes into a snapshot how: ``files`` are patterns and ways, the first that fits counts."""
 
     def __init__(self, files: Iterable[tuple[str, Way]]) -> None:
-        self._ways = [(re.compile(translate(pattern)).match, way) for pattern, way in files]
-        self.roots = _roots(pattern for pattern, _ in files)
+        self.files = tuple(files)
+        self._ways = [(re.compile(translate(pattern)).match, way) for pattern, way in self.files]
+        self.roots = _roots(pattern for pattern, _ in self.files)
 
     def way(self, path: str) -> Way | None:
         """How ``path``, relative to its volume, comes into a snapshot; None for not at all."""
@@ -76,7 +77,7 @@ class Mirror:
     """
 
     def __init__(self, source: Path, target: Path, rules: Rules) -> None:
-        self._source, self._target, self._rules = source, target, rules
+        self.source, self.target, self._rules = source, target, rules
         self._seen: dict[str, _Folder] = {}
         self._grown: dict[str, int] = {}
         self.vanished: list[str] = []
@@ -101,7 +102,7 @@ class Mirror:
     def finish(self) -> None:
         """Cut off what has been written since `settle` to files that only grow: they become files of their own."""
         for path, length in self._grown.items():
-            target = self._target / path
+            target = self.target / path
             if target.stat().st_nlink > 1:
                 new = target.with_name(f".{target.name}.new")
                 _copy(target, new, length)
@@ -111,21 +112,21 @@ class Mirror:
 
     def _make_parents(self, root: str) -> None:
         for parent in reversed(Path(root).parents):
-            if (self._source / parent).is_dir():
-                _like((self._source / parent).stat(), self._target / parent)
+            if (self.source / parent).is_dir():
+                _like((self.source / parent).stat(), self.target / parent)
 
     def _scan(self, path: str) -> None:
         """Read a folder anew, and bring its links and those of what is in it up to date."""
         before = self._seen.pop(path, None) or _Folder()
         try:
-            here, there = self._read(path), (self._source / path).stat()
+            here, there = self._read(path), (self.source / path).stat()
         except (FileNotFoundError, NotADirectoryError):
             self._drop(path)
             return
         self._seen[path] = here
-        _like(there, self._target / path)
+        _like(there, self.target / path)
         for name in before.links.keys() - here.links.keys() | before.loose.keys() - here.loose.keys():
-            (self._target / path / name).unlink(missing_ok=True)
+            (self.target / path / name).unlink(missing_ok=True)
         for gone in set(before.folders) - set(here.folders):
             self._drop(gone)
         for name, told in here.links.items():
@@ -135,9 +136,9 @@ class Mirror:
 
     def _read(self, path: str) -> _Folder:
         began = time.time_ns()
-        stamp = _stamp(self._source / path)
+        stamp = _stamp(self.source / path)
         here = _Folder(stamp, sure=began - max(stamp[1:]) > _MOMENT)
-        with os.scandir(self._source / path) as entries:
+        with os.scandir(self.source / path) as entries:
             for entry in entries:
                 inside = f"{path}/{entry.name}" if path else entry.name
                 if entry.is_dir(follow_symlinks=False):
@@ -154,7 +155,7 @@ class Mirror:
 
         One that is gone may come back as it was: HDFS moves a block away to append to it, and back. A copy has to be made again then.
         """
-        source, target = self._source / path, self._target / path
+        source, target = self.source / path, self.target / path
         if told == before:
             return before
         try:
@@ -186,10 +187,10 @@ class Mirror:
             for name, way in seen.loose.items():
                 inside = f"{folder}/{name}" if folder else name
                 try:
-                    self._take(self._source / inside, self._target / inside, way)
+                    self._take(self.source / inside, self.target / inside, way)
                 except FileNotFoundError:
                     self.vanished.append(inside)
-                    (self._target / inside).unlink(missing_ok=True)
+                    (self.target / inside).unlink(missing_ok=True)
 
     def _take(self, source: Path, target: Path, way: Way) -> None:
         length = source.stat().st_size
@@ -197,11 +198,11 @@ class Mirror:
             target.unlink(missing_ok=True)
             _copy(source, target)
         if way is Way.GROW:
-            self._grown[str(target.relative_to(self._target))] = length
+            self._grown[str(target.relative_to(self.target))] = length
 
     def _unchanged(self, path: str, seen: _Folder) -> bool:
         try:
-            return _stamp(self._source / path) == seen.stamp
+            return _stamp(self.source / path) == seen.stamp
         except FileNotFoundError:
             return False
 
@@ -209,7 +210,7 @@ class Mirror:
         for each in [each for each in self._seen if each == path or each.startswith(f"{path}/")]:
             del self._seen[each]
         with suppress(FileNotFoundError):
-            shutil.rmtree(self._target / path)
+            shutil.rmtree(self.target / path)
 
 
 def clone(source: Path, target: Path, shared: Callable[[str], bool], wanted: Callable[[str], bool] = lambda _: True) -> int:
@@ -234,6 +235,12 @@ def clone(source: Path, target: Path, shared: Callable[[str], bool], wanted: Cal
             if not shared(path) or not _link(source / path, target / path):
                 own += _copy(source / path, target / path)
     return own
+
+
+def measured(folders: Iterable[Path]) -> tuple[int, int]:
+    """Bytes and number of the files below folders."""
+    sizes = [path.lstat().st_size for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return sum(sizes), len(sizes)
 
 
 def _raise(error: OSError) -> None:

@@ -13,15 +13,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Protocol
+from typing import BinaryIO, ClassVar, Final, Protocol
 
-from labcloud.model import ClusterRef, Found, NodeRef, NodeSpec, NodeVolume, config_digests
+from labcloud.model import ClusterRef, Found, NodeRef, NodeSpec, NodeVolume, Tenant, config_digests
 from labcloud.model.checks import Capacity, Check
 from labcloud.model.dataset import StoredDataset
 
 __all__ = ["Command", "Found", "Inspection", "Provider", "Response", "Result", "Sink", "config_digests"]
+
+
+NO_ROOM: Final = "no-room"
+"""No host of the engine could take the node."""
+NO_NETWORK: Final = "no-network"
+"""The host that was to take the node could not connect it to its network."""
 
 
 class Sink(Protocol):
@@ -65,7 +72,8 @@ class Inspection:
 
     ``state`` is the engine's own word (``running``, ``paused``, ``exited``, ``ACTIVE``). ``exit_code`` and ``ended`` (ISO 8601) say how and
     when it last stopped, ``killed_for_memory`` whether that was why, ``restarts`` how often the engine started it again by itself, ``said``
-    the engine's own error. ``memory`` is MiB and ``cpus`` cores, 0 for no limit; ``attached`` is whether it is on its tenant's network.
+    the engine's own error, ``why`` its kind where that can be told (`NO_ROOM`, `NO_NETWORK`), ``history`` what the engine remembers of how
+    it came to it, line by line. ``memory`` is MiB and ``cpus`` cores, 0 for no limit; ``attached``: it is on its tenant's network.
     """
 
     state: str
@@ -77,6 +85,8 @@ class Inspection:
     memory: int = 0
     cpus: float = 0.0
     attached: bool = True
+    why: str = ""
+    history: tuple[str, ...] = ()
 
 
 class Provider(ABC):
@@ -86,6 +96,10 @@ class Provider(ABC):
 
     takes_many: ClassVar[bool] = False
     """Whether it makes, and deletes, many nodes at once better than one by one."""
+
+    far: ClassVar[bool] = False
+    """Whether the data of volumes lies on nodes, not on this machine: it is there only with its node, and reached only while that runs.
+    `volume_folder` leads there all the same; what concerns many files is better done by the node, at `volume_place`."""
 
     # What exists
 
@@ -121,6 +135,15 @@ class Provider(ABC):
         return ()
 
     # Making and deleting
+
+    def ensure_tenant(self, tenant: Tenant) -> None:  # noqa: B027 - most engines know no tenants
+        """What the engine has for a tenant besides its network: an account, a project, with the tenant's quotas. Raise EngineError if it
+        cannot be made."""
+
+    def delete_tenant(self, tenant: str) -> bool:
+        """Delete what `ensure_tenant` made. Returns whether there was anything."""
+        del tenant
+        return False
 
     @abstractmethod
     def ensure_network(self, tenant: str, subnet: str = "") -> None:
@@ -206,6 +229,10 @@ class Provider(ABC):
         Raise NotFoundError if there is no such volume, EngineError if its data cannot be reached from here.
         """
 
+    def volume_place(self, ref: NodeRef, number: int, snapshot: str = "") -> str:
+        """Where the node itself has the data of a volume, or of a snapshot of it; for engines that are ``far`` alone."""
+        raise NotImplementedError(f"{self.name} has no volumes of node {ref} that are out of reach: {number} {snapshot}")
+
     # Talking to nodes
 
     @abstractmethod
@@ -230,6 +257,12 @@ class Provider(ABC):
     @abstractmethod
     def request(self, ref: NodeRef, port: int, path: str, *, method: str = "GET", body: bytes = b"", timeout: float = 5.0) -> Response:
         """An HTTP request to a service on the node, from outside the cluster. Raise EngineError if nothing answers."""
+
+    def forwarded(self, ports: Collection[tuple[NodeRef, int]]) -> AbstractContextManager[Mapping[tuple[NodeRef, int], str]]:
+        """While the block lasts, where ports of nodes are reached on this machine, and on no other: ``127.0.0.1:PORT`` for each. Ports that
+        an engine publishes need none of it: they have no entry. Raise EngineError if a node cannot be reached."""
+        del ports
+        return nullcontext({})
 
     def close(self) -> None:  # noqa: B027 - an engine without connections has nothing to let go of
         """Let go of connections."""

@@ -104,4 +104,5 @@ if [ -f "$new/disks" ]; then
     done <"$new/disks"
 fi
 
-if [ -f "$new/start" ]; then systemctl start labcloud-node.service; fi
+# In a container systemd may not find the control group of a unit that was stopped a moment ago; the second time it makes a new one.
+if [ -f "$new/start" ]; then systemctl start labcloud-node.service || systemctl start labcloud-node.service; fi

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import requests
 import yaml
 
 from labcloud.lab import home
@@ -20,6 +24,7 @@ PROFILE = "hadoop-2.7"
 # The project's guests are reached as a tenant of a public cloud reaches them.
 SETTINGS = {"availability-zone": "real", "external-network": "public", "floating-addresses": True}
 TEXT = real_text()
+PAUSE = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +78,23 @@ def test_names_resolve_forward_and_reverse(cluster: Cluster) -> None:
             assert reverse.startswith(f"{name}.{cluster.name}.{cluster.tenant}.")
 
 
+def test_user_interfaces_are_reached_from_here_alone(cluster: Cluster) -> None:
+    with cluster.labcloud.begin("ui", cluster.ref, "--output", "json") as shown:
+        assert shown.stdout
+        text = ""
+        while not text.rstrip().endswith("}"):
+            text += shown.stdout.readline().decode()
+        found = json.loads(text)
+        assert {"namenode", "resourcemanager", "datanode"} <= found.keys()
+        for url in found.values():
+            assert url.startswith("http://127.0.0.1:")
+            assert requests.get(url, timeout=30).status_code == 200
+        shown.send_signal(signal.SIGINT)
+        assert shown.wait(20) == 0
+    with pytest.raises(requests.ConnectionError):
+        requests.get(found["namenode"], timeout=5)
+
+
 def test_words_are_counted(cluster: Cluster) -> None:
     cluster.put("text", TEXT)
     cluster.submit("wordcount", "text", "words")
@@ -85,6 +107,49 @@ def test_a_worker_joins_and_leaves(cluster: Cluster) -> None:
     cluster.labcloud("scale", cluster.ref, "--workers", "2", timeout=400)
     assert [node["name"] for node in cluster.show()["nodes"]] == ["master-0", "worker-0", "worker-1"]
     assert cluster.cat("text") == TEXT
+
+
+def test_what_happened_to_a_server_is_diagnosed_and_mended(cluster: Cluster, cloud: Cloud) -> None:
+    labcloud, api = cluster.labcloud, cloud.member.compute
+    assert labcloud.json("diagnose", cluster.ref)["causes"] == []
+    stopped, gone = (next(api.servers(name=f"{cluster.tenant}.{cluster.name}.worker-{index}$")) for index in range(2))
+    api.stop_server(stopped)
+    api.delete_server(gone)
+    api.wait_for_server(stopped, "SHUTOFF", interval=1, wait=120)
+    api.wait_for_delete(gone, interval=1, wait=120)
+    found = {each["id"] for each in labcloud.json("diagnose", cluster.ref, expect=1)["causes"]}
+    assert {"node.stopped", "node.missing"} <= found
+    labcloud("start", cluster.ref, timeout=400)
+    found = {each["id"] for each in labcloud.json("diagnose", cluster.ref, expect=None)["causes"]}
+    assert {each for each in found if each.startswith(("node.", "network."))} == set()  # HDFS may still copy blocks
+
+
+def test_a_snapshot_brings_back_what_was_deleted(cluster: Cluster) -> None:
+    taken = cluster.labcloud.json("snapshot", "create", cluster.ref)
+    assert (taken["consistent"], taken["why"]) == (True, "")
+    assert taken["pause_seconds"] <= PAUSE
+    cluster.exec("hdfs", "dfs", "-rm", "-skipTrash", "text")
+    cluster.labcloud("snapshot", "restore", cluster.ref, taken["id"], "--yes", timeout=400)
+    assert cluster.cat("text") == TEXT
+    kept, safety = cluster.labcloud.json("snapshot", "list", cluster.ref)
+    assert (kept["id"], kept["state"], safety["state"]) == (taken["id"], "consistent", "consistent")
+    cluster.labcloud("snapshot", "delete", cluster.ref, safety["id"], "--yes")
+    assert [each["id"] for each in cluster.labcloud.json("snapshot", "list", cluster.ref)] == [taken["id"]]
+
+
+def test_backups_are_incremental_and_become_another_cluster(cluster: Cluster, tmp_path: Path) -> None:
+    labcloud, copy = cluster.labcloud, Cluster(cluster.labcloud, cluster.tenant, PROFILE, "copy")
+    labcloud("backup", "policy", "set", cluster.ref, f"target={tmp_path}")
+    (first,) = labcloud.json("backup", "run", cluster.ref)
+    cluster.put("more", b"that the second has\n")
+    (second,) = labcloud.json("backup", "run", cluster.ref)
+    assert second["bytes_added"] < first["bytes_added"] / 2
+    labcloud("backup", "restore", cluster.ref, "--to", copy.name, timeout=600)
+    assert (copy.cat("text"), copy.cat("more")) == (TEXT, b"that the second has\n")
+    assert cluster.cat("text") == TEXT
+    copy.delete()
+    labcloud("backup", "verify", "--tenant", cluster.tenant, "--full")
+    assert list((labcloud.home / "mounts").glob("*/*")) == []
 
 
 def test_delete_leaves_nothing(cluster: Cluster, cloud: Cloud) -> None:

@@ -9,9 +9,11 @@ from labcloud.diagnosis.probes.base import Probe
 from labcloud.diagnosis.subject import Subject
 from labcloud.errors import EngineError
 from labcloud.model import FoundNode, NodeRef, Status, Wanted, format_memory
-from labcloud.providers.base import Inspection
+from labcloud.providers.base import NO_NETWORK, NO_ROOM, Inspection
 
 _RUNNING: Final = ("running", "ACTIVE")
+_KINDS: Final = {NO_ROOM: "node-unplaced", NO_NETWORK: "node-unplugged"}
+_STATES: Final = ("node-stopped", "node-killed", "node-paused", "node-failed", "node-unplaced", "node-unplugged", "node-detached")
 
 
 def _cluster(subject: Subject) -> Results:
@@ -48,18 +50,23 @@ def _nodes(subject: Subject) -> Results:
 
 def _state(node: FoundNode, seen: Inspection) -> str:
     """What is wrong with a node that exists; empty for nothing."""
-    if seen.state == "paused":
+    if seen.state.lower() == "paused":
         return "node-paused"
     if node.status is Status.RUNNING and seen.state in _RUNNING:
         return "" if seen.attached else "node-detached"
     if seen.killed_for_memory:
         return "node-killed"
+    if seen.why in _KINDS:
+        return _KINDS[seen.why]
     return "node-failed" if node.status in (Status.FAILED, Status.CREATED) or seen.state == "restarting" else "node-stopped"
 
 
 def _case(ref: NodeRef, seen: Inspection) -> Case:
     when = seen.ended.partition(".")[0].replace("T", " ")
-    return {"node": ref.name, "state": seen.state, "code": str(seen.exit_code), "ended": when, "said": seen.said}
+    return {
+        "node": ref.name, "state": seen.state, "code": str(seen.exit_code), "ended": when, "said": seen.said,
+        "history": "; ".join(seen.history),
+    }  # fmt: skip
 
 
 def _limits(subject: Subject) -> Results:
@@ -78,7 +85,7 @@ def _limits(subject: Subject) -> Results:
     return {"memory-limit-changed": memory, "cpu-limit-changed": cpus}
 
 
-_SEEN: Final = ("node", "state", "code", "ended", "said", "container", "network")
+_SEEN: Final = ("node", "state", "code", "ended", "said", "history", "container", "network")
 _LIMIT: Final = ("node", "set", "wanted", "container")
 
 PROBES: Final = (
@@ -92,7 +99,7 @@ PROBES: Final = (
     ),
     Probe(
         "nodes",
-        {"node-missing": ("node",), **dict.fromkeys(("node-stopped", "node-killed", "node-paused", "node-failed", "node-detached"), _SEEN)},
+        {"node-missing": ("node",), **dict.fromkeys(_STATES, _SEEN)},
         _nodes,
     ),
     Probe("limits", {"memory-limit-changed": _LIMIT, "cpu-limit-changed": _LIMIT}, _limits),

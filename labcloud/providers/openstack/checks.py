@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from labcloud.model import Cluster
-from labcloud.model.checks import Check, Finding, Severity, Subject, failed, passed, skipped
+from labcloud.model.checks import Check, Finding, Severity, Subject, failed, passed, skipped, warned
 from labcloud.providers.openstack import judging
 from labcloud.providers.openstack.facts import Facts
 from labcloud.providers.openstack.identity import tenant_resource
@@ -90,7 +90,9 @@ class _Asked:
         missing = [name for name in _PROGRAMS if shutil.which(name) is None]
         if missing:
             return failed(f"this machine has no {', '.join(missing)}", "apt-get install openssh-client", missing=missing)
-        return passed("OpenSSH's client is there", missing=[])
+        if shutil.which("sshfs") is None:
+            return warned("snapshots and backups need sshfs, which this machine has not", "apt-get install sshfs", missing=["sshfs"])
+        return passed("OpenSSH's client and sshfs are there", missing=[])
 
     def workers(self, _: Subject) -> Finding:
         workers = self._facts.workers()

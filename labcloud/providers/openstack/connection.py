@@ -31,11 +31,13 @@ Answer = TypeVar("Answer")
 
 
 class Cloud:
-    """One region of one cloud. ``name`` is an entry of ``clouds.yaml``; empty for ``OS_CLOUD``, ``OS_*``, or the only entry."""
+    """One region of one cloud. ``name`` is an entry of ``clouds.yaml``; empty for ``OS_CLOUD``, ``OS_*``, or the only entry. ``project`` is
+    the id of the project to work in, if it is not the one that is said there."""
 
-    def __init__(self, name: str = "", region: str = "") -> None:
+    def __init__(self, name: str = "", region: str = "", project: str = "") -> None:
         self.name = name or os.environ.get("OS_CLOUD", "")
         self._region = region
+        self._project = project
         self._lock = threading.Lock()
         self._connection: Connection | None = None
 
@@ -67,7 +69,8 @@ class Cloud:
 
         with self._lock:
             if self._connection is None:
-                self._connection = Connection(config=self._configuration(), app_name="labcloud", app_version=__version__)
+                opened = Connection(config=self._configuration(), app_name="labcloud", app_version=__version__)
+                self._connection = opened.connect_as(project_id=self._project) if self._project else opened
             return self._connection
 
     def _configuration(self) -> CloudRegion:

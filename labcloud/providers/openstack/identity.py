@@ -6,14 +6,14 @@ names and gives all the same metadata. Neutron takes no tags when it makes somet
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from labcloud.errors import EngineError
 from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, NodeVolume, Status, StorageClass
-from labcloud.providers.base import Inspection
+from labcloud.providers.base import NO_NETWORK, NO_ROOM, Inspection
 
 PREFIX: Final = "labcloud."
 LAB: Final = PREFIX + "lab"
@@ -32,8 +32,16 @@ PUBLISH: Final = PREFIX + "publish"
 NODE: Final = PREFIX + "node"
 VOLUME: Final = PREFIX + "volume"
 INDEX: Final = PREFIX + "index"
+SNAPSHOT: Final = PREFIX + "snapshot"
+"""A server's tag, or a volume's metadata, for a snapshot that one of its volumes has: ``labcloud.snapshot.NUMBER.ID``."""
 WHOLE: Final = PREFIX + "whole"
 """The tag that a tenant's network gets when all that belongs to it is there."""
+
+# What Nova's faults say (nova/exception.py), in lower case.
+_FAULTS: Final = {
+    NO_ROOM: ("no valid host", "exhausted all hosts", "insufficient compute resources", "maximum number of retries"),
+    NO_NETWORK: ("virtual interface creation failed", "binding failed", "failed to allocate the network", "unable to create the network"),
+}
 
 _STATUS: Final = {
     "ACTIVE": Status.RUNNING,
@@ -54,7 +62,8 @@ _STATUS: Final = {
 @dataclass(frozen=True)
 class Machine:
     """A server as Nova lists it. ``state`` is Nova's word, ``task`` what Nova does with it now, ``fault`` why it is in ERROR,
-    ``floating`` the address of the external network by which it is reached, if it has one."""
+    ``floating`` the address of the external network by which it is reached, if it has one, ``snapshots`` what its volumes hold beside
+    their data."""
 
     id: str
     ref: NodeRef
@@ -64,7 +73,9 @@ class Machine:
     address: str = ""
     floating: str = ""
     created: str = ""
+    updated: str = ""
     fault: str = ""
+    snapshots: frozenset[tuple[int, str]] = frozenset()
 
     @property
     def status(self) -> Status:
@@ -83,13 +94,14 @@ class Machine:
 
 @dataclass(frozen=True)
 class Disk:
-    """A data volume as Cinder lists it: ``server`` is the id of the server that has it, if one has."""
+    """A data volume as Cinder lists it: ``server`` is the id of the server that has it, if one has, ``snapshots`` are as a `Machine`'s."""
 
     id: str
     ref: NodeRef
     number: int
     status: str
     server: str = ""
+    snapshots: frozenset[tuple[int, str]] = frozenset()
 
 
 def tenant_resource(tenant: str) -> str:
@@ -185,15 +197,33 @@ def machine(server: Any) -> Machine:
         address=next(iter(fixed), ""),
         floating=next(iter(floating), ""),
         created=server.created_at or "",
+        updated=(server.updated_at or "").removesuffix("Z"),
         fault=str((server.fault or {}).get("message", "")) if server.fault else "",
+        snapshots=_snapshots(server.tags or ()),
     )
+
+
+def snapshot_mark(number: int, id: str) -> str:
+    """What says that volume ``number`` holds the snapshot ``id``."""
+    return f"{SNAPSHOT}.{number}.{id}"
+
+
+def _snapshots(marks: Iterable[str]) -> frozenset[tuple[int, str]]:
+    """The snapshots that marks tell of."""
+    said = (each.removeprefix(f"{SNAPSHOT}.").partition(".") for each in marks if each.startswith(f"{SNAPSHOT}."))
+    return frozenset((int(number), id) for number, _, id in said if number.isdecimal() and id)
+
+
+def published(found: Machine) -> dict[int, int]:
+    """Which ports of a server shall be reached at which of this machine; at any, where that is 0."""
+    pairs = (each.split(":") for each in found.metadata.get(PUBLISH, "").split())
+    return {int(port): int(wanted) for port, wanted in pairs}
 
 
 def _spec(found: Machine) -> NodeSpec:
     """The specification that a server was made with, as far as its digest needs it."""
     known = found.metadata
     names = known.get(VOLUMES, "").split()
-    ports = (each.split(":") for each in known.get(PUBLISH, "").split())
     return NodeSpec(
         ref=found.ref,
         image=known.get(IMAGE, ""),
@@ -201,7 +231,7 @@ def _spec(found: Machine) -> NodeSpec:
         memory=int(known.get(MEMORY, "0")),
         cpus=float(known.get(CPUS, "0")),
         volumes=tuple(NodeVolume(storage=StorageClass(name.removeprefix("-"))) for name in names),
-        publish={int(port): int(wanted) for port, wanted in ports},
+        publish=published(found),
         layout=int(known.get(LAYOUT, "0")),
     )
 
@@ -236,12 +266,13 @@ def disk(volume: Any) -> Disk:
     known: Mapping[str, str] = volume.metadata or {}
     ref = NodeRef(ClusterRef(known[TENANT], known[CLUSTER]), known[GROUP], int(known[INDEX]))
     server = next((str(each.get("server_id") or "") for each in volume.attachments or ()), "")
-    return Disk(volume.id, ref, int(known[VOLUME]), volume.status, server)
+    return Disk(volume.id, ref, int(known[VOLUME]), volume.status, server, _snapshots(known))
 
 
-def inspection(found: Machine) -> Inspection:
-    spec = _spec(found)
+def inspection(found: Machine, history: Iterable[str] = ()) -> Inspection:
+    spec, fault = _spec(found), found.fault.lower()
+    kinds = (kind for kind, signs in _FAULTS.items() if found.status is Status.FAILED and any(sign in fault for sign in signs))
     return Inspection(
         state=found.state, said=found.fault, memory=spec.memory, cpus=spec.cpus, attached=bool(found.address),
-        exit_code=1 if found.status is Status.FAILED else 0,
+        exit_code=1 if found.status is Status.FAILED else 0, ended=found.updated, why=next(kinds, ""), history=tuple(history),
     )  # fmt: skip

@@ -24,6 +24,7 @@ from labcloud.providers.tree import read_tree
 
 _THREADS: Final = 16
 _SSH_SECONDS: Final = 180.0
+_STOP_SECONDS: Final = 60.0
 
 Item = TypeVar("Item")
 
@@ -43,21 +44,28 @@ class Nodes:
         return Target(machine.id, machine.reached, str(machine.ref), tuple(self._way(machine)))
 
     def make(
-        self, new: Collection[Machine], all_: Sequence[Machine], domain: str, disks: Mapping[NodeRef, Mapping[int, str]]
+        self, new: Collection[Machine], all_: Sequence[Machine], domain: str, disks: Mapping[NodeRef, Mapping[int, str]],
+        idle: Collection[NodeRef] = (),
     ) -> None:  # fmt: skip
         """Configure ``new`` ones, whose services start, and let ``all_`` running ones of the cluster know each other's names.
 
-        ``disks`` are the ids of data volumes that are disks of their own, by node and number.
+        ``disks`` are the ids of data volumes that are disks of their own, by node and number. No service runs on those that are ``idle``,
+        and they are not noted as configured: whoever wants them to be nodes has to make them so.
         """
         if not new:
             return
         hosts = names(all_, domain)
         _on_all(lambda each: self._ssh.wait(self.target(each), _SSH_SECONDS), new)
-        contents = {each.ref: self._content(each, hosts, disks.get(each.ref, {})) for each in new}
+        resting = [each for each in new if each.ref in idle]
+        for each in resting:
+            self.forget(each)
+        contents = {each.ref: self._content(each, hosts, disks.get(each.ref, {}), start=each not in resting) for each in new}
         configure([self._host(each, contents[each.ref]) for each in new])
+        _on_all(lambda each: self.stop_services(each, _STOP_SECONDS), resting)
         self._noted.mkdir(parents=True, exist_ok=True)
         for each in new:
-            (self._noted / each.id).touch()
+            if each not in resting:
+                (self._noted / each.id).touch()
         others = [each for each in all_ if each.ref not in contents and self.configured(each)]
         self.push([(each, Content(hosts=hosts)) for each in others])
 
@@ -72,7 +80,7 @@ class Nodes:
     def _host(self, machine: Machine, content: Content) -> Host:
         return Host(machine.ref.qualified, machine.reached, self._ssh.user, self._ssh.options(self.target(machine)), content)
 
-    def _content(self, machine: Machine, hosts: Mapping[str, Iterable[str]], disks: Mapping[int, str]) -> Content:
+    def _content(self, machine: Machine, hosts: Mapping[str, Iterable[str]], disks: Mapping[int, str], *, start: bool) -> Content:
         volumes = machine.metadata.get("labcloud.volumes", "").split()
         return Content(
             name=machine.ref.name,
@@ -81,7 +89,7 @@ class Nodes:
             hosts=hosts,
             folders=("/datasets", *(f"/data/{number}" for number, _ in enumerate(volumes))),
             disks={f"/data/{number}": id for number, id in disks.items()},
-            start=True,
+            start=start,
         )
 
     def push(self, contents: Iterable[tuple[Machine, Content]]) -> None:

@@ -11,7 +11,7 @@ import shlex
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -26,17 +26,21 @@ from labcloud.providers.openstack import identity
 from labcloud.providers.openstack.catalogue import Catalogue
 from labcloud.providers.openstack.connection import Cloud
 from labcloud.providers.openstack.floating import FloatingAddresses
-from labcloud.providers.openstack.identity import Machine
+from labcloud.providers.openstack.folders import Folders
+from labcloud.providers.openstack.identity import Disk, Machine
 from labcloud.providers.openstack.networks import Networks
 from labcloud.providers.openstack.nodes import Nodes, changed_nodes
 from labcloud.providers.openstack.servers import Ingredients, Servers
 from labcloud.providers.openstack.settings import NETWORK, read_settings
-from labcloud.providers.openstack.ssh import Ssh, Tunnelled, chunks
+from labcloud.providers.openstack.ssh import Ssh, Tunnelled, chunks, free_port
 from labcloud.providers.openstack.volumes import DRIVER, Volumes, of_cinder
 from labcloud.providers.tree import delete_tree, read_tree, write_tree
 
 _KNOWN_SECONDS: Final = 20.0
 _UNLIMITED: Final = 2**40
+_DATA: Final = "/data"
+_SNAPSHOTS: Final = ".labcloud-snapshots"
+"""Where a volume has its snapshots: in itself, so that both share files, and moving to another server takes them along."""
 DRIVERS: Final = ("", "local", DRIVER)
 """The drivers of storage classes that servers can have: the server's own disk, or Cinder."""
 
@@ -49,6 +53,7 @@ class OpenStackProvider(Provider):
 
     name = "openstack"
     takes_many: ClassVar[bool] = True
+    far: ClassVar[bool] = True
 
     def __init__(self, home: Path, lab_id: str, *, cloud: Cloud | None = None, nodes: Nodes | None = None) -> None:
         self._lab = lab_id
@@ -62,24 +67,25 @@ class OpenStackProvider(Provider):
         self._catalogue = Catalogue(self._cloud)
         self._ssh = Ssh(home / "secrets" / "openstack", self._settings.user)
         self._nodes = nodes or Nodes(self._ssh, self._way, home)
+        self._folders = Folders(self._ssh, _DATA, home)
         self._network_ids: dict[str, str] = {}
         self._known: dict[NodeRef, tuple[Machine, float]] = {}
         self._config_lock = threading.Lock()
         self._shared_lock = threading.Lock()
 
     def close(self) -> None:
+        self._folders.close()
         self._cloud.close()
 
     # What exists
 
     def find(self, tenant: str | None = None, cluster: ClusterRef | None = None) -> Found:
-        machines = self._list(tenant or "", cluster)
+        machines, disks = self._list(tenant or "", cluster), self._volumes.listed(tenant or "", cluster)
         return Found(
             nodes=tuple(identity.found_node(each, configured=self._nodes.configured(each)) for each in machines),
             networks=self._networks.tenants(cluster.tenant if cluster else tenant),
-            volumes=frozenset((each.ref, each.number) for each in self._volumes.listed(tenant or "", cluster)).union(
-                *(identity.local_volumes(each) for each in machines)
-            ),
+            volumes=frozenset((each.ref, each.number) for each in disks).union(*(identity.local_volumes(each) for each in machines)),
+            snapshots=frozenset((ref, number, id) for ref, held in _held(machines, disks) for number, id in held),
             configs=Digests(self._configs(tenant, cluster), self.config),
         )
 
@@ -126,7 +132,8 @@ class OpenStackProvider(Provider):
         return self._rendered / cluster.tenant / cluster.name
 
     def inspect(self, ref: NodeRef) -> Inspection:
-        return identity.inspection(self._machine(ref, fresh=True))
+        machine = self._machine(ref, fresh=True)
+        return identity.inspection(*(self._servers.told(machine) if machine.status is Status.FAILED else (machine,)))
 
     def domain(self, tenant: str) -> str:
         return identity.tenant_resource(tenant)
@@ -217,7 +224,8 @@ class OpenStackProvider(Provider):
         if missing:
             self._create(cluster, missing)
         kept = [(spec, there[spec.ref]) for spec in specs if spec.ref in there and spec.ref not in gone]
-        done = {machine.ref for spec, machine in kept if self._restart(spec, machine)}
+        idle = {spec.ref for spec in specs if spec.idle}
+        done = {machine.ref for spec, machine in kept if self._restart(spec, machine)} - idle
         machines = self._servers.await_active({spec.ref for spec in specs})
         if self._settings.floating:
             machines = self._floating.ensure(machines, self._network_id(cluster.tenant), self._networks.external())
@@ -225,7 +233,7 @@ class OpenStackProvider(Provider):
         everyone = {each.ref: each for each in (*self._list(cluster=cluster), *machines) if each.status is Status.RUNNING}
         new = [each for each in machines if each.ref not in done]
         disks = self._volumes.by_node(cluster) if new and any(map(of_cinder, specs)) else {}
-        self._nodes.make(new, list(everyone.values()), self.domain(cluster.tenant), disks)
+        self._nodes.make(new, list(everyone.values()), self.domain(cluster.tenant), disks, idle)
 
     def _restart(self, spec: NodeSpec, machine: Machine) -> bool:
         """Let a server that is there run, with the node's limits; whether it has been a running node all the time."""
@@ -292,6 +300,7 @@ class OpenStackProvider(Provider):
         with suppress(LabError):  # the server stops all the same: by ACPI, and by force after Nova's own limit
             self._nodes.stop_services(machine, timeout)
         self._nodes.forget(machine)
+        self._folders.forget(machine.id)
         self._servers.stop(machine)
         self._servers.await_stopped([ref])
         self._known.pop(ref, None)
@@ -311,10 +320,12 @@ class OpenStackProvider(Provider):
         for each in machines:
             self._known.pop(each.ref, None)
             self._nodes.forget(each)
+            self._folders.forget(each.id)
             self._ssh.forget(each.id)
 
     def delete_volume(self, ref: NodeRef, number: int, snapshot: str = "") -> None:
         if snapshot:
+            self._delete_snapshot(ref, number, snapshot)
             return
         if self._volumes.delete(ref, number):
             return
@@ -325,18 +336,56 @@ class OpenStackProvider(Provider):
         if (ref, number) in identity.local_volumes(machine):
             raise EngineError(f"volume {number} of {ref} is in use by its node", resolution="delete the node first")
 
+    def _delete_snapshot(self, ref: NodeRef, number: int, snapshot: str) -> None:
+        mark = identity.snapshot_mark(number, snapshot)
+        disks = [each for each in self._volumes.of(ref, number) if (number, snapshot) in each.snapshots]
+        try:
+            machine = self._machine(ref, fresh=True)
+        except NotFoundError:  # what lay on the server's own disk is gone with it
+            machine = None
+        if machine and (disks or (number, snapshot) in machine.snapshots):
+            self._on_node(ref, "rm", "-rf", "--", self.volume_place(ref, number, snapshot))
+        for disk in disks:
+            self._volumes.mark(disk, mark, off=True)
+        if machine and (number, snapshot) in machine.snapshots:
+            self._servers.mark(machine, mark, off=True)
+            self._known.pop(ref, None)
+
     def ensure_volume(self, ref: NodeRef, number: int, volume: NodeVolume, snapshot: str = "") -> Path:
         del volume
-        return self.volume_folder(ref, number, snapshot)
+        folder = self.volume_folder(ref, number)
+        if not snapshot:
+            return folder
+        # What says that there is one comes before it, so that none is left that nobody sees.
+        mark, disks = identity.snapshot_mark(number, snapshot), self._volumes.of(ref, number)
+        if disks:
+            self._volumes.mark(disks[0], mark)
+        else:
+            self._servers.mark(self._running(ref), mark)
+            self._known.pop(ref, None)
+        kept = f"{self.volume_place(ref, number)}/{_SNAPSHOTS}"
+        self._on_node(ref, "install", "-d", "-m", "0700", kept, f"{kept}/{snapshot}")
+        return folder / _SNAPSHOTS / snapshot
 
     def volume_folder(self, ref: NodeRef, number: int, snapshot: str = "") -> Path:
-        if snapshot or not (self._volumes.of(ref, number) or (ref, number) in identity.local_volumes(self._machine(ref))):
-            what = f"snapshot {snapshot} of volume {number}" if snapshot else f"volume {number}"
-            raise NotFoundError(f"there is no {what} of {ref}")
-        raise EngineError(
-            f"the data of volume {number} of {ref} lies in {self._cloud.label}, and cannot be reached from here",
-            resolution="look at it on its node: labcloud exec",
-        )
+        machine = self._machine(ref)
+        disks = [each for each in self._volumes.of(ref, number) if not snapshot or (number, snapshot) in each.snapshots]
+        if not disks and (ref, number) not in identity.local_volumes(machine):
+            raise NotFoundError(f"there is no volume {number} of {ref}")
+        if snapshot and not disks and (number, snapshot) not in self._machine(ref, fresh=True).snapshots:
+            raise NotFoundError(f"there is no snapshot {snapshot} of volume {number} of {ref}")
+        folder = self._folders.of(self._nodes.target(self._running(ref))) / str(number)
+        return folder / _SNAPSHOTS / snapshot if snapshot else folder
+
+    def volume_place(self, ref: NodeRef, number: int, snapshot: str = "") -> str:
+        del ref
+        return f"{_DATA}/{number}" + (f"/{_SNAPSHOTS}/{snapshot}" if snapshot else "")
+
+    def _on_node(self, ref: NodeRef, *argv: str) -> None:
+        result = self.execute(ref, Command(argv))
+        if result.exit_code:
+            said = result.stderr.decode(errors="replace")[-1000:]
+            raise EngineError(f"the node {ref} could not {argv[0]} its data", details=said, resolution="run the same command again")
 
     # Talking to nodes
 
@@ -357,6 +406,18 @@ class OpenStackProvider(Provider):
         self._answering(ref)
         return ""  # from outside ssh alone is let in
 
+    @contextmanager
+    def forwarded(self, ports: Collection[tuple[NodeRef, int]]) -> Iterator[Mapping[tuple[NodeRef, int], str]]:
+        with ExitStack() as open_:
+            found: dict[tuple[NodeRef, int], str] = {}
+            for ref, wanted in groupby(sorted(ports), key=lambda each: each[0]):
+                machine = self._running(ref)
+                asked = identity.published(machine)
+                pairs = {free_port(asked.get(port, 0)): port for _, port in wanted}
+                open_.enter_context(self._ssh.forward(self._nodes.target(machine), machine.address, pairs))
+                found |= {(ref, port): f"127.0.0.1:{here}" for here, port in pairs.items()}
+            yield found
+
     def request(self, ref: NodeRef, port: int, path: str, *, method: str = "GET", body: bytes = b"", timeout: float = 5.0) -> Response:
         machine = self._answering(ref)
         try:
@@ -367,6 +428,12 @@ class OpenStackProvider(Provider):
                 return Response(answer.status, answer.read(), dict(answer.getheaders()))
         except (OSError, http.client.HTTPException) as exc:
             raise EngineError(f"port {port} of {ref} does not answer", details=str(exc)) from exc
+
+
+def _held(machines: Iterable[Machine], disks: Iterable[Disk]) -> Iterator[tuple[NodeRef, frozenset[tuple[int, str]]]]:
+    """What nodes' volumes hold besides their data: servers tell of their own disk, Cinder of its volumes."""
+    yield from ((each.ref, each.snapshots) for each in machines)
+    yield from ((each.ref, each.snapshots) for each in disks)
 
 
 def _unfit(spec: NodeSpec, machine: Machine) -> bool:

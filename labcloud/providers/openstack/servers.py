@@ -175,6 +175,11 @@ class Servers:
             resolution="mend what it says and run the same command again: what failed is made anew; or delete the cluster",
         )
 
+    def told(self, broken: Machine) -> tuple[Machine, list[str]]:
+        """A server in ERROR with its fault, and what Nova remembers of it."""
+        (explained,) = self._explained([broken])
+        return explained, self._history(explained)
+
     def _explained(self, broken: Sequence[Machine]) -> Sequence[Machine]:
         """The same servers with Nova's faults, which lists don't tell of servers that never got a host."""
         return [each if each.fault else self._cloud.read("ask for the fault", partial(_alone, each)) for each in broken]
@@ -240,6 +245,14 @@ class Servers:
         with self._cloud.change(f"note the size of {machine.ref}") as api:
             api.compute.set_server_metadata(machine.id, **changed)
         return replace(machine, metadata={**machine.metadata, **changed})
+
+    def mark(self, machine: Machine, mark: str, *, off: bool = False) -> None:
+        """Give a server a tag, or take it ``off``."""
+        with self._cloud.change(f"{'unmark' if off else 'mark'} {machine.ref}") as api:
+            if off:
+                api.compute.remove_tag_from_server(machine.id, mark)
+            else:
+                api.compute.add_tag_to_server(machine.id, mark)
 
     def delete(self, machines: Iterable[Machine]) -> None:
         """Delete servers, all at once, and wait until they are gone. One that is gone already is deleted."""

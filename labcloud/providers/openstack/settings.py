@@ -21,7 +21,8 @@ class Settings(BaseModel):
     ``external-network`` is what tenants' routers lead to (``none`` for no router). Where nodes' addresses are not reached from here,
     ``floating-addresses`` gives each node one of the external network, ``jump`` is ``[USER@]HOST`` over which they are, or ``proxy`` a
     program, with arguments, that connects to ``%h`` port ``%p``; `NETWORK` stands in it for the tenant's network. ``nameservers`` are what
-    nodes ask for other names; ``ssh-from`` is who is let in; ``user`` is who logs in on the images' machines.
+    nodes ask for other names; ``ssh-from`` is who is let in; ``user`` is who logs in on the images' machines. With ``projects`` each tenant
+    has a project of its own, in which users of it have ``role``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -36,6 +37,8 @@ class Settings(BaseModel):
     nameservers: tuple[str, ...] = ()
     user: str = "labcloud"
     config_drive: bool | None = Field(None, alias="config-drive")
+    projects: bool = False
+    role: str = "member"
     ssh_from: str = Field("0.0.0.0/0", alias="ssh-from")
 
     @model_validator(mode="after")

@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, Final, cast
@@ -36,6 +36,7 @@ _TROUBLE: Final = re.compile(
 _CONNECT_SECONDS: Final = 5
 _KEEP_SECONDS: Final = 60
 _PAUSE: Final = 0.3
+_FORWARD_SECONDS: Final = 30.0
 # The environment of the image; sudo gives a command a new one.
 _AS_USER: Final = 'set -a; . /etc/environment; set +a; cd / && exec "$@"'
 
@@ -152,6 +153,13 @@ class Ssh:
                 )  # fmt: skip
             time.sleep(_PAUSE)
 
+    def forward(self, target: Target, host: str, pairs: Mapping[int, int]) -> contextlib.AbstractContextManager[None]:
+        """While the block lasts, local ports (keys, on 127.0.0.1) lead to ports of ``host`` as the server itself reaches it."""
+        ways = [word for here, there in pairs.items() for word in ("-L", f"127.0.0.1:{here}:{host}:{there}")]
+        # A connection of its own, so that nothing is forwarded any more when that ends. Of two values ssh takes the first.
+        own = ["-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes"]
+        return forwarding(["ssh", *own, *self.options(target), "-T", *ways, f"{self.user}@{target.address}", "cat"], list(pairs))
+
     @contextlib.contextmanager
     def channel(self, target: Target, host: str, port: int, *, timeout: float) -> Iterator[socket.socket]:
         """A connection to a TCP port of ``host``, as the server itself reaches it."""
@@ -164,6 +172,43 @@ class Ssh:
                 yield ours
             finally:
                 process.terminate()
+
+
+@contextlib.contextmanager
+def forwarding(argv: Sequence[str], ports: Sequence[int]) -> Iterator[None]:
+    """While ``argv``, an ssh that forwards local ``ports``, does so. Raise EngineError if it cannot, DeadlineError if that takes long.
+
+    It ends with its standard input, however this process ends.
+    """
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        try:
+            end = time.monotonic() + _FORWARD_SECONDS
+            while not all(map(_listens, ports)):
+                if process.poll() is not None or time.monotonic() > end:
+                    process.terminate()
+                    said = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
+                    kind = EngineError if process.returncode is not None else DeadlineError
+                    raise kind("ports of nodes cannot be reached over ssh", details=said, resolution="run the same command again")
+                time.sleep(_PAUSE / 10)
+            yield
+        finally:
+            process.terminate()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_port(wanted: int = 0) -> int:
+    """A port of this machine's loopback that nobody has: ``wanted``, if that is one. Raise EngineError if somebody has it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError as exc:
+            raise EngineError(f"port {wanted} of this machine is taken", details=str(exc), resolution="end what has it") from exc
+        return int(probe.getsockname()[1])
 
 
 class Tunnelled(http.client.HTTPConnection):

@@ -104,6 +104,14 @@ class Volumes:
             resolution=f"mend what it says, remove it (openstack volume delete --force {disk.id}) and run the same command again",
         )  # fmt: skip
 
+    def mark(self, disk: Disk, mark: str, *, off: bool = False) -> None:
+        """Give a volume's metadata a key, or take it ``off``."""
+        with self.cloud.change(f"{'unmark' if off else 'mark'} volume {disk.number} of {disk.ref}") as api:
+            if off:
+                api.block_storage.delete_volume_metadata(disk.id, keys=[mark])
+            else:
+                api.block_storage.set_volume_metadata(disk.id, **{mark: "yes"})
+
     def delete(self, ref: NodeRef, number: int) -> bool:
         """Delete a node's volume with its data, and return whether there was one. Raise EngineError if a server uses it."""
         found = self.of(ref, number)

@@ -37,7 +37,8 @@ END
 cat >"$root/sbin/init" <<'END'
 #!/bin/sh
 export PATH=/bin:/sbin:/usr/sbin
-metadata() { wget -q -O - "http://169.254.169.254/latest/meta-data/$1"; }
+# A connection that is begun while Neutron sets the port's filters may never be answered.
+metadata() { timeout 5 wget -q -O - "http://169.254.169.254/latest/meta-data/$1"; }
 ip link set lo up
 ip link set eth0 up
 udhcpc -i eth0 -b -s /etc/lease -t 100 -T 1 -A 1

@@ -13,7 +13,7 @@ from labcloud.apply.journal import Operation
 from labcloud.apply.verbs import Terms
 from labcloud.diagnosis.subject import Subject
 from labcloud.errors import ConfigError, ConflictError, DeadlineError, EngineError, LabError, NotFoundError, PreflightError, QuotaError
-from labcloud.providers.base import Inspection, Result
+from labcloud.providers.base import NO_NETWORK, NO_ROOM, Inspection, Result
 from labcloud.services.hadoop import Hadoop
 
 from .conftest import MASTER, REF, WORKER, Ward
@@ -60,6 +60,9 @@ NODES: dict[str, tuple[Callable[[Ward], object], set[str]]] = {
     "stopped": (lambda ward: ward.provider.stop_node(WORKER), {"node.stopped"}),
     "removed": (lambda ward: ward.provider.delete_node(WORKER), {"node.missing"}),
     "paused": (lambda ward: inspected(ward, state="paused"), {"node.paused"}),
+    "suspended by Nova": (lambda ward: inspected(ward, state="PAUSED"), {"node.paused"}),
+    "no room": (lambda ward: inspected(ward, state="ERROR", said="No valid host was found.", why=NO_ROOM), {"node.unplaced"}),
+    "no port": (lambda ward: inspected(ward, state="ERROR", said="Binding failed", why=NO_NETWORK), {"network.unplugged"}),
     "detached": (lambda ward: inspected(ward, attached=False), {"network.detached"}),
     "less memory": (lambda ward: inspected(ward, memory=512), {"limits.memory-changed"}),
     "fewer cores": (lambda ward: inspected(ward, cpus=0.5), {"limits.cpus-changed"}),

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from labcloud.errors import ConfigError, NotFoundError
+from labcloud.model.ways import Way
 from labcloud.profiles import check, load, names
-from labcloud.profiles.model import Way
 from labcloud.protect.trees import Rules
 
 POOL = "hdfs/data/current/BP-1-127.0.0.1-1/current"

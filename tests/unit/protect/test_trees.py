@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from labcloud.profiles.model import Way
+from labcloud.model.ways import Way
 from labcloud.protect import trees
 from labcloud.protect.trees import Mirror, Rules, clone
 

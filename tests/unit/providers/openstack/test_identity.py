@@ -9,6 +9,7 @@ import pytest
 
 from labcloud.errors import EngineError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, Status, StorageClass
+from labcloud.providers.base import NO_NETWORK, NO_ROOM
 from labcloud.providers.openstack import identity
 
 CLUSTER = ClusterRef("acme", "hadoop-2.7")
@@ -25,7 +26,7 @@ def server(**changed: Any) -> SimpleNamespace:
     facts = {
         "id": "u-1", "name": "acme.hadoop-2.7.worker-3", "status": "ACTIVE", "task_state": None, "metadata": identity.metadata("1ab", SPEC),
         "addresses": {"n": ADDRESSES},
-        "created_at": "2026-11-26T08:00:00Z", "fault": None,
+        "created_at": "2026-11-26T08:00:00Z", "fault": None, "tags": [], "updated_at": "2026-11-26T08:01:00Z",
     }  # fmt: skip
     return SimpleNamespace(**facts | changed)
 
@@ -62,6 +63,34 @@ def test_a_server_that_runs_and_was_never_configured_is_only_created() -> None:
     assert identity.found_node(identity.machine(server()), configured=False).status is Status.CREATED
     for state, status in {"ERROR": Status.FAILED, "SHUTOFF": Status.STOPPED, "BUILD": Status.CREATED, "UNKNOWN": Status.FAILED}.items():
         assert identity.found_node(identity.machine(server(status=state)), configured=True).status is status
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ("No valid host was found. There are not enough hosts available.", NO_ROOM),
+        ("Exceeded maximum number of retries. Exhausted all hosts available for retrying build failures", NO_ROOM),
+        ("Virtual Interface creation failed", NO_NETWORK),
+        ("Binding failed for port 5f0f, please check neutron logs for more information.", NO_NETWORK),
+        ("Image 8 is unacceptable: Image is not raw", ""),
+    ],
+)
+def test_novas_faults_have_kinds(fault: str, why: str) -> None:
+    seen = identity.inspection(identity.machine(server(status="ERROR", fault={"message": fault})), ["request id: req-1 (create)"])
+    assert (seen.state, seen.said, seen.why, seen.history) == ("ERROR", fault, why, ("request id: req-1 (create)",))
+    assert (seen.exit_code, seen.ended) == (1, "2026-11-26T08:01:00")
+    assert identity.inspection(identity.machine(server(fault={"message": fault}))).why == ""
+
+
+def test_tags_say_which_snapshots_its_volumes_hold() -> None:
+    id = "20261126t193421-ee32"
+    mark = identity.snapshot_mark(1, id)
+    assert len(mark) <= 60
+    assert identity.machine(server(tags=["labcloud.lab=1ab", mark])).snapshots == {(1, id)}
+    assert identity.machine(server(tags=[f"{identity.SNAPSHOT}.{odd}" for odd in ("", "1", "1.", "one.x")])).snapshots == frozenset()
+    known = identity.volume_metadata("1ab", SPEC.ref, 1) | {mark: "yes"}
+    volume = SimpleNamespace(id="v-1", metadata=known, status="in-use", attachments=[{"server_id": "u-1"}])
+    assert (identity.disk(volume).snapshots, identity.disk(volume).server) == ({(1, id)}, "u-1")
 
 
 def test_descriptions_say_whose_a_thing_is() -> None:
