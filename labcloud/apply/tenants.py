@@ -72,7 +72,7 @@ class Tenants:
             clusters = self._lab.clusters(name)
             notes = overdrawn(wanted, clusters) if change.quotas or change.limits else []
             if change.quotas:
-                for engine in sorted({each.provider for each in clusters}):
+                for engine in sorted({*(each.provider for each in clusters), *filter(None, [wanted.defaults.get("provider")])}):
                     self._provider(engine).ensure_tenant(wanted)
             if wanted.subnet != there.subnet and clusters:
                 notes.append(f"the network of {name} stays where it is until its last cluster is deleted")

@@ -102,6 +102,9 @@ def test_each_tenant_has_its_own_project_with_its_quotas(lands: Lands) -> None:
         assert lands.admin.block_storage.get_quota_set(project.id).gigabytes == 10
         lands.engine.ensure_tenant(lands.tenant("red", quotas=QUOTAS | {Resource.NODES: 3}))
         assert lands.admin.compute.get_quota_set(project.id).instances == 3
+        common = lands.admin.compute.get_quota_set(lands.project(other).id).cores
+        lands.engine.ensure_tenant(lands.tenant("red", quotas={Resource.NODES: 1}))
+        assert lands.admin.compute.get_quota_set(project.id).cores == common, "what is taken away is the cloud's own again"
         lands.engine.ensure_tenant(one)
 
         specs = [lands.make(one), lands.make(other)]

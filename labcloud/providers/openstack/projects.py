@@ -72,7 +72,7 @@ class Projects:
                 self._make_user(api, name, project)
             # Last: by its role this user finds the project the next time, and takes it for whole.
             _keystone(api).assign_project_role_to_user(project, api.current_user_id, self._role(api))
-        self._limit(str(project.id), tenant)
+        self._limit(str(project.id), tenant, made=_MADE in tags)
         return str(project.id)
 
     def _marks(self, tenant: str) -> list[str]:
@@ -126,17 +126,20 @@ class Projects:
             raise NotFoundError(f"there is no role {self._settings.role!r}", resolution=f"say another as 'role' in openstack.yaml: {there}")
         return role
 
-    def _limit(self, id: str, tenant: Tenant) -> None:
-        """Let OpenStack keep the tenant's quotas as well; what the tenant has no quota of stays as the cloud has it."""
+    def _limit(self, id: str, tenant: Tenant, *, made: bool) -> None:
+        """Let OpenStack keep the tenant's quotas as well. What the tenant has no quota of is what the cloud has for everybody, in a project
+        that labcloud ``made``, and stays as it is in others."""
         servers = {name: _amount(tenant.quotas, each) for name, each in _SERVERS.items() if each in tenant.quotas}
-        volumes = {"gigabytes": _amount(tenant.quotas, Resource.VOLUMES)} if Resource.VOLUMES in tenant.quotas else {}
-        if servers:
-            with self._administrator(f"give the project of {tenant.name} its quotas") as api:
-                api.compute.update_quota_set(id, user=None, **servers)
-        if volumes:
-            with self._administrator(f"give the project of {tenant.name} its quotas") as api:
-                if api.has_service("block-storage"):
-                    api.block_storage.update_quota_set(id, **volumes)
+        with self._administrator(f"give the project of {tenant.name} its quotas") as api:
+            if made:
+                api.compute.revert_quota_set(id)
+            if servers:  # forced: one that is under what is used blocks growth alone
+                api.compute.update_quota_set(id, user=None, force=True, **servers)
+            if api.has_service("block-storage"):
+                if made:
+                    api.block_storage.revert_quota_set(id)
+                if Resource.VOLUMES in tenant.quotas:
+                    api.block_storage.update_quota_set(id, gigabytes=_amount(tenant.quotas, Resource.VOLUMES))
 
     def delete(self, tenant: str) -> bool:
         """Delete the tenant's project and user, if labcloud made them; else let go of it. Returns whether there was one."""

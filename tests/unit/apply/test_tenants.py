@@ -280,3 +280,33 @@ def test_an_unknown_tenant_is_told_with_those_that_there_are(shop: Shop) -> None
         with pytest.raises(NotFoundError, match="there is no tenant acne") as caught:
             verb()
         assert caught.value.resolution == "tenants: acme; make it: labcloud tenant create acne"
+
+
+# What an engine has of a tenant
+
+
+class Accounts(SimulatedProvider):
+    """An engine on which each tenant has an account."""
+
+    def __init__(self, shop: Shop) -> None:
+        super().__init__(shop.lab.home, shop.lab.id, world=shop.world)
+        self.accounts: dict[str, dict[str, float]] = {}
+
+    def ensure_tenant(self, tenant: Tenant) -> None:
+        self.accounts[tenant.name] = {str(name): amount for name, amount in tenant.quotas.items()}
+
+    def delete_tenant(self, tenant: str) -> bool:
+        return self.accounts.pop(tenant, None) is not None
+
+
+def test_its_engine_has_an_account_of_it_from_its_birth_to_its_end(shop: Shop) -> None:
+    engine = Accounts(shop)
+    verbs = tenants(shop, engine)
+    here = Change(quotas={Resource.NODES: 3.0}, defaults={"provider": "simulated"})
+    assert verbs.create("red", here, TERMS, "simulated")
+    assert (engine.accounts, engine.find(tenant="red").networks) == ({"red": {"nodes": 3.0}}, frozenset({"red"}))
+    assert not verbs.create("red", here, TERMS, "simulated"), "again, it finishes what was broken off"
+    verbs.set("red", Change(quotas={Resource.NODES: 5.0}), TERMS)
+    assert engine.accounts == {"red": {"nodes": 5.0}}
+    verbs.delete("red", TERMS)
+    assert (engine.accounts, engine.find(tenant="red").networks) == ({}, frozenset())
