@@ -18,6 +18,7 @@ from openstack.connection import Connection
 from labcloud.errors import ConflictError, EngineError, QuotaError
 from labcloud.lab import Lab
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, Resource, Status, Tenant
+from labcloud.providers.openstack.projects import ADOPT
 from labcloud.providers.openstack.tenants import TenantProjects, provider
 from tests.openstack.inventory import inventory
 from tests.openstack.test_provider import MEMORY, WithoutGuests
@@ -123,15 +124,19 @@ def test_a_project_of_the_tenants_name_is_adopted_and_let_go_of(lands: Lands) ->
     tenant = lands.tenant("blue")
     project = lands.admin.identity.create_project(name=tenant.name, tags=["ours"])
     try:
+        with pytest.raises(ConflictError, match="which labcloud has not made") as caught:
+            lands.engine.ensure_tenant(tenant)
+        assert f"--tag {ADOPT} {tenant.name}" in caught.value.resolution
+        project.add_tag(lands.admin.identity, ADOPT)
         lands.engine.ensure_tenant(tenant)
-        assert set(lands.project(tenant).tags) == {"ours", f"labcloud.lab={lands.lab}", f"labcloud.tenant={tenant.name}"}
+        assert set(lands.project(tenant).tags) == {"ours", ADOPT, f"labcloud.lab={lands.lab}", f"labcloud.tenant={tenant.name}"}
         lands.make(tenant)
         another = TenantProjects(lands.home, "another")
         with pytest.raises(ConflictError, match="belongs to another lab"):
             another.ensure_tenant(tenant)
         another.close()
         lands.clean(tenant)
-        assert lands.project(tenant).tags == ["ours"]
+        assert set(lands.project(tenant).tags) == {"ours", ADOPT}
         assert lands.engine.find(tenant=tenant.name).nodes == ()
     finally:
         for group in lands.admin.network.security_groups(project_id=project.id):

@@ -57,7 +57,8 @@ class Folders:
         folder = self._own / target.id
         with disk_errors(f"make {folder}"):
             make_private(self._all)
-            self._sweep()
+            with self._lock:
+                self._sweep()
             make_private(self._own)
             folder.mkdir(mode=0o700, exist_ok=True)
         near, far = socket.socketpair()

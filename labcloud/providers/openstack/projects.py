@@ -1,7 +1,8 @@
 """Tenants as Keystone projects: found by their tags, made with a user of their own and the tenant's quotas, or adopted.
 
-A project has tags that say whose it is, and one more if labcloud made it: only such a one is ever deleted. What a user of it needs in order
-to work there with OpenStack's own tools is a ``clouds.yaml`` below ``HOME/secrets/openstack``, which only the operator reads.
+A project has tags that say whose it is, and one more if labcloud made it: only such a one is ever deleted, and no other is used without an
+administrator's sign. What a user of it needs in order to work there with OpenStack's own tools is a ``clouds.yaml`` below
+``HOME/secrets/openstack``, which only the operator reads.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from openstack.connection import Connection
 
 _MADE: Final = f"{identity.PREFIX}made"
+ADOPT: Final = f"{identity.PREFIX}adopt"
+"""The tag by which an administrator says that labcloud may use a project that is there already."""
 _PASSWORD_BYTES: Final = 24
 # A tenant's quotas by Nova's names. Their units, MiB as well as Cinder's GiB, are labcloud's own.
 _SERVERS: Final = {"instances": Resource.NODES, "cores": Resource.CPUS, "ram": Resource.MEMORY}
@@ -54,7 +57,8 @@ class Projects:
 
     def ensure(self, tenant: Tenant) -> str:
         """The id of the tenant's project, which is made if there is none, with a user of its own, or adopted if there is one of the
-        tenant's name; it gets the tenant's quotas. Raise EngineError, and say what is needed, for who is no administrator."""
+        tenant's name with the tag `ADOPT`; it gets the tenant's quotas. Raise ConflictError for any other project of that name, EngineError
+        for who is no administrator."""
         name, marks = tenant.name, self._marks(tenant.name)
         with self._administrator(f"make the project of {name}") as api:
             there, domain = self._named(api, name)
@@ -67,6 +71,11 @@ class Projects:
                     resolution="choose another name for the tenant",
                 )  # fmt: skip
             if not set(marks) <= set(tags):
+                if ADOPT not in tags:  # a cloud's own projects have names as well
+                    raise ConflictError(
+                        f"there is a project {name} already, which labcloud has not made", details=f"project {project.id}",
+                        resolution=f"choose another name; or, if that is the tenant's: openstack project set --tag {ADOPT} {name}",
+                    )  # fmt: skip
                 project.set_tags(_keystone(api), [*tags, *marks])
             if _MADE in tags and not self.credentials(name).exists():
                 self._make_user(api, name, project)
