@@ -18,12 +18,13 @@ from labcloud.model import Cluster, NodeRef
 from labcloud.profiles import Profile
 from labcloud.providers.base import Command, Provider
 from labcloud.services.files import Files
-from labcloud.services.hadoop import IN_SERVICE, Hadoop
+from labcloud.services.hadoop import IN_SERVICE, SILENT, Hadoop
 
 _LOG_LINES = "300"
 _SHOWN_LINES = 4
 _TROUBLE = re.compile(r"\b(?:ERROR|FATAL)\b|Exception|Caused by")
-_PATIENCE = 15.0
+_PATIENCE = 15.0  # seconds until a NodeManager that answers has registered
+_HEARTBEAT = 3.0  # seconds until the first heartbeat follows, of which five a second are asked for
 _BETWEEN_COUNTS = 1.0
 _HOPELESS = 3  # times that a service may end while it is waited for
 
@@ -36,7 +37,7 @@ class Readiness:
         self._cluster = cluster
         self._profile = profile
         self._hadoop = Hadoop(provider, cluster, profile)
-        self._absent_since: dict[str, float] = {}
+        self._absent_since: dict[tuple[str, float], float] = {}  # by NodeManager and the patience with it
         self._homeless = list(members)
         self._ends: dict[tuple[NodeRef, str], tuple[float, int]] = {}  # when a service's ends were counted last, and how many at first
 
@@ -105,22 +106,22 @@ class Readiness:
         except EngineError:
             return "the ResourceManager is starting"
         absent = self._absent("nodemanager", lambda name: nodes.get(name) == "RUNNING")
-        self._wake_nodemanagers(absent)
+        self._wake_nodemanagers({name: _HEARTBEAT if nodes.get(name) == SILENT else _PATIENCE for name in absent})
         return _lacking("NodeManagers", absent, self._declared("nodemanager")) if absent else ""
 
-    def _wake_nodemanagers(self, absent: Iterable[str]) -> None:
-        """Restart NodeManagers that answer, and yet have not registered for a while.
+    def _wake_nodemanagers(self, absent: Mapping[str, float]) -> None:
+        """Restart NodeManagers that answer, and yet have been absent for longer than their patience: name → seconds.
 
-        Seen with Hadoop 2.7 some time after a restart of the ResourceManager: the thread that sends heartbeats has ended, and the
-        daemon goes on without it for ever ("Thread can die with the rest of the NM still running", NodeStatusUpdaterImpl says).
+        Seen with Hadoop 2 after a restart of the ResourceManager: see :func:`labcloud.services.hadoop.nodemanager_state`. The containers
+        of running jobs outlive the restart.
         """
         now = time.monotonic()
-        self._absent_since = {name: self._absent_since.get(name, now) for name in absent}
-        for name, since in self._absent_since.items():
+        self._absent_since = {each: self._absent_since.get(each, now) for each in absent.items()}
+        for (name, patience), since in self._absent_since.items():
             node = NodeRef.parse(self._cluster.ref, name)
-            if now - since > _PATIENCE and self._answers(node, "nodemanager"):
+            if now - since > patience and self._answers(node, "nodemanager"):
                 self._provider.execute(node, Command(("s6-svc", "-r", "/run/service/nodemanager")))
-                self._absent_since[name] = now
+                self._absent_since[name, patience] = now
 
     def _proof(self) -> str:
         user = self._cluster.ref.tenant

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from labcloud.errors import EngineError
-from labcloud.services.hadoop import DECOMMISSIONED, IN_SERVICE, node_name
+from labcloud.services.hadoop import DECOMMISSIONED, IN_SERVICE, node_name, nodemanager_state
 
 _FRESH: Final = 10  # seconds since the last heartbeat; one comes every two
 
@@ -99,4 +99,4 @@ def read_nodemanagers(bean: Mapping[str, Any]) -> NodeManagers:
 def _nodemanager(row: Mapping[str, Any]) -> NodeManager:
     report = " ".join(str(row.get("HealthReport") or "").split())
     memory = int(row.get("UsedMemoryMB") or 0), int(row.get("AvailableMemoryMB") or 0)
-    return NodeManager(node_name(row["HostName"]), str(row["State"]), report, *memory)
+    return NodeManager(node_name(row["HostName"]), nodemanager_state(row), report, *memory)

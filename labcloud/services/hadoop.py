@@ -21,6 +21,7 @@ from labcloud.services.files import Files, NativeFiles, WebFiles
 
 IN_SERVICE: Final = "In Service"
 DECOMMISSIONED: Final = "Decommissioned"
+SILENT: Final = "SILENT"
 
 _FSCK_SECONDS: Final = 120.0
 # NamenodeFsck.check prints ``PATH LENGTH bytes, N block(s), OPENFORWRITE:``, several on a line: 2.x with dots between them, 3.x with
@@ -120,7 +121,7 @@ class Hadoop:
     # YARN
 
     def yarn(self) -> dict[str, str]:
-        """NodeManagers that the ResourceManager knows, by node name, with their state (``RUNNING``, ``UNHEALTHY``, …)."""
+        """NodeManagers that the ResourceManager knows, by node name, with their state (``RUNNING``, ``UNHEALTHY``, …, or ``SILENT``)."""
         return self._bean("resourcemanager", "Hadoop:service=ResourceManager,name=RMNMInfo", _yarn_state)
 
 
@@ -137,7 +138,17 @@ def _hdfs_state(bean: Mapping[str, Any]) -> HdfsState:
 
 
 def _yarn_state(bean: Mapping[str, Any]) -> dict[str, str]:
-    return {node_name(each["HostName"]): each["State"] for each in json.loads(bean["LiveNodeManagers"])}
+    return {node_name(each["HostName"]): nodemanager_state(each) for each in json.loads(bean["LiveNodeManagers"])}
+
+
+def nodemanager_state(row: Mapping[str, Any]) -> str:
+    """The state that RMNMInfo has for a NodeManager; ``SILENT`` if it registered and no heartbeat followed, so that no work goes to it.
+
+    RMNodeImpl starts with the report "Healthy"; the first heartbeat, which follows at once, puts the NodeManager's own there: "" if it is
+    well. In Hadoop 2 none follows, now and then, after a restart of the ResourceManager: NodeStatusUpdaterImpl starts the thread that
+    sends heartbeats before it takes back the flag that ends it.
+    """
+    return SILENT if (row["State"], row.get("HealthReport")) == ("RUNNING", "Healthy") else str(row["State"])
 
 
 def _short(bean: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +18,9 @@ from labcloud.apply.watch import Event, Kind, Watch
 from labcloud.errors import ConfiguringError, ConflictError, NotFoundError, UsageError
 from labcloud.model import Found, NodeRef, Wanted
 from labcloud.plan import EnsureNode, Plan
-from labcloud.providers.base import Command, Result
+from labcloud.providers.base import Command, Response, Result
 from labcloud.providers.simulated import Faults, Killed, SimulatedProvider, World
-from tests.unit.apply.conftest import REF, TERMS, Shop, asked
+from tests.unit.apply.conftest import REF, TERMS, Recorder, Shop, asked
 
 THREE_COPIES = b"-rw-r--r--   3 acme acme         12 2026-01-01 10:00 /user/acme/text\n"
 
@@ -178,6 +180,24 @@ def test_a_rolling_restart_waits_for_readiness_after_each_node(shop: Shop) -> No
     shop.events.clear()
     shop.clusters().restart(REF, TERMS, service="datanode", rolling=True)
     assert [event.kind for event in shop.events] == [Kind.DONE, Kind.READY] * 2
+
+
+class Mute(Recorder):
+    """A NodeManager has registered, and sends no heartbeat until it is started again."""
+
+    def request(self, ref: NodeRef, *what: Any, **how: Any) -> Response:
+        answer = super().request(ref, *what, **how)
+        if "nodemanager on worker-1" in self.restarts:
+            return answer
+        return replace(answer, body=re.sub(rb'(worker-1.*?HealthReport\\": \\")', rb"\1Healthy", answer.body))
+
+
+def test_a_nodemanager_without_heartbeats_is_started_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.clusters().create(asked(), TERMS)
+    monkeypatch.setattr("labcloud.apply.ready._HEARTBEAT", 0.0)
+    engine = Mute(shop.home, shop.lab.id, world=shop.world)
+    shop.clusters(engine).restart(REF, TERMS, service="resourcemanager")
+    assert engine.restarts == ["resourcemanager on master-0", "nodemanager on worker-1"]
 
 
 def test_restart_names_the_service_that_did_not_come_back(shop: Shop) -> None:

@@ -198,6 +198,7 @@ def managers(**changed: Any) -> str:
         (managers(State="UNHEALTHY", HealthReport="1/1 local-dirs are bad: /data/0/yarn/local"), "nodemanager.unhealthy"),
         (managers(State="UNHEALTHY", HealthReport="used space above threshold of 98.0%"), "nodemanager.disk-full"),
         (managers(State="LOST"), "nodemanager.not-registered"),
+        (managers(HealthReport="Healthy"), "nodemanager.not-registered"),
         (managers(State="DECOMMISSIONED"), "nodemanager.excluded"),
     ],
 )

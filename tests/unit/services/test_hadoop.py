@@ -136,8 +136,9 @@ def test_a_namenode_that_does_not_publish_its_state_yet_is_an_engine_error(engin
 def test_nodemanagers_go_by_their_nodes_names_with_their_state(engine: Answering, hadoop: Hadoop) -> None:
     facts = {"Rack": "/default-rack", "NodeId": "worker-0:40001", "NodeHTTPAddress": "worker-0:8042", "HealthReport": ""}
     managers = [{**facts, "HostName": f"worker-0.{DOMAIN}", "State": "RUNNING"}, {**facts, "HostName": "worker-1", "State": "UNHEALTHY"}]
+    managers += [{**facts, "HostName": "worker-2", "State": "RUNNING", "HealthReport": "Healthy"}]  # no heartbeat has brought its own
     engine.say(beans(LiveNodeManagers=managers))
-    assert hadoop.yarn() == {"worker-0": "RUNNING", "worker-1": "UNHEALTHY"}
+    assert hadoop.yarn() == {"worker-0": "RUNNING", "worker-1": "UNHEALTHY", "worker-2": "SILENT"}
 
 
 def test_a_resourcemanager_that_is_starting_is_an_engine_error(engine: Answering, hadoop: Hadoop) -> None:
