@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from threading import Thread, local
@@ -117,8 +118,9 @@ class NativeFiles:
 
     def write(self, path: str, content: bytes) -> None:
         def write() -> None:
-            with self._client.create(path, self._native.WriteOptions(overwrite=True)) as file:
+            with _given_up(self._client.create(path, self._native.WriteOptions(overwrite=True))) as file:
                 file.write(content)
+                file.close()
 
         _bounded(write, f"write {path}")
 
@@ -137,9 +139,10 @@ class NativeFiles:
     def write_parts(self, path: str, parts: Iterable[bytes]) -> None:
         options = self._native.WriteOptions(overwrite=False, create_parent=True)
         file = _bounded(lambda: self._client.create(path, options), f"create {path}")
-        for part in parts:
-            _bounded(lambda part=part: file.write(part), f"write {path}")  # type: ignore[misc]
-        _bounded(file.close, f"write {path}")
+        with _given_up(file):
+            for part in parts:
+                _bounded(lambda part=part: file.write(part), f"write {path}")  # type: ignore[misc]
+            _bounded(file.close, f"write {path}")
 
     def delete(self, path: str) -> None:
         _bounded(lambda: self._client.delete(path, True), f"delete {path}")
@@ -177,6 +180,23 @@ class NativeFiles:
 
     def length(self, folder: str) -> int:
         return _bounded(lambda: int(self._client.get_content_summary(folder).length), f"measure {folder}")
+
+
+class _Closed:
+    def close(self) -> None:
+        """It is, or nobody waits for it any more."""
+
+
+@contextmanager
+def _given_up(file: Any) -> Iterator[Any]:
+    """A file that is written. Whatever happens, Python closes it no more by itself.
+
+    It would, as `io.IOBase` does, in whatever thread collects garbage; where a DataNode vanished meanwhile, that takes minutes.
+    """
+    try:
+        yield file
+    finally:
+        file.inner = _Closed()
 
 
 def _bounded(do: Callable[[], Answer], doing: str) -> Answer:

@@ -332,7 +332,7 @@ def daemons(cluster: Cluster, nodes: Collection[str]) -> dict[str, int]:
     """The process numbers, on this machine, of NameNode, ResourceManager and DataNodes: ``NODE/NAME``."""
     found = {}
     for node in nodes:
-        for line in docker("top", cluster.container(node), "-eo", "pid,args").splitlines()[1:]:
+        for line in docker("top", cluster.container(node), "-ww", "-eo", "pid,args").splitlines()[1:]:
             pid, _, words = line.strip().partition(" ")
             name = re.search(r"\.(NameNode|DataNode|ResourceManager)\b", words)
             if name and "java" in words:

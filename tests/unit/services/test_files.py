@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
+import hdfs_native
 import pytest
 
+from labcloud.errors import EngineError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume
 from labcloud.providers.simulated import SimulatedProvider, World
 from labcloud.providers.simulated.webhdfs import Tree
 from labcloud.providers.simulated.world import File
-from labcloud.services.files import WebFiles, give_home
+from labcloud.services.files import NativeFiles, WebFiles, give_home
 
 REF = ClusterRef("acme", "c")
 MASTER = NodeRef(REF, "master", 0)
@@ -80,3 +83,27 @@ def test_children_are_told_with_what_they_are(tree: Tree, files: WebFiles) -> No
     put(tree, "/a/", "/a/file", "/a/folder/", "/a/folder/deep")
     assert files.children("/a") == {"file": False, "folder": True}
     assert files.children("/none") == {}
+
+
+class Raw:
+    """A file whose DataNode is gone: whoever closes it waits long."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def write(self, _: bytes) -> int:
+        raise RuntimeError("the connection was reset")
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_a_file_that_could_not_be_written_is_closed_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = Raw()
+    monkeypatch.setattr(hdfs_native.Client, "create", lambda *_: hdfs_native.FileWriter(raw))
+    files = NativeFiles("127.0.0.1", 8020)
+    for write in (lambda: files.write("/a", b"a"), lambda: files.write_parts("/a", [b"a"])):
+        with pytest.raises(EngineError, match="could not write /a"):
+            write()
+    gc.collect()
+    assert raw.closed == 0
