@@ -16,7 +16,8 @@ packages=(
 command -v busybox >/dev/null || packages+=(busybox) # or busybox-static, which excludes it
 policy=/usr/sbin/policy-rc.d
 
-missing=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null | sed -n 's/^installed //p' |
+# dpkg-query fails where it has never heard of one of them.
+missing=$({ dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null || true; } | sed -n 's/^installed //p' |
   sort | comm -13 - <(printf '%s\n' "${packages[@]}" | sort))
 [ -n "$missing" ] || exit 0
 say "installing Debian packages, for OpenStack: ${missing//$'\n'/ }"
