@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from labcloud.errors import ConfigError
 from labcloud.profiles import files
 from labcloud.profiles.model import Profile
+
+if TYPE_CHECKING:
+    from labcloud.profiles.schema import SettingsFile
 
 FILE: Final = "known.tsv"
 TABLES: Final = "settings.yaml"
@@ -35,10 +37,6 @@ ALL: Final = "all"
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Value = TypeVar("_Value")
-Kind = Literal["boolean", "int", "long", "float", "size", "duration", "text"]
-Services = list[str] | Literal["all"]
-Condition = Annotated[str, StringConstraints(pattern=r"^[^:=\s]+:[^=\s]+=.*$")]
-SettingPattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._*-]+(:\S+)?$")]
 
 
 @dataclass(frozen=True, order=True)
@@ -70,7 +68,8 @@ class Patterns(Generic[_Value]):
         yield from self._table.items()
 
 
-class Refresh(BaseModel):
+@dataclass(frozen=True)
+class Refresh:
     """A way to tell a running ``service`` of changed ``settings`` (``FILE:PATTERN``, or a FILE as a whole; not those of ``but``).
 
     ``argv`` may have ``{host}`` (the node of the service that is told), ``{port.NAME}`` (the service's) and ``{FILE:NAME}`` (the new
@@ -78,31 +77,17 @@ class Refresh(BaseModel):
     ``status`` for ``start`` say how it ended.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     service: str
-    argv: Annotated[list[str], Field(min_length=1)]
+    argv: tuple[str, ...]
     user: str
     at: str
-    settings: list[SettingPattern] = []
-    but: list[SettingPattern] = []
+    settings: tuple[str, ...] = ()
+    but: tuple[str, ...] = ()
     reconfigures: bool = False
 
     def covers(self, key: str) -> bool:
         """Whether ``FILE:NAME``, or FILE, is one of its settings."""
         return _matches(self.settings, key) and not _matches(self.but, key)
-
-
-class _Tables(BaseModel):
-    """What people may write in a settings.yaml, after its ancestors were merged in."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    names: dict[str, dict[str, Kind]] = {}
-    concerns: dict[str, dict[str, Services]] = {}
-    conditions: dict[str, Condition] = {}
-    variables: dict[str, Services] = {}
-    refreshes: dict[str, Refresh] = {}
 
 
 @dataclass(frozen=True)
@@ -145,7 +130,7 @@ def _knowledge(folders: tuple[Path, ...], services: tuple[str, ...]) -> Knowledg
     for file, names in tables.names.items():
         by_file.setdefault(file, {}).update(names)
 
-    def those(names: Services) -> tuple[str, ...]:
+    def those(names: Sequence[str]) -> tuple[str, ...]:
         return services if names == ALL else tuple(each for each in names if each in services)
 
     return Knowledge(
@@ -155,17 +140,21 @@ def _knowledge(folders: tuple[Path, ...], services: tuple[str, ...]) -> Knowledg
         {file: Patterns({name: those(each) for name, each in table.items()}) for file, table in tables.concerns.items()},
         tables.conditions,
         Patterns({name: those(each) for name, each in tables.variables.items()}),
-        {name: each for name, each in tables.refreshes.items() if each.service in services},
+        {name: Refresh(**dict(each)) for name, each in tables.refreshes.items() if each.service in services},
     )
 
 
-def _tables(folders: Sequence[Path]) -> _Tables:
+def _tables(folders: Sequence[Path]) -> SettingsFile:
+    from pydantic import ValidationError
+
+    from labcloud.profiles.schema import SettingsFile
+
     said: dict[str, Any] = {}
     for path in (folder / TABLES for folder in reversed(folders)):
         if path.is_file():
             said = files.merge(said, _document(path))
     try:
-        return _Tables.model_validate(said)
+        return SettingsFile.model_validate(said)
     except ValidationError as exc:
         first = exc.errors()[0]
         raise ConfigError(

@@ -11,6 +11,7 @@ from labcloud.errors import ConfigError, NotFoundError
 from labcloud.profiles import files
 from labcloud.profiles.expressions import ExpressionError, as_text, fill
 from labcloud.profiles.model import Artifact, Command, Folder, GroupDefaults, Probe, Profile, Service, Snapshot, UserInterface
+from labcloud.profiles.ready import Ready
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,18 @@ def names(root: Path | None = None) -> list[str]:
 
 def load(name: str, root: Path | None = None) -> Profile:
     """Return the profile. Raise NotFoundError (with the nearest name) or ConfigError (with file and line)."""
+    try:
+        ready = Ready(name, root)
+    except (KeyError, OSError):
+        return _read(name, root)
+    profile = ready.read()
+    if profile is None:
+        profile = _read(name, root)
+        ready.keep(profile)
+    return profile
+
+
+def _read(name: str, root: Path | None) -> Profile:
     chain = files.ancestry(name, root)
     if chain[0][1].get("abstract") is True:
         usable = ", ".join(each for each in names(root) if name in each)

@@ -1,4 +1,7 @@
-"""What people may write in a profile.yaml, after its ancestors were merged in. Shapes only; docs/profiles.md explains them."""
+"""What people may write in a profile.yaml and a settings.yaml, after their ancestors were merged in.
+
+Shapes only; docs/profiles.md explains them.
+"""
 
 from __future__ import annotations
 
@@ -180,3 +183,29 @@ class ProfileFile(_Shape):
         if self.java not in self.jvm.releases:
             raise ValueError(f"jvm.releases says nothing of Java {self.java}")
         return self
+
+
+Kind = Literal["boolean", "int", "long", "float", "size", "duration", "text"]
+Services = tuple[str, ...] | Literal["all"]
+Condition = Annotated[str, StringConstraints(pattern=r"^[^:=\s]+:[^=\s]+=.*$")]
+SettingPattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._*-]+(:\S+)?$")]
+
+
+class Refresh(_Shape):
+    service: str
+    argv: Annotated[tuple[str, ...], Field(min_length=1)]
+    user: str
+    at: str
+    settings: tuple[SettingPattern, ...] = ()
+    but: tuple[SettingPattern, ...] = ()
+    reconfigures: bool = False
+
+
+class SettingsFile(_Shape):
+    """A whole settings.yaml."""
+
+    names: dict[str, dict[str, Kind]] = {}
+    concerns: dict[str, dict[str, Services]] = {}
+    conditions: dict[str, Condition] = {}
+    variables: dict[str, Services] = {}
+    refreshes: dict[str, Refresh] = {}
