@@ -1,9 +1,10 @@
 """What labcloud asks of an OpenStack, and for how long, beside Nova's own multi-create (the floor), a loop of openstacksdk calls, and Heat.
 
-    OS_CLOUD=member python benchmarks/cloud.py [--servers 50 200] [--methods labcloud multi loop heat]
+    OS_CLOUD=member python benchmarks/cloud.py [--servers 50 200] [--volumes] [--methods labcloud multi loop heat]
 
 Makes servers of the smallest flavor and of a tiny image, and removes them. Nobody looks into a server: simulated computes are enough
-(docs/openstack-testing.md). Heat is measured where the cloud has it. All methods look once a second, and in the same project.
+(docs/openstack-testing.md). Heat is measured where the cloud has it. All methods look once a second, and in the same project. With
+``--volumes`` each server has a volume of Cinder, of 1 GiB.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 import openstack
 
 from labcloud.lab import Lab
-from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume
+from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, StorageClass
 from labcloud.providers.openstack.nodes import Nodes
 from labcloud.providers.openstack.provider import OpenStackProvider
 
@@ -52,10 +53,11 @@ class Timed:
 
 
 class Bench:
-    """One project of one cloud."""
+    """One project of one cloud. ``volumes``: each server has one."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, volumes: bool) -> None:
         self.home = home
+        self.volumes = volumes
         self.api = openstack.connect()
         self.sent: Counter[str] = Counter()
         self.count(self.api)
@@ -99,13 +101,15 @@ class Bench:
         with provider._cloud.change("count requests") as api:
             self.count(api)
         cluster, image = ClusterRef(tenant, "nodes"), provider.image(NAME)
-        specs = [NodeSpec(NodeRef(cluster, "worker", index), image, "bench", MEMORY, 1.0, (NodeVolume(),)) for index in range(count)]
+        volume = NodeVolume(1, StorageClass("fast", driver="cinder")) if self.volumes else NodeVolume()
+        specs = [NodeSpec(NodeRef(cluster, "worker", index), image, "bench", MEMORY, 1.0, (volume,)) for index in range(count)]
         provider.ensure_network(tenant)
         try:
             with self.timed(timed):
                 provider.ensure_nodes(specs)
             with self.timed(timed):
                 provider.delete_nodes([spec.ref for spec in specs])
+                provider.delete_volumes([(spec.ref, 0, "") for spec in specs] if self.volumes else [])
         finally:
             provider.delete_nodes([node.ref for node in provider.find(tenant=tenant).nodes])
             provider.delete_config(cluster)
@@ -114,51 +118,71 @@ class Bench:
         return timed
 
     def multi(self, count: int) -> Timed:
-        return self._servers(count, lambda body: [self.api.compute.create_server(name=NAME, min_count=count, max_count=count, **body)])
+        """The floor: one request, and Nova makes the volumes itself."""
+        blank = {"boot_index": -1, "source_type": "blank", "destination_type": "volume", "volume_size": 1, "delete_on_termination": True}
+        devices = {"block_device_mapping": [self._own_disk(), blank]} if self.volumes else {}
+        return self._servers(count, lambda body: [self.api.compute.create_server(min_count=count, max_count=count, **body, **devices)])
 
     def loop(self, count: int) -> Timed:
-        return self._servers(count, lambda body: [self.api.compute.create_server(name=f"{NAME}-{n}", **body) for n in range(count)])
+        """What a script does: one after the other, and each volume has to be there before its server asks for it."""
+
+        def one(body: dict[str, Any]) -> None:
+            devices = {}
+            if self.volumes:
+                volume = self.api.block_storage.create_volume(name=NAME, size=1)
+                self.api.block_storage.wait_for_status(volume, "available", interval=1, wait=LIMIT)
+                end = {"boot_index": -1, "uuid": volume.id, "source_type": "volume", "destination_type": "volume"}
+                devices = {"block_device_mapping": [self._own_disk(), end | {"delete_on_termination": True}]}
+            self.api.compute.create_server(**body, **devices)
+
+        return self._servers(count, lambda body: [one(body) for _ in range(count)])
+
+    def _own_disk(self) -> dict[str, Any]:
+        own = {"boot_index": 0, "uuid": self.image.id, "source_type": "image", "destination_type": "local"}
+        return own | {"delete_on_termination": True}
 
     def _servers(self, count: int, create: Callable[[dict[str, Any]], object]) -> Timed:
         timed = Timed()
         with self.network() as network:
             with self.timed(timed):
-                create({"image_id": self.image.id, "flavor_id": self.flavor.id, "networks": [{"uuid": network}]})
+                create({"name": NAME, "image_id": self.image.id, "flavor_id": self.flavor.id, "networks": [{"uuid": network}]})
                 self._until(lambda: sum(each.status == "ACTIVE" for each in self._listed()) == count)
             servers = self._listed()
             with self.timed(timed):
                 with ThreadPoolExecutor(THREADS) as pool:
                     list(pool.map(self.api.compute.delete_server, servers))
-                self._until(lambda: not self._listed())
+                self._until(lambda: not self._listed() and not (self.volumes and list(self.api.block_storage.volumes())))
         return timed
 
     def heat(self, count: int) -> Timed:
         timed = Timed()
-        server = {
-            "type": "OS::Nova::Server",
-            "properties": {
-                "name": f"{NAME}-%index%", "image": self.image.id, "flavor": self.flavor.id,
-                "networks": [{"network": {"get_resource": "net"}}], "user_data_format": "RAW",
-            },
-        }  # fmt: skip
-        subnet = {"network": {"get_resource": "net"}, "ip_version": 4, "cidr": "10.60.0.0/22"}
-        nodes = {"count": count, "resource_def": server}
-        template = {
-            "heat_template_version": "2018-08-31",
-            "resources": {
-                "net": {"type": "OS::Neutron::Net"},
-                "subnet": {"type": "OS::Neutron::Subnet", "properties": subnet},
-                "nodes": {"type": "OS::Heat::ResourceGroup", "depends_on": "subnet", "properties": nodes},
-            },
-        }
         orchestration = self.api.orchestration
         with self.timed(timed):
-            stack = orchestration.create_stack(name=NAME, template=template, timeout_mins=60)
+            stack = orchestration.create_stack(name=NAME, template=self._template(count), timeout_mins=60)
             orchestration.wait_for_status(stack, "CREATE_COMPLETE", failures=["CREATE_FAILED"], interval=1, wait=LIMIT)
         with self.timed(timed):
             orchestration.delete_stack(stack)
             orchestration.wait_for_delete(stack, interval=1, wait=LIMIT)
         return timed
+
+    def _template(self, count: int) -> dict[str, Any]:
+        """Servers, and volumes, as Heat's users write them."""
+        subnet = {"network": {"get_resource": "net"}, "ip_version": 4, "cidr": "10.60.0.0/22"}
+        resources: dict[str, Any] = {
+            "net": {"type": "OS::Neutron::Net"},
+            "subnet": {"type": "OS::Neutron::Subnet", "properties": subnet},
+        }
+        server = {
+            "name": NAME, "image": self.image.id, "flavor": self.flavor.id, "user_data_format": "RAW",
+            "networks": [{"network": {"get_resource": "net"}}],
+        }  # fmt: skip
+        for number in range(count):
+            resources[f"node{number}"] = {"type": "OS::Nova::Server", "depends_on": "subnet", "properties": server}
+            if self.volumes:
+                ends = {"volume_id": {"get_resource": f"volume{number}"}, "instance_uuid": {"get_resource": f"node{number}"}}
+                resources[f"volume{number}"] = {"type": "OS::Cinder::Volume", "properties": {"size": 1}}
+                resources[f"end{number}"] = {"type": "OS::Cinder::VolumeAttachment", "properties": ends}
+        return {"heat_template_version": "2018-08-31", "resources": resources}
 
     def _listed(self) -> list[Any]:
         return list(self.api.compute.servers(name=NAME))
@@ -175,17 +199,18 @@ class Bench:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--servers", type=int, nargs="+", default=[50, 200])
+    parser.add_argument("--volumes", action="store_true")
     parser.add_argument("--methods", nargs="+", default=["multi", "labcloud", "loop"], choices=["multi", "labcloud", "loop", "heat"])
     words = parser.parse_args()
     print("| servers | how | create | requests | delete | requests |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="labcloud-bench-") as home:
-        bench = Bench(Path(home))
+        bench = Bench(Path(home), volumes=words.volumes)
         try:
             for count in words.servers:
                 for method in words.methods:
                     done: Timed = getattr(bench, method)(count)
                     cells = " | ".join(f"{each:.1f} s | {sent}" for each, sent in zip(done.seconds, done.requests, strict=True))
-                    print(f"| {count} | {method} | {cells} |", flush=True)
+                    print(f"| {count}{' with volumes' * words.volumes} | {method} | {cells} |", flush=True)
         finally:
             bench.close()
 

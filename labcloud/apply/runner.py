@@ -101,7 +101,7 @@ class Runner:
 
     def _together(self, stage: tuple[Step, ...]) -> list[tuple[Step, ...]]:
         """A stage's steps, each for a thread of its own; those that the engine does better together are together."""
-        kinds = (EnsureNode, DeleteNode) if self._provider.takes_many else ()
+        kinds = (EnsureNode, DeleteNode, DeleteVolume) if self._provider.takes_many else ()
         many = [tuple(step for step in stage if isinstance(step, kind)) for kind in kinds]
         return [steps for steps in many if steps] + [(step,) for step in stage if not isinstance(step, kinds)]
 
@@ -125,10 +125,13 @@ class Runner:
     def _do_together(self, steps: tuple[Step, ...]) -> None:
         specs = [step.spec for step in steps if isinstance(step, EnsureNode)]
         refs = [step.ref for step in steps if isinstance(step, DeleteNode)]
+        volumes = [(step.ref, step.number, step.snapshot) for step in steps if isinstance(step, DeleteVolume)]
         if len(steps) > 1 and specs:
             self._ensure_nodes(specs)
         elif len(steps) > 1 and refs:
             self._provider.delete_nodes(refs)
+        elif len(steps) > 1 and volumes:
+            self._provider.delete_volumes(volumes)
         else:
             self._do(*steps)
 

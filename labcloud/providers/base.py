@@ -214,6 +214,11 @@ class Provider(ABC):
     def delete_volume(self, ref: NodeRef, number: int, snapshot: str = "") -> None:
         """The volume with its data, wherever it lies; or the one beside it that holds ``snapshot``. Raise a LabError if a node uses it."""
 
+    def delete_volumes(self, places: Collection[tuple[NodeRef, int, str]]) -> None:
+        """As `delete_volume`, for all of ``places``."""
+        for place in places:
+            self.delete_volume(*place)
+
     @abstractmethod
     def ensure_volume(self, ref: NodeRef, number: int, volume: NodeVolume, snapshot: str = "") -> Path:
         """The data volume, without its node; or, where ``snapshot`` is given, one for that snapshot of it.

@@ -92,6 +92,10 @@ class Machine:
         return self.floating or self.address
 
 
+Place = tuple[NodeRef, int]
+"""Whose data volume, and which of them."""
+
+
 @dataclass(frozen=True)
 class Disk:
     """A data volume as Cinder lists it: ``server`` is the id of the server that has it, if one has, ``snapshots`` are as a `Machine`'s."""
@@ -102,6 +106,10 @@ class Disk:
     status: str
     server: str = ""
     snapshots: frozenset[tuple[int, str]] = frozenset()
+
+    @property
+    def place(self) -> Place:
+        return self.ref, self.number
 
 
 def tenant_resource(tenant: str) -> str:
@@ -253,7 +261,7 @@ def found_node(found: Machine, *, configured: bool) -> FoundNode:
     )
 
 
-def local_volumes(found: Machine) -> frozenset[tuple[NodeRef, int]]:
+def local_volumes(found: Machine) -> frozenset[Place]:
     """The data volumes that lie on a server's own disk."""
     elsewhere = found.metadata.get(CINDER, "").split()
     return frozenset(

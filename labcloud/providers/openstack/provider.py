@@ -324,17 +324,21 @@ class OpenStackProvider(Provider):
             self._ssh.forget(each.id)
 
     def delete_volume(self, ref: NodeRef, number: int, snapshot: str = "") -> None:
-        if snapshot:
-            self._delete_snapshot(ref, number, snapshot)
-            return
-        if self._volumes.delete(ref, number):
-            return
-        try:
-            machine = self._machine(ref, fresh=True)
-        except NotFoundError:
-            return
-        if (ref, number) in identity.local_volumes(machine):
-            raise EngineError(f"volume {number} of {ref} is in use by its node", resolution="delete the node first")
+        self.delete_volumes([(ref, number, snapshot)])
+
+    def delete_volumes(self, places: Collection[tuple[NodeRef, int, str]]) -> None:
+        for place in places:
+            if place[2]:
+                self._delete_snapshot(*place)
+        whole = sorted((ref, number) for ref, number, snapshot in places if not snapshot)
+        for cluster, same in groupby(whole, key=lambda each: each[0].cluster):
+            wanted = set(same)
+            left = wanted - self._volumes.delete(cluster, wanted)
+            local = (
+                frozenset[identity.Place]().union(*(identity.local_volumes(each) for each in self._list(cluster=cluster))) if left else ()
+            )
+            for ref, number in sorted(left.intersection(local)):
+                raise EngineError(f"volume {number} of {ref} is in use by its node", resolution="delete the node first")
 
     def _delete_snapshot(self, ref: NodeRef, number: int, snapshot: str) -> None:
         mark = identity.snapshot_mark(number, snapshot)

@@ -17,7 +17,7 @@ from labcloud.errors import DeadlineError, EngineError, LabError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume
 from labcloud.providers.openstack import identity
 from labcloud.providers.openstack.connection import Cloud
-from labcloud.providers.openstack.identity import Disk
+from labcloud.providers.openstack.identity import Disk, Place
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
@@ -66,7 +66,7 @@ class Volumes:
         if not wanted:
             return {}
         (cluster,) = {spec.ref.cluster for spec in specs}
-        there = {(each.ref, each.number) for each in self.listed(cluster=cluster)}
+        there = {each.place for each in self.listed(cluster=cluster)}
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="volume") as pool:
             missing = [pool.submit(self._create, *place, volume) for place, volume in wanted.items() if place not in there]
             for done in missing:
@@ -82,15 +82,15 @@ class Volumes:
                 metadata=identity.volume_metadata(self.lab, ref, number), **{key: value for key, value in where.items() if value},
             )  # fmt: skip
 
-    def _await_ready(self, cluster: ClusterRef, places: Collection[tuple[NodeRef, int]]) -> list[Disk]:
+    def _await_ready(self, cluster: ClusterRef, places: Collection[Place]) -> list[Disk]:
         def ready(found: list[Disk]) -> bool:
-            own = [each for each in found if (each.ref, each.number) in places]
+            own = [each for each in found if each.place in places]
             broken = [each for each in own if each.status.startswith(_BROKEN)]
             if broken:
                 raise self._why(broken[0])
             return len(own) >= len(places) and all(each.status == _READY for each in own)
 
-        return [each for each in self._await(cluster, ready, "to be made") if (each.ref, each.number) in places]
+        return [each for each in self._await(cluster, ready, "to be made") if each.place in places]
 
     def _why(self, disk: Disk) -> EngineError:
         """Cinder's own words for its failure, if it keeps any."""
@@ -112,29 +112,34 @@ class Volumes:
             else:
                 api.block_storage.set_volume_metadata(disk.id, **{mark: "yes"})
 
-    def delete(self, ref: NodeRef, number: int) -> bool:
-        """Delete a node's volume with its data, and return whether there was one. Raise EngineError if a server uses it."""
-        found = self.of(ref, number)
+    def delete(self, cluster: ClusterRef, places: Collection[Place]) -> set[Place]:
+        """Delete volumes of a cluster's nodes with their data, and return which there were. Raise EngineError if a server uses one."""
+        found = [each for each in self.listed(cluster=cluster) if each.place in places]
         for each in found:
             if each.server:
-                raise EngineError(f"volume {number} of {ref} is in use by its node", resolution="delete the node first")
-            with self.cloud.change(f"delete volume {number} of {ref}") as api:
-                api.block_storage.delete_volume(each.id, ignore_missing=True)
+                raise EngineError(f"volume {each.number} of {each.ref} is in use by its node", resolution="delete the node first")
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="volume") as pool:
+            for done in [pool.submit(self._delete, each) for each in found]:
+                done.result()
 
         def gone(found: list[Disk]) -> bool:
-            left = [each for each in found if (each.ref, each.number) == (ref, number)]
+            left = [each for each in found if each.place in places]
             broken = [each for each in left if each.status.startswith(_BROKEN)]
             if broken:
                 raise self._why(broken[0])
             return not left
 
         if found:
-            self._await(ref.cluster, gone, "to be gone")
-        return bool(found)
+            self._await(cluster, gone, "to be gone")
+        return {each.place for each in found}
+
+    def _delete(self, disk: Disk) -> None:
+        with self.cloud.change(f"delete volume {disk.number} of {disk.ref}") as api:
+            api.block_storage.delete_volume(disk.id, ignore_missing=True)
 
     def of(self, ref: NodeRef, number: int) -> list[Disk]:
         """A node's volume; at most one, unless somebody made another by hand."""
-        return [each for each in self.listed(cluster=ref.cluster) if (each.ref, each.number) == (ref, number)]
+        return [each for each in self.listed(cluster=ref.cluster) if each.place == (ref, number)]
 
     def _await(self, cluster: ClusterRef, done: Callable[[list[Disk]], bool], what: str) -> list[Disk]:
         end = time.monotonic() + _SECONDS

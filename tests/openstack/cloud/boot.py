@@ -12,6 +12,7 @@ import time
 import catalog
 import configuration
 import database
+import heat
 import services
 from processes import NotReadyError, Processes
 from settings import Settings, from_environment
@@ -45,6 +46,8 @@ def main() -> None:
     services.wait_for_all(settings, processes, passwords["database"])
     say("services are there")
     catalog.set_up(settings, passwords["admin"])
+    if settings.heat:
+        heat.start(settings, processes, passwords)
     (settings.etc / "clouds.yaml").rename(settings.run / "clouds.yaml")
     say("the cloud is there")
 

@@ -13,6 +13,7 @@ packages=(
   libvirt-daemon-system libvirt-clients libvirt-daemon-driver-lxc qemu-system-x86 genisoimage
   e2fsprogs openssh-client sshfs sudo dropbear-bin
 )
+[ "${LABCLOUD_TEST_CLOUD_HEAT:-no}" = no ] || packages+=(heat-api heat-engine)
 command -v busybox >/dev/null || packages+=(busybox) # or busybox-static, which excludes it
 policy=/usr/sbin/policy-rc.d
 

@@ -20,6 +20,7 @@ class Settings:
     """What the real compute host runs: lxc, qemu or none."""
     simulated: tuple[str, ...]
     """Names of the simulated compute hosts."""
+    heat: bool
 
     @property
     def run(self) -> Path:
@@ -46,4 +47,5 @@ def from_environment() -> Settings:
         public=os.environ["CLOUD_PUBLIC"],
         guests=os.environ["CLOUD_GUESTS"],
         simulated=tuple(f"simulated{number}" for number in range(1, hosts + 1)),
+        heat=os.environ["CLOUD_HEAT"] == "yes",
     )

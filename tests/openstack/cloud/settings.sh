@@ -5,6 +5,7 @@
 #   LABCLOUD_TEST_CLOUD            folder of everything that the cloud writes   /var/tmp/labcloud-test-cloud
 #   LABCLOUD_TEST_CLOUD_HOSTS      simulated compute hosts                      3
 #   LABCLOUD_TEST_CLOUD_VCPUS, _MEMORY_MIB, _DISK_GIB   of each of them         64, 262144, 4096
+#   LABCLOUD_TEST_CLOUD_HEAT       whether there is Heat as well                no
 #   LABCLOUD_TEST_CLOUD_GUESTS     what the real compute host runs: lxc, qemu, or none   lxc
 
 cloud=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
