@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 TAKE: Final = Path(__file__).resolve().parents[2] / "playbooks" / "files" / "take.sh"
+SERVED: Final = "served"
 _PRIVATE: Final = "declared"
 
 
@@ -21,7 +22,7 @@ _PRIVATE: Final = "declared"
 class Content:
     """None, or nothing, stays as it is on the node. ``cluster`` and ``base`` map relative paths to what stands there, ``hosts`` addresses
     to names, ``disks`` folders to the serial numbers of the disks that are mounted there; ``folders`` are made, ``start`` starts the
-    services."""
+    services. ``datasets`` is where they are: `SERVED` to the others by this node, or at the address of the node that serves them."""
 
     name: str = ""
     cluster: Mapping[str, bytes] | None = field(default=None, repr=False)
@@ -30,6 +31,7 @@ class Content:
     folders: Iterable[str] = ()
     disks: Mapping[str, str] = field(default_factory=dict)
     start: bool = False
+    datasets: str = ""
 
     def archive(self) -> bytes:
         """The tar archive, in base64."""
@@ -48,9 +50,8 @@ class Content:
             words["hosts"] = "".join(f"{address} {' '.join(names)}\n" for address, names in self.hosts.items())
         folders = "".join(f"{each}\n" for each in self.folders)
         disks = "".join(f"{folder} {serial}\n" for folder, serial in self.disks.items())
-        return (
-            words | ({"folders": folders} if folders else {}) | ({"disks": disks} if disks else {}) | ({"start": ""} if self.start else {})
-        )
+        lists = {"folders": folders, "disks": disks, "datasets": f"{self.datasets}\n" if self.datasets else ""}
+        return words | {name: text for name, text in lists.items() if text} | ({"start": ""} if self.start else {})
 
 
 def _add_tree(tar: tarfile.TarFile, folder: str, files: Mapping[str, bytes]) -> None:

@@ -6,6 +6,7 @@
 #   hosts      lines of /etc/hosts: all nodes of the cluster
 #   folders    a folder a line, to be made
 #   disks      a folder and the serial number of a disk a line: the disk is mounted there, now and at each start, and gets a file system if it has none
+#   datasets   where they are: "served" to the others by this node, or the address of the node that serves them
 #   start      present if the services shall be started
 # What is not in the archive stays as it is. Files are renamed into their place, so that nobody reads half of one. Prints what changed.
 set -eu
@@ -102,6 +103,37 @@ if [ -f "$new/disks" ]; then
         fi
         mountpoint -q "$folder" || { mount "$folder" && printf '%s is mounted\n' "$folder"; }
     done <"$new/disks"
+fi
+
+has_file_system() {
+    grep -qw "$1" /proc/filesystems || modprobe -q "$1" || {
+        echo "the kernel of this machine has no $1: datasets are shared by NFS" >&2
+        return 1
+    }
+}
+
+if [ -f "$new/datasets" ]; then
+    served=/srv/labcloud/datasets
+    read -r where <"$new/datasets"
+    if [ "$where" = served ]; then
+        has_file_system nfsd
+        network=$(ip -4 -o route show scope link proto kernel | cut -d' ' -f1 | head -n 1)
+        mkdir -p "$served" /etc/exports.d
+        printf '%s %s(ro,all_squash,fsid=0,no_subtree_check)\n' "$served" "$network" >/etc/exports.d/labcloud.exports
+        systemctl start nfs-server.service
+        exportfs -r
+        mounted="$served /datasets none bind,ro,nofail 0 0"
+    else
+        has_file_system nfs4
+        mounted="$where:/ /datasets nfs4 ro,nosuid,nodev,_netdev,nofail,x-systemd.before=labcloud-node.service 0 0"
+    fi
+    if ! grep -qxF "$mounted" /etc/fstab 2>/dev/null; then # it is the first time, or another node serves them now
+        ! mountpoint -q /datasets || umount -l /datasets
+        { grep -v ' /datasets ' /etc/fstab 2>/dev/null || :; printf '%s\n' "$mounted"; } >/etc/fstab.labcloud-new
+        mv -f /etc/fstab.labcloud-new /etc/fstab
+        systemctl daemon-reload
+    fi
+    mountpoint -q /datasets || { mount /datasets && printf 'datasets are mounted\n'; }
 fi
 
 # In a container systemd may not find the control group of a unit that was stopped a moment ago; the second time it makes a new one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -13,16 +14,18 @@ from typing import Any
 import pytest
 import yaml
 
-from labcloud.ansible.content import Content
+from labcloud.ansible.content import SERVED, Content
 from labcloud.errors import ConflictError, EngineError, LabError, NotFoundError
 from labcloud.lab import Lab
 from labcloud.model import Cluster, ClusterRef, NodeGroup, NodeRef, NodeSpec, NodeVolume, Status, StorageClass, Tenant, Volume
 from labcloud.model.checks import Finding, ImageNeed, Subject, Verdict
+from labcloud.model.dataset import StoredDataset
 from labcloud.providers.base import NO_NETWORK, NO_ROOM
 from labcloud.providers.openstack.identity import Machine
 from labcloud.providers.openstack.nodes import Nodes
 from labcloud.providers.openstack.provider import OpenStackProvider
 from labcloud.providers.openstack.servers import Servers
+from labcloud.providers.openstack.shares import View, server_of
 from tests.openstack.inventory import inventory
 
 pytestmark = pytest.mark.timeout(900)
@@ -41,14 +44,22 @@ class WithoutGuests(Nodes):
         self.pushed: dict[str, Content] = {}
 
     def make(
-        self, new: Collection[Machine], all_: Sequence[Machine], domain: str, disks: Disks, idle: Collection[NodeRef] = ()
+        self, new: Collection[Machine], all_: Sequence[Machine], domain: str, disks: Disks, idle: Collection[NodeRef] = (),
+        view: View | None = None,
     ) -> None:  # fmt: skip
-        del all_, domain, idle  # nobody is told
+        del domain, idle  # nobody is told
         self.made += [each.ref for each in new]
         self.disks.update(disks)
         self._noted.mkdir(parents=True, exist_ok=True)
         for each in new:
             (self._noted / each.id).touch()
+        if view:
+            self._fill(all_, view)
+
+    def _fill(self, machines: Sequence[Machine], view: View) -> None:
+        """Note what the serving node would have got."""
+        if server := server_of(machines):
+            (self._noted / f"{server.id}.datasets").write_text(json.dumps(dict(view.tags)))
 
     def push(self, contents: Iterable[tuple[Machine, Content]]) -> None:
         self.pushed = {machine.ref.name: content for machine, content in contents}
@@ -418,3 +429,33 @@ def test_wrong_credentials_are_told_in_one_sentence(cloud: Any, tmp_path: Path, 
     assert "the password is wrong, or has no role in the project member" in said(password="wrong")  # noqa: S106 - it is wrong
     assert "has no role in the project admin" in said(project_name="admin")
     assert "does not answer" in said(auth_url="http://127.0.0.1:9/v3")
+
+
+def test_datasets_are_served_by_the_first_node_to_all_others(site: Site, tmp_path: Path) -> None:
+    content = tmp_path / "home" / "datasets" / "store" / "numbers" / "1" / "content"
+    content.mkdir(parents=True)
+    with (content / "one.txt").open("wb") as file:
+        file.truncate(3 << 30)  # and no byte of it is sent here
+    numbers = StoredDataset("1-0123456789ab", content)
+    site.provider.ensure_network(site.tenant)
+    assert site.provider.ensure_datasets(site.cluster, {}) is False
+    assert site.provider.ensure_datasets(site.cluster, {"numbers": numbers}) is True
+    seen = {site.cluster: {"numbers": numbers.tag}}
+    assert site.provider.find(cluster=site.cluster).datasets == seen
+    site.make(site.spec(0, "master"), site.spec(0), site.spec(1))
+    assert site.provider.find(cluster=site.cluster).datasets == seen
+    # The disk of the one that has them is large enough.
+    with site.provider._cloud.change("look at flavors") as api:
+        flavors = {each.ref.group: api.compute.get_server(each.id).flavor.original_name for each in site.provider._list()}
+    assert flavors == {"master": "m1.small", "worker": "m1.tiny"}
+
+    assert site.provider.ensure_datasets(site.cluster, {"numbers": numbers}) is False
+    assert site.provider.ensure_datasets(site.cluster, {}) is True
+    machines = {each.ref.name: each for each in site.provider._list(cluster=site.cluster)}
+    told = {name: each.datasets for name, each in site.nodes.pushed.items()}
+    assert told == {"master-0": SERVED, "worker-0": machines["master-0"].address, "worker-1": machines["master-0"].address}
+    assert site.provider.find(cluster=site.cluster).datasets == {site.cluster: {}}
+    site.provider.delete_nodes([each.ref for each in machines.values()])
+    site.provider.delete_datasets(site.cluster)
+    assert site.provider.find(cluster=site.cluster).datasets == {}
+    assert [each.name for each in (tmp_path / "home" / "configured").glob("*.datasets")] == []

@@ -66,10 +66,10 @@ class Catalogue:
         return choose_flavor(flavors, memory=memory, cpus=cpus, disk=max(disk, disk_of(image)), ram=int(image.min_ram or 0))
 
 
-def disk_of(image: Any) -> int:
-    """GiB of the disk that an image needs: what it says itself, or its size."""
-    size = int(image.get("virtual_size") or image.size or 0)
-    return max(int(image.min_disk or 0), -(-size // _GIB))
+def disk_of(image: Any, more: int = 0) -> int:
+    """GiB of the disk that an image needs, and ``more`` bytes beside it: what it says itself, or its size."""
+    size = max(int(image.get("virtual_size") or image.size or 0), int(image.min_disk or 0) * _GIB if more else 0)
+    return max(int(image.min_disk or 0), -(-(size + more) // _GIB))
 
 
 def choose_flavor(flavors: list[Any], *, memory: int, cpus: float, disk: int, ram: int) -> Any:

@@ -12,13 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
-from labcloud.ansible.content import TAKE, Content
+from labcloud.ansible.content import SERVED, TAKE, Content
 from labcloud.ansible.inventory import Host
 from labcloud.ansible.play import configure
 from labcloud.errors import ConfiguringError, LabError
 from labcloud.model import NodeRef
 from labcloud.providers.base import Command
 from labcloud.providers.openstack.identity import Machine
+from labcloud.providers.openstack.shares import Shares, View, server_of
 from labcloud.providers.openstack.ssh import Ssh, Target
 from labcloud.providers.tree import read_tree
 
@@ -38,6 +39,7 @@ class Nodes:
         self._base = home / "lab" / "base"
         self._rendered = home / "rendered"
         self._noted = home / "configured"
+        self._shares = Shares(ssh, self._noted)
 
     def target(self, machine: Machine) -> Target:
         """Where the node's ssh is."""
@@ -45,12 +47,12 @@ class Nodes:
 
     def make(
         self, new: Collection[Machine], all_: Sequence[Machine], domain: str, disks: Mapping[NodeRef, Mapping[int, str]],
-        idle: Collection[NodeRef] = (),
+        idle: Collection[NodeRef] = (), view: View | None = None,
     ) -> None:  # fmt: skip
         """Configure ``new`` ones, whose services start, and let ``all_`` running ones of the cluster know each other's names.
 
         ``disks`` are the ids of data volumes that are disks of their own, by node and number. No service runs on those that are ``idle``,
-        and they are not noted as configured: whoever wants them to be nodes has to make them so.
+        and they are not noted as configured: whoever wants them to be nodes has to make them so. ``view`` is what nodes see of datasets.
         """
         if not new:
             return
@@ -59,7 +61,12 @@ class Nodes:
         resting = [each for each in new if each.ref in idle]
         for each in resting:
             self.forget(each)
-        contents = {each.ref: self._content(each, hosts, disks.get(each.ref, {}), start=each not in resting) for each in new}
+        where = _where(all_) if view else {}
+        contents = {
+            each.ref: self._content(
+                each, hosts, disks.get(each.ref, {}), start=each not in resting, datasets=where.get(each.ref, "")
+            ) for each in new
+        }  # fmt: skip
         configure([self._host(each, contents[each.ref]) for each in new])
         _on_all(lambda each: self.stop_services(each, _STOP_SECONDS), resting)
         self._noted.mkdir(parents=True, exist_ok=True)
@@ -67,20 +74,43 @@ class Nodes:
             if each not in resting:
                 (self._noted / each.id).touch()
         others = [each for each in all_ if each.ref not in contents and self.configured(each)]
-        self.push([(each, Content(hosts=hosts)) for each in others])
+        self.push([(each, Content(hosts=hosts, datasets=where.get(each.ref, ""))) for each in others])
+        if view:
+            self._fill(all_, view)
+
+    def show(self, machines: Sequence[Machine], view: View) -> None:
+        """Let running nodes, all of a cluster's, see what is in ``view``."""
+        where = _where(machines)
+        self.push([(each, Content(datasets=where[each.ref])) for each in machines])
+        self._fill(machines, view)
+
+    def _fill(self, machines: Sequence[Machine], view: View) -> None:
+        if server := server_of(machines):
+            self._shares.fill(server, self.target(server), view)
+
+    def sees(self, server: Machine) -> dict[str, str]:
+        """What nodes see of datasets whose cluster has ``server`` to serve them, by name and tag."""
+        return self._shares.there(server)
 
     def configured(self, machine: Machine) -> bool:
         """Whether the node was ever made to be one."""
         return (self._noted / machine.id).exists()
 
     def forget(self, machine: Machine) -> None:
-        """The node's server is gone, or off: it has to be configured when it is there again."""
+        """The node's server is off: it has to be configured when it runs again."""
         (self._noted / machine.id).unlink(missing_ok=True)
+
+    def gone(self, machine: Machine) -> None:
+        """The server is deleted, and with it all that it had."""
+        self.forget(machine)
+        self._shares.forget(machine)
 
     def _host(self, machine: Machine, content: Content) -> Host:
         return Host(machine.ref.qualified, machine.reached, self._ssh.user, self._ssh.options(self.target(machine)), content)
 
-    def _content(self, machine: Machine, hosts: Mapping[str, Iterable[str]], disks: Mapping[int, str], *, start: bool) -> Content:
+    def _content(
+        self, machine: Machine, hosts: Mapping[str, Iterable[str]], disks: Mapping[int, str], *, start: bool, datasets: str
+    ) -> Content:  # fmt: skip
         volumes = machine.metadata.get("labcloud.volumes", "").split()
         return Content(
             name=machine.ref.name,
@@ -90,6 +120,7 @@ class Nodes:
             folders=("/datasets", *(f"/data/{number}" for number, _ in enumerate(volumes))),
             disks={f"/data/{number}": id for number, id in disks.items()},
             start=start,
+            datasets=datasets,
         )
 
     def push(self, contents: Iterable[tuple[Machine, Content]]) -> None:
@@ -135,6 +166,13 @@ def _on_all(do: Callable[[Item], None], items: Iterable[Item]) -> None:
         first.details = "\n".join(filter(None, [first.details, *(f"also: {each}" for each in failures[1:])]))
     if first is not None:
         raise first
+
+
+def _where(machines: Iterable[Machine]) -> dict[NodeRef, str]:
+    """What each node of a cluster is told of where its datasets are."""
+    machines = list(machines)
+    server = server_of(machines)
+    return {each.ref: SERVED if each is server else server.address for each in machines} if server else {}
 
 
 def names(machines: Iterable[Machine], domain: str) -> dict[str, tuple[str, str]]:

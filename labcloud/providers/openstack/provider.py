@@ -16,6 +16,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from labcloud.datasets.placement import views_root
+from labcloud.datasets.views import Views
 from labcloud.errors import EngineError, LabError, NotFoundError, UsageError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, Status
 from labcloud.model.checks import Capacity, Check
@@ -23,7 +25,7 @@ from labcloud.model.dataset import StoredDataset
 from labcloud.model.found import Digests
 from labcloud.providers.base import Command, Found, Inspection, Provider, Response, Result, Sink
 from labcloud.providers.openstack import identity
-from labcloud.providers.openstack.catalogue import Catalogue
+from labcloud.providers.openstack.catalogue import Catalogue, disk_of
 from labcloud.providers.openstack.connection import Cloud
 from labcloud.providers.openstack.floating import FloatingAddresses
 from labcloud.providers.openstack.folders import Folders
@@ -32,6 +34,7 @@ from labcloud.providers.openstack.networks import Networks
 from labcloud.providers.openstack.nodes import Nodes, changed_nodes
 from labcloud.providers.openstack.servers import Ingredients, Servers
 from labcloud.providers.openstack.settings import NETWORK, read_settings
+from labcloud.providers.openstack.shares import View, server_of
 from labcloud.providers.openstack.ssh import Ssh, Tunnelled, chunks, free_port
 from labcloud.providers.openstack.volumes import DRIVER, Volumes, of_cinder
 from labcloud.providers.tree import delete_tree, read_tree, write_tree
@@ -70,7 +73,9 @@ class OpenStackProvider(Provider):
         self._folders = Folders(self._ssh, _DATA, home)
         self._network_ids: dict[str, str] = {}
         self._known: dict[NodeRef, tuple[Machine, float]] = {}
+        self._views = Views(views_root(home))
         self._config_lock = threading.Lock()
+        self._views_lock = threading.Lock()
         self._shared_lock = threading.Lock()
 
     def close(self) -> None:
@@ -87,7 +92,20 @@ class OpenStackProvider(Provider):
             volumes=frozenset((each.ref, each.number) for each in disks).union(*(identity.local_volumes(each) for each in machines)),
             snapshots=frozenset((ref, number, id) for ref, held in _held(machines, disks) for number, id in held),
             configs=Digests(self._configs(tenant, cluster), self.config),
+            datasets=self._seen(machines, tenant, cluster),
         )
+
+    def _seen(self, machines: Sequence[Machine], tenant: str | None, cluster: ClusterRef | None) -> dict[ClusterRef, Mapping[str, str]]:
+        """What clusters see of datasets; where there is no node yet, what it will see."""
+        seen: dict[ClusterRef, Mapping[str, str]] = {}
+        for ref in self._views.clusters(tenant, cluster):
+            server = server_of(each for each in machines if each.ref.cluster == ref)
+            seen[ref] = self._nodes.sees(server) if server else self._views.shown(ref)
+        return seen
+
+    def _view(self, cluster: ClusterRef) -> View | None:
+        there = any(self._views.clusters(cluster=cluster))
+        return View(self._views.folder(cluster), self._views.shown(cluster)) if there else None
 
     def _list(self, tenant: str = "", cluster: ClusterRef | None = None) -> list[Machine]:
         machines = self._servers.listed(tenant, cluster)
@@ -197,15 +215,21 @@ class OpenStackProvider(Provider):
         delete_tree(self._config(cluster))
 
     def ensure_datasets(self, cluster: ClusterRef, datasets: Mapping[str, StoredDataset]) -> bool:
-        if datasets:
-            raise EngineError(
-                f"nodes of {cluster} cannot be shown datasets: OpenStack's servers see no folder of this machine",
-                resolution=f"detach them: labcloud dataset detach {cluster} {' '.join(datasets)}",
-            )
-        return False
+        with self._views_lock:
+            if not datasets and not any(self._views.clusters(cluster=cluster)):
+                return False
+            changed = self._views.ensure(cluster, datasets)
+            machines = self._list(cluster=cluster)
+            nodes = [each for each in machines if each.state == "ACTIVE" and self._nodes.configured(each)]
+            server, view = server_of(machines), self._view(cluster)
+            # One that is off gets them when it is started.
+            if view and server in nodes and self._nodes.sees(server) != view.tags:
+                self._nodes.show(nodes, view)
+                changed = True
+            return changed
 
     def delete_datasets(self, cluster: ClusterRef) -> None:
-        """There is never anything."""
+        self._views.delete(cluster)
 
     def ensure_node(self, spec: NodeSpec) -> None:
         self.ensure_nodes([spec])
@@ -233,7 +257,7 @@ class OpenStackProvider(Provider):
         everyone = {each.ref: each for each in (*self._list(cluster=cluster), *machines) if each.status is Status.RUNNING}
         new = [each for each in machines if each.ref not in done]
         disks = self._volumes.by_node(cluster) if new and any(map(of_cinder, specs)) else {}
-        self._nodes.make(new, list(everyone.values()), self.domain(cluster.tenant), disks, idle)
+        self._nodes.make(new, list(everyone.values()), self.domain(cluster.tenant), disks, idle, self._view(cluster))
 
     def _restart(self, spec: NodeSpec, machine: Machine) -> bool:
         """Let a server that is there run, with the node's limits; whether it has been a running node all the time."""
@@ -252,11 +276,19 @@ class OpenStackProvider(Provider):
         images = {each: self._catalogue.image(each) for each in {spec.image for spec in specs}}
         flavors = self._catalogue.flavors()
 
+        view = self._view(cluster)
+        serving = min(spec.ref for spec in specs) if view else None
+
         def flavor(spec: NodeSpec) -> str:
-            return str(self._catalogue.fitting(flavors, memory=spec.memory, cpus=spec.cpus, image=images[spec.image]).id)
+            image = images[spec.image]
+            disk = disk_of(image, view.bytes) if view and spec.ref == serving else 0
+            return str(self._catalogue.fitting(flavors, memory=spec.memory, cpus=spec.cpus, image=image, disk=disk).id)
+
+        def likeness(spec: NodeSpec) -> tuple[bool, str]:
+            return spec.ref == serving, _likeness(spec)
 
         # All is looked up before anything is made.
-        batches = [(flavor(same[0]), same) for same in (list(alike) for _, alike in groupby(sorted(specs, key=_likeness), key=_likeness))]
+        batches = [(flavor(same[0]), same) for same in (list(alike) for _, alike in groupby(sorted(specs, key=likeness), key=likeness))]
         with self._shared_lock:
             key, group = self._servers.ensure_key(self._ssh.public_key()), self._servers.ensure_group(cluster, len(specs))
         disks = self._volumes.ensure(specs)
@@ -319,7 +351,7 @@ class OpenStackProvider(Provider):
             self._floating.delete({each.ref for each in machines})
         for each in machines:
             self._known.pop(each.ref, None)
-            self._nodes.forget(each)
+            self._nodes.gone(each)
             self._folders.forget(each.id)
             self._ssh.forget(each.id)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from labcloud.ansible.content import TAKE, Content
+from labcloud.ansible.content import SERVED, TAKE, Content
 
 SERIAL = "3f8c1a52-7d7e-4c39-9f4d-1b6a2c0e5f77"
 INSIDE = """
@@ -132,3 +132,48 @@ def test_files_become_exactly_what_they_are_told_and_names_too(node: Node) -> No
     assert said.endswith("3\n")
     assert not (node.room / "etc" / "labcloud" / "cluster" / "conf" / "b").is_file()
     assert node.take(Content("worker-0", {"conf/a": b"3\n"})) == "name\n"  # the kernel's own name is the namespace's, and new each time
+
+
+def commands(node: Node, **bodies: str) -> None:
+    """Programs that note how they were called, each with its answer."""
+    for name, body in bodies.items():
+        path = node.room / "bin" / name
+        path.write_text(f'#!/bin/sh\necho {name} "$@" >>{node.room}/asked\n{body}\n')
+        path.chmod(0o755)
+
+
+def asked(node: Node) -> list[str]:
+    lines = (node.room / "asked").read_text().splitlines()
+    (node.room / "asked").unlink()
+    return lines
+
+
+def test_datasets_are_served_by_one_node_and_mounted_by_the_others(node: Node) -> None:
+    mounted = node.room / "mounted"
+    routes = "echo 10.192.4.0/22 dev eth0 scope link src 10.192.4.9"
+    commands(node, modprobe="", exportfs="", mount=f"touch {mounted}", umount=f"rm {mounted}", mountpoint=f"test -e {mounted}", ip=routes)
+    (node.room / "etc" / "fstab").touch()
+    said = node.take(Content(datasets=SERVED), "cat", "/etc/fstab", "/etc/exports.d/labcloud.exports")
+    assert said.splitlines() == [
+        "datasets are mounted",
+        "/srv/labcloud/datasets /datasets none bind,ro,nofail 0 0",
+        "/srv/labcloud/datasets 10.192.4.0/22(ro,all_squash,fsid=0,no_subtree_check)",
+    ]
+    assert [each for each in asked(node) if each in ("start nfs-server.service", "exportfs -r", "mount /datasets")] == [
+        "start nfs-server.service", "exportfs -r", "mount /datasets",
+    ]  # fmt: skip
+
+    # It is told again, and nothing happens; then another node serves them.
+    assert node.take(Content(datasets=SERVED)) == ""
+    assert "mount /datasets" not in asked(node)
+    said = node.take(Content(datasets="10.192.4.7"), "cat", "/etc/fstab")
+    first, entry = said.splitlines()
+    assert first == "datasets are mounted"
+    assert entry.startswith("10.192.4.7:/ /datasets nfs4 ro,nosuid,nodev,")
+    order = [each for each in asked(node) if each.startswith(("umount", "mount /", "daemon"))]
+    assert order == ["umount -l /datasets", "daemon-reload", "mount /datasets"]
+
+
+def test_a_kernel_without_nfs_is_told_of(node: Node) -> None:
+    commands(node, modprobe="exit 1")
+    assert "the kernel of this machine has no nfsd: datasets are shared by NFS" in node.take(Content(datasets=SERVED), expect=1)
