@@ -16,7 +16,7 @@ from labcloud.providers.openstack import judging
 from labcloud.providers.openstack.facts import Facts
 from labcloud.providers.openstack.identity import tenant_resource
 from labcloud.providers.openstack.judging import Need
-from labcloud.providers.openstack.servers import Servers
+from labcloud.providers.openstack.servers import ACTIVE_SECONDS, Servers
 from labcloud.providers.openstack.settings import Settings
 
 _REACHABLE: Final = "engine.reachable"
@@ -33,6 +33,9 @@ _WHY: Final = {
     "cloud.workers": "a server waits for ever, or fails, where what should make it does not work",
     "cloud.zone": "Nova refuses servers in a zone that there is not",
     _PRESENT: "nodes are made of the image of their profile",
+    "cloud.outside": "a tenant's router leads to one external network, and floating addresses are of it",
+    "cloud.image-room": "a host keeps each image that its servers are made of, and fails where its disk is full",
+    "cloud.addresses": "Neutron gives no port an address where none is left, and its server goes to ERROR",
     _FLAVORS: "Nova makes servers of the sizes that there are, and refuses an image that is larger than the disk",
     "cloud.compute-quota": "Nova refuses a server that is over the project's quota, and what was made before it stays",
     "cloud.network-quota": "Neutron refuses a port that is over the project's quota, and its server goes to ERROR",
@@ -53,10 +56,13 @@ def checks(facts: Facts, servers: Servers, settings: Settings, *, lab: str, driv
         _machine("engine.client", asked.client, needs=""),
         _machine("cloud.workers", asked.workers),
         _machine("cloud.zone", lambda _: judging.judge_zone(settings.zone, facts.zones())),
+        _machine("cloud.outside", asked.outside),
         _cluster(_PRESENT, asked.image),
+        _cluster("cloud.image-room", asked.kept_image, needs=_PRESENT),
         _cluster(_FLAVORS, asked.flavors, needs=_PRESENT),
         _cluster("cloud.compute-quota", asked.compute_quota, needs=_FLAVORS),
         _cluster("cloud.network-quota", asked.network_quota, needs=_PRESENT),
+        _cluster("cloud.addresses", asked.addresses, needs=_PRESENT),
         _cluster("cloud.volume-quota", asked.volume_quota, needs=_FLAVORS),
         _cluster("cloud.volume-types", asked.volume_types),
         _cluster("cloud.room", asked.room, needs=_FLAVORS),
@@ -100,7 +106,22 @@ class _Asked:
 
     def image(self, subject: Subject, cluster: Cluster) -> Finding:
         name = subject.image.name if subject.image else cluster.profile
-        return judging.judge_image(name, self._facts.images(name), self._facts.cloud.label)
+        return judging.judge_image(name, self._facts.images(name), self._facts.cloud.label, ACTIVE_SECONDS)
+
+    def kept_image(self, subject: Subject, cluster: Cluster) -> Finding:
+        free = self._facts.largest_disk()
+        if free is None:
+            return skipped("only an administrator may ask for hosts' disks")
+        return judging.judge_kept_image(self._facts.images(subject.image.name if subject.image else cluster.profile)[0], free)
+
+    def outside(self, _: Subject) -> Finding:
+        wanted = self._settings.external
+        if wanted == _NO_ROUTER:
+            return skipped("tenants' networks lead nowhere")
+        return judging.judge_outside(wanted, self._settings.floating, self._facts.external_networks())
+
+    def addresses(self, subject: Subject, cluster: Cluster) -> Finding:
+        return judging.judge_addresses(self._facts.subnet(tenant_resource(cluster.ref.tenant)), self._needs(subject, cluster))
 
     def flavors(self, subject: Subject, cluster: Cluster) -> Finding:
         return judging.judge_flavors(cluster, self._needs(subject, cluster), self._facts.flavors(), subject.storage)
@@ -148,7 +169,7 @@ class _Asked:
         rooms = {}
         for each in wanted:
             if each.flavor is not None:
-                room = self._facts.room(judging.resources_of(each.flavor))
+                room = self._facts.room(judging.resources_of(each.flavor), judging.traits_of(each.flavor))
                 if room is None:
                     return skipped("only an administrator may ask Placement")
                 rooms[each.flavor.id] = room

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from labcloud.errors import EngineError, NotFoundError
@@ -22,6 +23,8 @@ Json = Mapping[str, Any]
 
 _SERVICES: Final = {"compute": "compute", "network": "network", "image": "image"}
 _CANDIDATES: Final = 1000
+_WITH_FORBIDDEN_TRAITS: Final = "1.22"
+_WITH_DISKS: Final = "2.53"  # later ones leave it to Placement, which knows nothing of kept images
 _HIDDEN: Final = (401, 403, 404)
 
 
@@ -91,10 +94,23 @@ class Facts:
         """The networks and security groups of the project."""
         return self._once("networks", _networks)
 
-    def room(self, resources: Mapping[str, int]) -> Sequence[Json] | None:
-        """What Placement says of each host that has room for one server of ``resources``: ``{"VCPU": {"capacity": 32, "used": 3}, …}``."""
+    def room(self, resources: Mapping[str, int], traits: Sequence[str] = ()) -> Sequence[Json] | None:
+        """What Placement says of each host that has room for one server of ``resources`` and all ``traits`` (``!NAME``: has not):
+        ``{"VCPU": {"capacity": 32, "used": 3}, …}``."""
         wanted = ",".join(f"{name}:{amount}" for name, amount in sorted(resources.items()) if amount)
-        return self._if_shown(f"room for {wanted}", lambda api: _room(api, wanted))
+        asked = f"resources={wanted}" + (f"&required={','.join(sorted(traits))}" if traits else "")
+        return self._if_shown(f"room for {asked}", lambda api: _room(api, asked))
+
+    def largest_disk(self) -> int | None:
+        """GiB that are free on the disk of the host that has most of them: where a host keeps images, and servers' own disks."""
+        return self._if_shown("hosts' disks", _largest_disk)
+
+    def external_networks(self) -> Sequence[Any]:
+        return self._once("external networks", lambda api: list(api.network.networks(**{"router:external": True})))
+
+    def subnet(self, network: str) -> tuple[str, int, int] | None:
+        """The range of the network of that name, how many addresses it may give, and how many it has given; None if there is none."""
+        return self._once(f"addresses of {network}", lambda api: _subnet(api, network))
 
     def _once(self, what: str, ask: Callable[[Connection], _Answer]) -> _Answer:
         with self._lock:
@@ -164,10 +180,28 @@ def _networks(api: Connection) -> list[Any]:
     return [*api.network.networks(project_id=project), *api.network.security_groups(project_id=project)]
 
 
-def _room(api: Connection, wanted: str) -> list[Json]:
+def _largest_disk(api: Connection) -> int:
     from openstack.exceptions import raise_from_response
 
-    answer = api.placement.get(f"/allocation_candidates?resources={wanted}&limit={_CANDIDATES}", microversion="1.17")
+    answer = api.compute.get("/os-hypervisors/detail", microversion=_WITH_DISKS)
+    raise_from_response(answer)
+    found = [each for each in answer.json()["hypervisors"] if each["state"] == "up" and each["status"] == "enabled"]
+    return max((int(each["disk_available_least"] or each["free_disk_gb"] or 0) for each in found), default=0)
+
+
+def _subnet(api: Connection, network: str) -> tuple[str, int, int] | None:
+    for each in api.network.networks(name=network, project_id=api.current_project_id):
+        for subnet in api.network.subnets(network_id=each.id):
+            pools = [(ip_address(pool["start"]), ip_address(pool["end"])) for pool in subnet.allocation_pools]
+            given = sum(1 for _ in api.network.ports(network_id=each.id))
+            return str(subnet.cidr), sum(int(last) - int(first) + 1 for first, last in pools), given
+    return None
+
+
+def _room(api: Connection, asked: str) -> list[Json]:
+    from openstack.exceptions import raise_from_response
+
+    answer = api.placement.get(f"/allocation_candidates?{asked}&limit={_CANDIDATES}", microversion=_WITH_FORBIDDEN_TRAITS)
     raise_from_response(answer)
     hosts: dict[str, Json] = answer.json()["provider_summaries"]
     return [each["resources"] for each in hosts.values()]

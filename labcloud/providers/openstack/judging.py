@@ -21,6 +21,11 @@ NEEDED: Final = (2, 64)
 
 _ROLES: Final = frozenset({"member", "admin", "manager", "_member_", "Member"})
 _UNLIMITED: Final = -1
+_TRAIT: Final = "trait:"
+_BOOTABLE: Final = frozenset({"qcow2", "raw"})
+_FETCHED_A_SECOND: Final = 20
+"""MiB of an image that a host is trusted to get from Glance in a second, where nobody has measured."""
+_GIB: Final = 2**30
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,8 @@ def judge_workers(workers: Sequence[Worker]) -> Finding:
     return passed(f"all {len(workers)} work, {alive} nova-compute among them", **figures)
 
 
-def judge_image(name: str, images: Sequence[Any], label: str) -> Finding:
+def judge_image(name: str, images: Sequence[Any], label: str, limit: float) -> Finding:
+    """``limit`` is for how many seconds a server is waited for."""
     if not images:
         return failed(f"the image of {name} is not in {label}", f"labcloud image publish {name} --provider openstack", name=name)
     image = images[0]
@@ -83,7 +89,56 @@ def judge_image(name: str, images: Sequence[Any], label: str) -> Finding:
         "min_disk_gib": image.min_disk,
         "min_ram_mib": image.min_ram,
     }
+    again = f"labcloud image publish {name} --format qcow2"
+    if image.disk_format not in _BOOTABLE:
+        return failed(f"{name} is in the format {image.disk_format}, of which no node can be made", again, **figures)
+    if figures["size_mib"] / _FETCHED_A_SECOND > limit:
+        text = f"{name} has {figures['size_mib']} MiB: a host that fetches it first may take longer than the {limit:g} s that are waited"
+        return warned(text, again, **figures)
     return passed(f"{name} is there: {image.disk_format}, {figures['size_mib']} MiB, of {image.created_at}", **figures)
+
+
+def judge_kept_image(image: Any, free: int) -> Finding:
+    """Whether a host has room to keep ``image``, beside the disks of its servers; ``free`` is the most that one has, in GiB."""
+    size = int(image.get("virtual_size") or image.size or 0)
+    figures = {"image_gib": round(size / _GIB, 1), "free_gib": free}
+    if size > free * _GIB:
+        return failed(
+            f"no host has room for the image: it needs {figures['image_gib']:g} GiB, and {free} are free where most are",
+            "openstack image delete (what is not needed; hosts let go of it by themselves), or a host with a larger disk", **figures,
+        )  # fmt: skip
+    return passed(f"hosts have room for the image: {figures['image_gib']:g} of {free} GiB", **figures)
+
+
+def judge_outside(wanted: str, floating: bool, networks: Sequence[Any]) -> Finding:
+    """Whether the external network can be told: the one ``wanted`` by name or id, or the only one."""
+    there = {each.id: each.name for each in networks}
+    named = {id: name for id, name in there.items() if wanted in (id, name)} if wanted else there
+    figures = {"external": sorted(there.values()), "wanted": wanted}
+    listed = ", ".join(f"{name} ({id})" for id, name in sorted(there.items(), key=lambda each: str(each[1]))) or "none"
+    fix = "correct external-network in openstack.yaml"
+    if wanted and not named:
+        return failed(f"there is no external network {wanted!r}; there are: {listed}", fix, **figures)
+    if len(named) > 1:
+        return failed(f"several external networks could be meant: {listed}", f"{fix}: by its id", **figures)
+    if floating and not named:
+        return failed("nodes shall have floating addresses, and there is no external network", fix, **figures)
+    return passed(f"tenants' routers lead to {next(iter(named.values()))}" if named else "no network leads outside", **figures)
+
+
+def judge_addresses(subnet: tuple[str, int, int] | None, wanted: Sequence[Need]) -> Finding:
+    """Whether the tenant's subnet has addresses for all servers."""
+    adds = sum(each.count for each in wanted)
+    if subnet is None:
+        return passed("the tenant's network is new, and has a thousand addresses", adds=adds)
+    cidr, size, given = subnet
+    figures = {"subnet": cidr, "addresses": size, "given": given, "adds": adds}
+    if given + adds > size:
+        return failed(
+            f"{cidr} has {max(0, size - given)} addresses left, and {adds} nodes are wanted",
+            "delete another cluster of the tenant, or let a tenant with a larger network have it: labcloud tenant create T --subnet CIDR", **figures,
+        )  # fmt: skip
+    return passed(f"{cidr} has {size - given} addresses left for {adds}", **figures)
 
 
 def needs(cluster: Cluster, there: Mapping[str, int], flavors: Sequence[Any], image: Any) -> list[Need]:
@@ -216,6 +271,13 @@ def judge_room(cluster: Cluster, wanted: Sequence[Need], rooms: Mapping[str, Seq
         fix = ask_again(cluster, workers=fits) if fits else "openstack hypervisor stats show"
         return failed(f"no host has room for {told} ('No valid host was found')", fix, **figures)
     return passed(f"{figures['hosts']} hosts have room for all {sum(placed.values())}" if placed else "nothing is added", **figures)
+
+
+def traits_of(flavor: Any) -> list[str]:
+    """What a flavor asks of its host, in Placement's words: ``NAME``, or ``!NAME`` for what it must not have."""
+    signs = {"required": "", "forbidden": "!"}
+    asked = {name.removeprefix(_TRAIT): str(said) for name, said in (flavor.extra_specs or {}).items() if name.startswith(_TRAIT)}
+    return sorted(f"{signs[said]}{name}" for name, said in asked.items() if said in signs)
 
 
 def resources_of(flavor: Any) -> dict[str, int]:

@@ -25,8 +25,10 @@ from labcloud.providers.openstack.identity import Machine
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
+ACTIVE_SECONDS: Final = 600.0
+"""How long servers may take to be made."""
+
 _THREADS: Final = 8
-_ACTIVE_SECONDS: Final = 600.0
 _GONE_SECONDS: Final = 300.0
 _LEAST_PAUSE: Final = 0.5
 _MOST_PAUSE: Final = 5.0
@@ -124,7 +126,7 @@ class Servers:
             ready = len(own) == len(refs) and all(each.status is Status.RUNNING and each.address for each in own)
             return own if ready else None
 
-        return self._await(refs, active, "to be ACTIVE", _ACTIVE_SECONDS)
+        return self._await(refs, active, "to be ACTIVE", ACTIVE_SECONDS)
 
     def await_gone(self, ids: Collection[str], refs: Collection[NodeRef]) -> None:
         def gone(found: list[Machine]) -> list[Machine] | None:
@@ -238,7 +240,7 @@ class Servers:
                 raise self.why(own)
             return own if own and own[0].state == state and not own[0].task else None
 
-        self._await([machine.ref], there, what, _ACTIVE_SECONDS)
+        self._await([machine.ref], there, what, ACTIVE_SECONDS)
 
     def note(self, machine: Machine, changed: dict[str, str]) -> Machine:
         """Change what a server's metadata say."""

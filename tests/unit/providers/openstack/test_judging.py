@@ -172,3 +172,60 @@ def test_a_zone_must_be_there_and_work() -> None:
         Verdict.FAIL,
         Verdict.FAIL,
     ]
+
+
+def image(**facts: Any) -> Any:
+    return SimpleNamespace(**{"id": "i", "disk_format": "raw", "size": 2**30, "min_disk": 1, "min_ram": 1, "created_at": "now"} | facts)
+
+
+@pytest.mark.parametrize(
+    ("facts", "verdict", "said"),
+    [
+        ({}, Verdict.PASS, "raw, 1024 MiB"),
+        ({"disk_format": "iso"}, Verdict.FAIL, "in the format iso"),
+        ({"size": 2**40}, Verdict.WARN, "may take longer than the 600 s"),
+    ],
+)
+def test_an_image_must_boot_and_arrive_in_time(facts: dict[str, Any], verdict: Verdict, said: str) -> None:
+    found = judging.judge_image("hadoop-2.7", [image(**facts)], "north", 600.0)
+    assert (found.verdict, said in found.summary) == (verdict, True), found
+
+
+def test_a_host_has_to_have_room_to_keep_the_image() -> None:
+    assert judging.judge_kept_image(Image(virtual_size=5 * 2**30), 5).verdict is Verdict.PASS
+    found = judging.judge_kept_image(Image(virtual_size=5 * 2**30 + 1), 5)
+    assert (found.verdict, "it needs 5 GiB, and 5 are free" in found.summary) == (Verdict.FAIL, True)
+
+
+NORTH, SOUTH = SimpleNamespace(id="n-1", name="public"), SimpleNamespace(id="n-2", name="public")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "floating", "networks", "verdict", "said"),
+    [
+        ("", False, [], Verdict.PASS, "no network leads outside"),
+        ("", True, [], Verdict.FAIL, "there is no external network"),
+        ("", True, [NORTH], Verdict.PASS, "lead to public"),
+        ("", False, [NORTH, SOUTH], Verdict.FAIL, "public (n-1), public (n-2)"),
+        ("public", False, [NORTH, SOUTH], Verdict.FAIL, "several"),
+        ("n-2", False, [NORTH, SOUTH], Verdict.PASS, "lead to public"),
+        ("privat", False, [NORTH], Verdict.FAIL, "no external network 'privat'; there are: public (n-1)"),
+    ],
+)
+def test_the_external_network_must_be_told_from_others(
+    wanted: str, floating: bool, networks: list[Any], verdict: Verdict, said: str
+) -> None:
+    found = judging.judge_outside(wanted, floating, networks)
+    assert (found.verdict, said in found.summary) == (verdict, True), found
+
+
+def test_every_server_needs_an_address_of_the_subnet() -> None:
+    assert judging.judge_addresses(None, needs()).evidence["adds"] == 4
+    assert judging.judge_addresses(("10.0.0.0/29", 5, 1), needs()).verdict is Verdict.PASS
+    found = judging.judge_addresses(("10.0.0.0/29", 5, 2), needs())
+    assert (found.verdict, "has 3 addresses left, and 4 nodes are wanted" in found.summary) == (Verdict.FAIL, True)
+
+
+def test_what_a_flavor_asks_of_its_host_is_asked_of_placement() -> None:
+    asked = {"trait:HW_CPU_X86_AVX2": "required", "trait:CUSTOM_SLOW": "forbidden", "hw:mem_page_size": "large", "trait:ODD": "maybe"}
+    assert judging.traits_of(flavor("fast", 1, 1, 1, **asked)) == ["!CUSTOM_SLOW", "HW_CPU_X86_AVX2"]
