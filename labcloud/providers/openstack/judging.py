@@ -136,7 +136,7 @@ def judge_addresses(subnet: tuple[str, int, int] | None, wanted: Sequence[Need])
     if given + adds > size:
         return failed(
             f"{cidr} has {max(0, size - given)} addresses left, and {adds} nodes are wanted",
-            "delete another cluster of the tenant, or let a tenant with a larger network have it: labcloud tenant create T --subnet CIDR", **figures,
+            "labcloud tenant create OTHER --subnet CIDR, with room for it; or delete another cluster of this one", **figures,
         )  # fmt: skip
     return passed(f"{cidr} has {size - given} addresses left for {adds}", **figures)
 
