@@ -12,7 +12,12 @@ from urllib.parse import SplitResult, urlsplit
 
 from labcloud.errors import UsageError
 
-_FORMS: Final = "write an absolute directory as /srv/backups, sftp:USER@HOST:/PATH, s3:https://HOST/BUCKET or rest:https://HOST/"
+_FORMS: Final = (
+    "write an absolute directory as /srv/backups, sftp:USER@HOST:/PATH, s3:https://HOST/BUCKET, rest:https://HOST/, "
+    "or engine:openstack for Cinder's own backups"
+)
+ENGINE: Final = "engine"
+"""The kind of targets that are the backup service of an engine."""
 _CREDENTIALS: Final = "leave it out; put what the target asks for into HOME/secrets/backup/NAME.env, and name that by 'credentials: NAME'"
 _SFTP: Final = re.compile(r"(?:(?P<user>[^@:/\s-][^@:/\s]*)@)?(?P<host>[^@:/\s[-][^@:/\s]*|\[[0-9A-Fa-f:.]+\]):(?P<path>.*)")
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,38}[a-z0-9])?")
@@ -20,12 +25,13 @@ _LONGEST: Final = 2000
 
 
 def parse_target(text: str) -> str:
-    """``text`` in its plain form, if backups can lie there: an absolute directory, or a place that restic knows. Raise UsageError on
+    """``text`` in its plain form, if backups can lie there: an absolute directory, a place that restic knows, or an engine's own
+    backup service. Raise UsageError on
     anything else, and on a password in it."""
     if not text.isprintable() or text != text.strip() or len(text) > _LONGEST:
         raise _unreadable(text[:_LONGEST])
     kind, colon, rest = text.partition(":")
-    read = {"sftp": _sftp, "s3": _s3, "rest": _rest}.get(kind) if colon else None
+    read = {"sftp": _sftp, "s3": _s3, "rest": _rest, ENGINE: _engine}.get(kind) if colon else None
     return f"{kind}:{read(rest, text)}" if read else _directory(text)
 
 
@@ -73,6 +79,12 @@ def _s3(rest: str, text: str) -> str:
 def _rest(rest: str, text: str) -> str:
     _url(rest, text, schemes=("https", "http"))
     return rest.rstrip("/") + "/"
+
+
+def _engine(rest: str, text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]+", rest):
+        raise _unreadable(text)
+    return rest
 
 
 def _url(address: str, text: str, *, schemes: tuple[str, ...]) -> SplitResult:

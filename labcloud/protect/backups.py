@@ -42,6 +42,7 @@ from labcloud.protect.restic import CONSISTENT, INCONSISTENT, Repository, Upload
 from labcloud.protect.snapshots import Snapshots
 from labcloud.protect.staging import Tree
 from labcloud.protect.targets import Secrets, Target, default_target
+from labcloud.protect.vaults import Store, Vault
 from labcloud.providers.base import Provider
 from labcloud.services.hadoop import Hadoop
 
@@ -74,7 +75,7 @@ class Making:
     policy: BackupPolicy
     hadoop: Hadoop
     provider: Provider
-    repository: Repository
+    repository: Store
     operation: Operation
 
 
@@ -83,12 +84,14 @@ class Backups(Snapshots):
 
     # Where
 
-    def repository(self, tenant: str, policy: BackupPolicy | None = None) -> Repository:
-        """The tenant's repository, by its policy or by that of one of its clusters."""
+    def repository(self, tenant: str, policy: BackupPolicy | None = None) -> Store:
+        """The tenant's repository, by its policy or by that of one of its clusters; or what an engine's own service keeps of it."""
         asked = policy or self._lab.explained_backup(tenant).policy
+        target = Target.parse(asked.target)
+        if target.engine:
+            return self._vault(tenant, target)
         kept = Secrets(self._lab.home)
         credentials = kept.credentials(asked.credentials) if asked.credentials else {}
-        target = Target.parse(asked.target)
         if target.directory == self._lab.home / "backups":
             default_target(self._lab.home)
         return Repository(
@@ -98,6 +101,9 @@ class Backups(Snapshots):
             cache=self._lab.home / "cache" / "restic",
             watcher=self._watcher(tenant),
         )
+
+    def _vault(self, tenant: str, target: Target) -> Vault:
+        return Vault(target, self._provider(target.engine), tenant, Remembered(self._lab.home).load)
 
     def _watcher(self, subject: str) -> Watcher:
         return Watcher(
@@ -115,6 +121,12 @@ class Backups(Snapshots):
         with self._backing_up(ref, terms), self._journal.operation("backup", str(ref), {}) as operation:
             wanted, profile, provider = self._known(ref)
             policy = self._lab.backup_policy(ref)
+            engine = Target.parse(policy.target).engine
+            if engine not in ("", wanted.provider):
+                raise UsageError(
+                    f"{ref} is on {wanted.provider}, and its backups shall be kept by {engine}",
+                    resolution=f"choose another target: labcloud backup policy set {ref} target=…",
+                )
             making = Making(wanted, policy, Hadoop(provider, wanted, profile), provider, self.repository(ref.tenant, policy), operation)
             left = ""
             try:
@@ -140,13 +152,16 @@ class Backups(Snapshots):
         wanted, policy, repository, remembered = making.wanted, making.policy, making.repository, Remembered(self._lab.home)
         parent = self._parent(repository, wanted)
         manifest, contents = self._described(making, self._known_contents(repository, wanted.ref, parent), terms)
-        _check_room(repository, manifest, parent)
-        stored = repository.backup(
-            _upload(manifest, contents, making.provider, parent),
-            stage=self._lab.home / "stage",
-            progress=self._progress(wanted.ref, "stored"),
-            limit=limit,
-        )
+        if isinstance(repository, Vault):
+            stored = repository.keep(manifest, _tags(manifest))
+        else:
+            _check_room(repository, manifest, parent)
+            stored = repository.backup(
+                _upload(manifest, contents, making.provider, parent),
+                stage=self._lab.home / "stage",
+                progress=self._progress(wanted.ref, "stored"),
+                limit=limit,
+            )
         making.operation.event(
             MADE, copy=stored.id, cluster_id=wanted.id, snapshot=manifest.id, taken=stamp(manifest.taken),
             consistent=manifest.consistent, why=manifest.why, bytes=manifest.size, bytes_added=stored.bytes_added,
@@ -156,7 +171,7 @@ class Backups(Snapshots):
         remembered.keep(wanted.ref, stored.id, contents)
         return manifest, stored
 
-    def _parent(self, repository: Repository, wanted: Cluster) -> Copy | None:
+    def _parent(self, repository: Store, wanted: Cluster) -> Copy | None:
         """The copy to compare with: the newest of this cluster, not of a former one of its name. The repository is made if need be."""
         try:
             return next(iter(repository.copies(str(wanted.ref), (f"id={wanted.id}",))), None)
@@ -164,7 +179,7 @@ class Backups(Snapshots):
             repository.ensure()
             return None
 
-    def _known_contents(self, repository: Repository, ref: ClusterRef, parent: Copy | None) -> Contents | None:
+    def _known_contents(self, repository: Store, ref: ClusterRef, parent: Copy | None) -> Contents | None:
         if parent is None:
             return None
         known = Remembered(self._lab.home).load(ref, parent.id)
@@ -227,7 +242,7 @@ class Backups(Snapshots):
                 found |= {each.id: each for each in repository.copies(str(ref) if ref else None, (TAG,))}
         return list(found.values())
 
-    def repositories(self, tenant: str, ref: ClusterRef | None = None, events: Events | None = None) -> list[Repository]:
+    def repositories(self, tenant: str, ref: ClusterRef | None = None, events: Events | None = None) -> list[Store]:
         """Where a tenant's backups may lie, or those of its cluster ``ref``: each target that a policy names, once. ``events`` are what the
         journal tells of backups that were made, where that was just read."""
         own = (
@@ -274,7 +289,7 @@ class Backups(Snapshots):
                     operation.event("set-aside", packs=list(verdict.packs), moved=repository.mend(verdict.packs))
             return _together(verdicts)
 
-    def _held(self, tenant: str, ref: ClusterRef | None = None) -> list[tuple[Repository, list[Copy]]]:
+    def _held(self, tenant: str, ref: ClusterRef | None = None) -> list[tuple[Store, list[Copy]]]:
         """The repositories that there are, with their copies (of ``ref``). Raise NoRepositoryError if there is none."""
         found, missing = [], []
         for repository in self.repositories(tenant, ref):
@@ -312,7 +327,7 @@ class Backups(Snapshots):
         for repository, _ in self._held(tenant):
             repository.prune()
 
-    def _retain(self, repository: Repository, host: str, copies: Sequence[Copy], *, dry_run: bool) -> Kept:
+    def _retain(self, repository: Store, host: str, copies: Sequence[Copy], *, dry_run: bool) -> Kept:
         keep = self._lab.backup_policy(ClusterRef.parse(host)).keep
         if not keep.keeps_nothing:
             return repository.retain(keep, host=host, copies=copies, dry_run=dry_run)
@@ -338,11 +353,14 @@ def _upload(manifest: Manifest, contents: Contents, provider: Provider, parent: 
         for number in range(count)
     }
     files: dict[str, bytes | Path] = {NAME: manifest.dump().encode(), CONTENTS: contents.dump()}
-    tags = (
+    return Upload(Tree(mounts, files), str(manifest.ref), _tags(manifest), manifest.taken, parent.id if parent else "")
+
+
+def _tags(manifest: Manifest) -> tuple[str, ...]:
+    return (
         TAG, f"cluster={manifest.ref.name}", f"id={manifest.cluster.id}", f"snapshot={manifest.id}", f"bytes={manifest.size}",
         f"origin={manifest.origin}", CONSISTENT if manifest.consistent else INCONSISTENT,
     )  # fmt: skip
-    return Upload(Tree(mounts, files), str(manifest.ref), tags, manifest.taken, parent.id if parent else "")
 
 
 class Telling:

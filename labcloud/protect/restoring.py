@@ -40,6 +40,7 @@ from labcloud.protect.passing import Passing
 from labcloud.protect.restic import CONSISTENT, Repository
 from labcloud.protect.snapshots import Scene
 from labcloud.protect.targets import Target, check_password_file
+from labcloud.protect.vaults import Store, Vault
 from labcloud.providers.base import Provider
 
 
@@ -60,7 +61,7 @@ class Chosen:
     """A backup of the cluster ``ref``, in its repository, and what it says of itself."""
 
     ref: ClusterRef
-    repository: Repository
+    repository: Store
     copy: Copy
     manifest: Manifest
 
@@ -74,15 +75,17 @@ class Chosen:
 class Restoring(Backups):
     """The verbs, for one lab."""
 
-    def opened(self, tenant: str, place: From, ref: ClusterRef | None = None) -> Repository:
+    def opened(self, tenant: str, place: From, ref: ClusterRef | None = None) -> Store:
         """The repository that backups of a tenant are read from. Raise UsageError for a target without its password."""
         if not place.target:
             return self.repository(tenant, self.policy_of(ref) if ref else None)
+        elsewhere = Target.parse(place.target)
+        if elsewhere.engine:
+            return self._vault(tenant, elsewhere)
         if place.password_file is None:
             raise UsageError("--from needs the password of the repository", resolution="add --password-file FILE")
         cache = self._lab.home / "cache" / "restic"
-        target = Target.parse(place.target).of(tenant)
-        return Repository(target, check_password_file(place.password_file), cache=cache, watcher=self._watcher(tenant))
+        return Repository(elsewhere.of(tenant), check_password_file(place.password_file), cache=cache, watcher=self._watcher(tenant))
 
     def chosen(self, ref: ClusterRef, at: str, place: From = HERE) -> Chosen:
         """The backup of ``ref`` that ``at`` names (see `find_copy`). Raise ConflictError for one that is not consistent."""
@@ -108,7 +111,8 @@ class Restoring(Backups):
             self._make(chosen, name, terms)
             return
         with self._changing(to, "backup-fetch", terms, {"copy": chosen.copy.id}):
-            self._materialise(chosen, name, self._provider(there.provider), resumed=there.restoring == str(name))
+            repository = _of_files(chosen)
+            self._materialise(chosen, repository, name, self._provider(there.provider), resumed=there.restoring == str(name))
         self.restore(name, terms)
 
     def _make(self, chosen: Chosen, name: SnapshotRef, terms: Terms, *, passing: bool = False) -> Cluster:
@@ -124,14 +128,23 @@ class Restoring(Backups):
                 wanted = replace(wanted, user_id=self._lab.ensure_tenant(to.tenant).user_id)
                 reason = f"restore {to} from the backup {copy.short} of {chosen.ref}"
                 self._admission.reserve(wanted, reason, operation, self._room(provider, terms))
-                self._hold_idle(wanted, scene)
-                self._materialise(chosen, name, provider, resumed=True)
+                self._brought(chosen, name, wanted, scene)
                 self._filled(wanted, name, manifest, scene)
             else:
                 self._run(wanted, manifest, scene)
             operation.event(RESTORED, copy=copy.id, cluster=str(to))
             self._drop(provider, operation, provider.find(cluster=to), [name.id])
             return replace(wanted, restoring="")
+
+    def _brought(self, chosen: Chosen, name: SnapshotRef, wanted: Cluster, scene: Scene) -> None:
+        """Let the volumes of a new cluster hold the backup as the snapshot ``name``."""
+        if isinstance(chosen.repository, Vault):
+            chosen.repository.bring(chosen.manifest, wanted, name, self._lab.shared(wanted.ref.tenant).storage)
+            self._hold_idle(wanted, scene)
+            chosen.repository.settle(chosen.manifest, name)
+        else:
+            self._hold_idle(wanted, scene)
+            self._materialise(chosen, chosen.repository, name, scene.provider, resumed=True)
 
     def _unfinished(self, name: SnapshotRef, provider: Provider) -> Cluster | None:
         """The cluster that this restore was making when it was broken off; None if there is none. What was fetched goes last, so who has
@@ -164,8 +177,9 @@ class Restoring(Backups):
                 self._lab.create_tenant(replace(tenant, user_id=0, members=people, former={}, subnet=""), reason)
 
     def _materialise(
-        self, chosen: Chosen, name: SnapshotRef, provider: Provider, *, only: Sequence[str] = (), resumed: bool = False
-    ) -> None:
+        self, chosen: Chosen, repository: Repository, name: SnapshotRef, provider: Provider, *, only: Sequence[str] = (),
+        resumed: bool = False,
+    ) -> None:  # fmt: skip
         """Let the backup be the snapshot ``name``: its volumes restored, and read again; then the manifest.
 
         What was fetched before is not fetched again; when it is ``resumed``, nor is a snapshot that has its manifest already.
@@ -177,14 +191,14 @@ class Restoring(Backups):
         first = next(iter(folders.values()))
         with disk_errors(f"restore into {first}"):
             if not (resumed and (first / NAME).exists()):
-                self._fetch(chosen, folders, name.cluster)
+                self._fetch(chosen, repository, folders, name.cluster)
                 write(first / NAME, manifest.dump(), scratch=first / f".{NAME}.new")
             for folder in folders.values():
                 forget(folder)
 
-    def _fetch(self, chosen: Chosen, folders: Mapping[str, Path], ref: ClusterRef) -> None:
+    def _fetch(self, chosen: Chosen, repository: Repository, folders: Mapping[str, Path], ref: ClusterRef) -> None:
         Fetching(
-            chosen.repository, chosen.copy.id, chosen.manifest.size, self._lab.home / "stage", lambda words: self._progress(ref, words)
+            repository, chosen.copy.id, chosen.manifest.size, self._lab.home / "stage", lambda words: self._progress(ref, words)
         ).fetch(folders)
 
     def _snapshot_volume(self, provider: Provider, name: SnapshotRef, manifest: Manifest, node: str, number: int) -> Path:
@@ -207,7 +221,7 @@ class Restoring(Backups):
             self._check_node(wanted, profile, place, manifest)
             self._check_line(wanted, manifest)
             name = chosen.snapshot(ref)
-            self._materialise(chosen, name, provider, only=[node])
+            self._materialise(chosen, _of_files(chosen), name, provider, only=[node])
             if provider.far:
                 self._hold_idle(wanted, Scene(profile, provider, operation, terms, deadline), place)
             else:
@@ -278,3 +292,13 @@ class Restoring(Backups):
             self._passing.over(tenant)
         except LabError as exc:
             self._watch.tell(Event(tenant, Kind.WAITING, f"it could not be deleted yet: {exc.brief}"))
+
+
+def _of_files(chosen: Chosen) -> Repository:
+    """The repository of a backup of which files can be had. Raise UsageError for one of volumes as a whole."""
+    if isinstance(chosen.repository, Vault):
+        raise UsageError(
+            f"{chosen.repository.target} keeps volumes as a whole, which come back as a new cluster alone",
+            resolution=f"labcloud backup restore {chosen.ref} --to NAME",
+        )
+    return chosen.repository

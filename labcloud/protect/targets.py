@@ -18,7 +18,7 @@ from typing import Final
 from labcloud.errors import ConfigError
 from labcloud.lab.files import create_once, disk_errors, make_private, read_private
 from labcloud.model import tenant_name
-from labcloud.model.targets import parse_credentials, parse_target
+from labcloud.model.targets import ENGINE, parse_credentials, parse_target
 
 _LINE: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 # These say which repository is meant and how it is opened, which the policy says already.
@@ -38,8 +38,16 @@ class Target:
 
     def of(self, tenant: str) -> Target:
         """The repository of ``tenant``. Raise UsageError if no tenant can have that name."""
+        if self.engine:
+            return self  # the service knows tenants by what each backup says of itself
         slash = "/" if self.text.startswith("rest:") else ""  # restic's REST protocol has a folder's address end so
         return Target(f"{self.text.rstrip('/')}/{tenant_name(tenant)}{slash}")
+
+    @property
+    def engine(self) -> str:
+        """The engine whose own backup service this is; empty for a place of restic's."""
+        kind, _, name = self.text.partition(":")
+        return name if kind == ENGINE else ""
 
     @property
     def directory(self) -> Path | None:

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Final, Protocol
 
@@ -22,7 +23,7 @@ from labcloud.model import ClusterRef, Found, NodeRef, NodeSpec, NodeVolume, Ten
 from labcloud.model.checks import Capacity, Check
 from labcloud.model.dataset import StoredDataset
 
-__all__ = ["Command", "Found", "Inspection", "Provider", "Response", "Result", "Sink", "config_digests"]
+__all__ = ["Command", "Found", "Inspection", "KeptVolume", "Provider", "Response", "Result", "Sink", "config_digests"]
 
 
 NO_ROOM: Final = "no-room"
@@ -89,6 +90,26 @@ class Inspection:
     history: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class KeptVolume:
+    """What the engine's own backup service keeps of one data volume, as a part of ``copy``: made at ``made`` (UTC), of a volume of ``size``
+    bytes; by itself if it is ``whole``, else with those before it. ``state`` is `KEPT`, `MAKING` (or being deleted) or the engine's word
+    for what went wrong, which ``said`` explains. ``facts`` are those that the copy was made with."""
+
+    KEPT: ClassVar[str] = "kept"
+    MAKING: ClassVar[str] = "making"
+
+    copy: str
+    ref: NodeRef
+    number: int
+    made: datetime
+    whole: bool
+    state: str
+    said: str = ""
+    size: int = 0
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
 class Provider(ABC):
     """One engine. See the module for the rules of the contract."""
 
@@ -100,6 +121,9 @@ class Provider(ABC):
     far: ClassVar[bool] = False
     """Whether the data of volumes lies on nodes, not on this machine: it is there only with its node, and reached only while that runs.
     `volume_folder` leads there all the same; what concerns many files is better done by the node, at `volume_place`."""
+
+    keeps_volumes: ClassVar[bool] = False
+    """Whether it has a backup service of its own for data volumes: `keep_volumes` and what belongs to it."""
 
     # What exists
 
@@ -237,6 +261,31 @@ class Provider(ABC):
     def volume_place(self, ref: NodeRef, number: int, snapshot: str = "") -> str:
         """Where the node itself has the data of a volume, or of a snapshot of it; for engines that are ``far`` alone."""
         raise NotImplementedError(f"{self.name} has no volumes of node {ref} that are out of reach: {number} {snapshot}")
+
+    # The engine's own backups of data volumes; for engines that have ``keeps_volumes`` alone
+
+    def keep_volumes(self, copy: str, places: Sequence[tuple[NodeRef, int]], facts: Mapping[str, str], *, whole: bool) -> None:
+        """Back up data volumes of one cluster, whose nodes may run, as parts of ``copy``; what there is of it already is not made again.
+
+        With ``whole`` each stands by itself, else each has what is new since the one before it. Raise EngineError if one cannot be kept.
+        """
+        raise NotImplementedError(f"{self.name} keeps no volumes")
+
+    def kept_volumes(self, tenant: str, cluster: ClusterRef | None = None) -> list[KeptVolume]:
+        """All that is kept of a tenant, or of one cluster, the oldest first; deleted clusters' as well."""
+        raise NotImplementedError(f"{self.name} keeps no volumes")
+
+    def forget_volumes(self, tenant: str, copies: Collection[str]) -> None:
+        """Delete all parts of ``copies``. Raise EngineError for one that another needs."""
+        raise NotImplementedError(f"{self.name} keeps no volumes")
+
+    def bring_volumes(
+        self, copy: str, places: Mapping[tuple[NodeRef, int], tuple[NodeRef, int]], volumes: Mapping[tuple[NodeRef, int], NodeVolume],
+        snapshot: str,
+    ) -> None:  # fmt: skip
+        """Make data volumes (the keys of ``places``, as ``volumes`` says) of what ``copy`` has of others. Each counts as one that holds
+        ``snapshot``. Those that there are already stay as they are."""
+        raise NotImplementedError(f"{self.name} keeps no volumes")
 
     # Talking to nodes
 

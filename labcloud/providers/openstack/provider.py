@@ -23,13 +23,14 @@ from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, Status
 from labcloud.model.checks import Capacity, Check
 from labcloud.model.dataset import StoredDataset
 from labcloud.model.found import Digests
-from labcloud.providers.base import Command, Found, Inspection, Provider, Response, Result, Sink
+from labcloud.providers.base import Command, Found, Inspection, KeptVolume, Provider, Response, Result, Sink
 from labcloud.providers.openstack import identity
 from labcloud.providers.openstack.catalogue import Catalogue, disk_of
 from labcloud.providers.openstack.connection import Cloud
 from labcloud.providers.openstack.floating import FloatingAddresses
 from labcloud.providers.openstack.folders import Folders
 from labcloud.providers.openstack.identity import Disk, Machine
+from labcloud.providers.openstack.keeping import Keeping
 from labcloud.providers.openstack.networks import Networks
 from labcloud.providers.openstack.nodes import Nodes, changed_nodes
 from labcloud.providers.openstack.servers import Ingredients, Servers
@@ -57,6 +58,7 @@ class OpenStackProvider(Provider):
     name = "openstack"
     takes_many: ClassVar[bool] = True
     far: ClassVar[bool] = True
+    keeps_volumes: ClassVar[bool] = True
 
     def __init__(self, home: Path, lab_id: str, *, cloud: Cloud | None = None, nodes: Nodes | None = None) -> None:
         self._lab = lab_id
@@ -67,6 +69,7 @@ class OpenStackProvider(Provider):
         self._servers = Servers(self._cloud, lab_id)
         self._floating = FloatingAddresses(self._cloud, lab_id)
         self._volumes = Volumes(self._cloud, lab_id)
+        self._keeping = Keeping(self._cloud, lab_id, self._volumes)
         self._catalogue = Catalogue(self._cloud)
         self._ssh = Ssh(home / "secrets" / "openstack", self._settings.user)
         self._nodes = nodes or Nodes(self._ssh, self._way, home)
@@ -422,6 +425,23 @@ class OpenStackProvider(Provider):
         if result.exit_code:
             said = result.stderr.decode(errors="replace")[-1000:]
             raise EngineError(f"the node {ref} could not {argv[0]} its data", details=said, resolution="run the same command again")
+
+    def keep_volumes(self, copy: str, places: Sequence[tuple[NodeRef, int]], facts: Mapping[str, str], *, whole: bool) -> None:
+        for ref in {ref for ref, _ in places if self._machine(ref).status is Status.RUNNING}:
+            self._on_node(ref, "sync")  # what the service reads is the volume, not the node's memory
+        self._keeping.keep(copy, places, facts, whole=whole)
+
+    def kept_volumes(self, tenant: str, cluster: ClusterRef | None = None) -> list[KeptVolume]:
+        return self._keeping.kept(tenant, cluster)
+
+    def forget_volumes(self, tenant: str, copies: Collection[str]) -> None:
+        self._keeping.forget(tenant, copies)
+
+    def bring_volumes(
+        self, copy: str, places: Mapping[tuple[NodeRef, int], tuple[NodeRef, int]], volumes: Mapping[tuple[NodeRef, int], NodeVolume],
+        snapshot: str,
+    ) -> None:  # fmt: skip
+        self._keeping.bring(copy, places, volumes, snapshot)
 
     # Talking to nodes
 

@@ -15,11 +15,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import ClassVar, Final
 
-from labcloud.errors import NotFoundError
+from labcloud.errors import EngineError, NotFoundError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, Tenant
 from labcloud.model.checks import Capacity, Check, Finding, Subject, skipped
 from labcloud.model.dataset import StoredDataset
-from labcloud.providers.base import Command, Found, Inspection, Provider, Response, Result, Sink
+from labcloud.providers.base import Command, Found, Inspection, KeptVolume, Provider, Response, Result, Sink
 from labcloud.providers.openstack.connection import Cloud
 from labcloud.providers.openstack.nodes import Nodes
 from labcloud.providers.openstack.projects import Projects
@@ -40,6 +40,7 @@ class TenantProjects(Provider):
     name = "openstack"
     takes_many: ClassVar[bool] = True
     far: ClassVar[bool] = True
+    keeps_volumes: ClassVar[bool] = True
 
     def __init__(self, home: Path, lab_id: str, *, nodes: Nodes | None = None) -> None:
         self._home, self._lab, self._nodes = home, lab_id, nodes
@@ -150,10 +151,10 @@ class TenantProjects(Provider):
         (self._there(cluster.tenant) or self._common).delete_config(cluster)
 
     def ensure_datasets(self, cluster: ClusterRef, datasets: Mapping[str, StoredDataset]) -> bool:
-        return self._common.ensure_datasets(cluster, datasets)
+        return self._of(cluster.tenant).ensure_datasets(cluster, datasets)
 
     def delete_datasets(self, cluster: ClusterRef) -> None:
-        self._common.delete_datasets(cluster)
+        (self._there(cluster.tenant) or self._common).delete_datasets(cluster)
 
     def ensure_node(self, spec: NodeSpec) -> None:
         self._of(spec.ref.cluster.tenant).ensure_node(spec)
@@ -180,6 +181,12 @@ class TenantProjects(Provider):
     def delete_volume(self, ref: NodeRef, number: int, snapshot: str = "") -> None:
         self._if_there(ref, lambda each: each.delete_volume(ref, number, snapshot))
 
+    def delete_volumes(self, places: Collection[tuple[NodeRef, int, str]]) -> None:
+        for tenant, own in groupby(sorted(places), key=lambda each: each[0].cluster.tenant):
+            there = self._there(tenant)
+            if there:
+                there.delete_volumes(list(own))
+
     def _if_there(self, ref: NodeRef, do: Callable[[OpenStackProvider], None]) -> None:
         there = self._there(ref.cluster.tenant)
         if there:
@@ -193,6 +200,30 @@ class TenantProjects(Provider):
 
     def volume_place(self, ref: NodeRef, number: int, snapshot: str = "") -> str:
         return self._common.volume_place(ref, number, snapshot)
+
+    def keep_volumes(self, copy: str, places: Sequence[tuple[NodeRef, int]], facts: Mapping[str, str], *, whole: bool) -> None:
+        self._of(places[0][0].cluster.tenant).keep_volumes(copy, places, facts, whole=whole)
+
+    def kept_volumes(self, tenant: str, cluster: ClusterRef | None = None) -> list[KeptVolume]:
+        there = self._there(tenant)
+        return there.kept_volumes(tenant, cluster) if there else []
+
+    def forget_volumes(self, tenant: str, copies: Collection[str]) -> None:
+        there = self._there(tenant)
+        if there:
+            there.forget_volumes(tenant, copies)
+
+    def bring_volumes(
+        self, copy: str, places: Mapping[tuple[NodeRef, int], tuple[NodeRef, int]], volumes: Mapping[tuple[NodeRef, int], NodeVolume],
+        snapshot: str,
+    ) -> None:  # fmt: skip
+        tenants = {ref.cluster.tenant for ref, _ in (*places, *places.values())}
+        if len(tenants) > 1:
+            raise EngineError(
+                f"a backup of Cinder stays in its tenant's project: {' and '.join(sorted(tenants))} have one each",
+                resolution="restore it for the same tenant",
+            )
+        self._of(*tenants).bring_volumes(copy, places, volumes, snapshot)
 
     # Talking to nodes
 
@@ -225,4 +256,5 @@ def _joined(parts: Iterable[Found]) -> Found:
         volumes=frozenset[tuple[NodeRef, int]]().union(*(part.volumes for part in found)),
         configs=configs,
         snapshots=frozenset[tuple[NodeRef, int, str]]().union(*(part.snapshots for part in found)),
+        datasets={ref: each for part in found for ref, each in part.datasets.items()},
     )

@@ -68,21 +68,26 @@ class Volumes:
         (cluster,) = {spec.ref.cluster for spec in specs}
         there = {each.place for each in self.listed(cluster=cluster)}
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="volume") as pool:
-            missing = [pool.submit(self._create, *place, volume) for place, volume in wanted.items() if place not in there]
+            missing = [pool.submit(self.create, *place, volume) for place, volume in wanted.items() if place not in there]
             for done in missing:
                 done.result()
-        return _by_node(self._await_ready(cluster, set(wanted)))
+        return _by_node(self.await_ready(cluster, set(wanted)))
 
-    def _create(self, ref: NodeRef, number: int, volume: NodeVolume) -> None:
+    def create(self, ref: NodeRef, number: int, volume: NodeVolume, *, backup: str = "", snapshot: str = "") -> None:
+        """Ask Cinder for a volume: an empty one, or what the ``backup`` of that id has, with ``snapshot`` in it."""
         options = volume.storage.options
-        where = {"volume_type": options.get("type"), "availability_zone": options.get("availability-zone")}
+        where = {"volume_type": options.get("type"), "availability_zone": options.get("availability-zone"), "backup_id": backup}
+        marks = identity.volume_metadata(self.lab, ref, number)
+        marks |= {identity.snapshot_mark(number, snapshot): "yes"} if snapshot else {}
         with self.cloud.change(f"create volume {number} of {ref}") as api:
             api.block_storage.create_volume(
                 name=identity.volume_name(ref, number), size=volume.size, description=identity.node_described(self.lab, ref),
-                metadata=identity.volume_metadata(self.lab, ref, number), **{key: value for key, value in where.items() if value},
+                metadata=marks, **{key: value for key, value in where.items() if value},
             )  # fmt: skip
 
-    def _await_ready(self, cluster: ClusterRef, places: Collection[Place]) -> list[Disk]:
+    def await_ready(self, cluster: ClusterRef, places: Collection[Place], seconds: float = _SECONDS) -> list[Disk]:
+        """The volumes at ``places``, when Cinder has made all of them and none is in use."""
+
         def ready(found: list[Disk]) -> bool:
             own = [each for each in found if each.place in places]
             broken = [each for each in own if each.status.startswith(_BROKEN)]
@@ -90,7 +95,7 @@ class Volumes:
                 raise self._why(broken[0])
             return len(own) >= len(places) and all(each.status == _READY for each in own)
 
-        return [each for each in self._await(cluster, ready, "to be made") if each.place in places]
+        return [each for each in self._await(cluster, ready, "to be made", seconds) if each.place in places]
 
     def _why(self, disk: Disk) -> EngineError:
         """Cinder's own words for its failure, if it keeps any."""
@@ -141,8 +146,8 @@ class Volumes:
         """A node's volume; at most one, unless somebody made another by hand."""
         return [each for each in self.listed(cluster=ref.cluster) if each.place == (ref, number)]
 
-    def _await(self, cluster: ClusterRef, done: Callable[[list[Disk]], bool], what: str) -> list[Disk]:
-        end = time.monotonic() + _SECONDS
+    def _await(self, cluster: ClusterRef, done: Callable[[list[Disk]], bool], what: str, seconds: float = _SECONDS) -> list[Disk]:
+        end = time.monotonic() + seconds
         while True:
             asked = time.monotonic()
             found = self.listed(cluster=cluster)
@@ -152,7 +157,7 @@ class Volumes:
             if now > end:
                 states = "\n".join(f"{each.ref.name} {each.number}: {each.status}" for each in found)
                 raise DeadlineError(
-                    f"volumes of {cluster} took longer than {_SECONDS:g} s {what}", details=states,
+                    f"volumes of {cluster} took longer than {seconds:g} s {what}", details=states,
                     resolution="look at them: openstack volume list; the same command goes on where this one ended",
                 )  # fmt: skip
             time.sleep(max(_PAUSE, _REST * (now - asked)))

@@ -11,7 +11,7 @@ packages=(
   nova-api nova-conductor nova-scheduler nova-compute nova-compute-kvm python3-libvirt qemu-utils
   neutron-server neutron-linuxbridge-agent neutron-dhcp-agent neutron-metadata-agent neutron-l3-agent
   libvirt-daemon-system libvirt-clients libvirt-daemon-driver-lxc qemu-system-x86 genisoimage
-  e2fsprogs openssh-client sshfs sudo dropbear-bin
+  e2fsprogs openssh-client rsync sshfs sudo dropbear-bin
 )
 [ "${LABCLOUD_TEST_CLOUD_HEAT:-no}" = no ] || packages+=(heat-api heat-engine)
 command -v busybox >/dev/null || packages+=(busybox) # or busybox-static, which excludes it
