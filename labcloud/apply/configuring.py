@@ -119,6 +119,7 @@ class Configuring(Verbs):
             provider.ensure_config(ref, blueprint.config)
             task.operation.event(CONFIGURED, revision=revision)
             return Applied()
+        provider.ensure_base(ref)
         steps = self._heal(task, wanted, _keeping(blueprint, found, provider.config(ref)))
         done = self._roll_out(task, wanted, blueprint, pace)
         steps += self._heal(task, wanted, blueprint)

@@ -9,10 +9,12 @@ from typing import Any
 
 from labcloud.cli.output import emit, note
 from labcloud.cli.session import Session
+from labcloud.errors import LabError
 from labcloud.lab.editing import EditLocks
 from labcloud.lab.facts import check_facts
 from labcloud.lab.git import Author, author
 from labcloud.lab.history import SHORT
+from labcloud.lab.places import BASE, covers
 from labcloud.lab.proposals import Proposal
 from labcloud.lab.reading import Reading
 from labcloud.lab.writing import Texts
@@ -63,8 +65,22 @@ def submit(opened: Session, verb: str, texts: Texts, reason: str, *, base: str |
 
 
 def changed(opened: Session, paths: Sequence[str], revision: str) -> Submitted:
-    """A change of ``paths`` is in force at ``revision``: those whom it concerns are told."""
-    return Submitted(tuple(paths), tuple(opened.lab.concerned(paths)), revision)
+    """A change of ``paths`` is in force at ``revision``: nodes that do not see the lab's ``base/`` by themselves get it."""
+    done = Submitted(tuple(paths), tuple(opened.lab.concerned(paths)), revision)
+    if any(covers(BASE, path) for path in paths):
+        for ref in done.clusters:
+            _share_base(opened, ref)
+    return done
+
+
+def _share_base(opened: Session, ref: ClusterRef) -> None:
+    """A cluster that cannot be reached gets it later: the change is in force."""
+    wanted = opened.lab.cluster(ref)
+    try:
+        if wanted:
+            opened.provider(wanted.provider).ensure_base(ref)
+    except LabError as exc:
+        note(f"warning: not all nodes of {ref} have it yet: {exc.brief}; later: labcloud config apply {ref}")
 
 
 def checking(opened: Session, paths: Sequence[str]) -> Callable[[Reading], None]:

@@ -6,7 +6,7 @@ As ``backup:`` in the file of a tenant or a cluster; ``backup.yaml`` says the sa
     schedule: "02:00"          # daily at this time, UTC; also "02:00 mon,thu", or never
     keep: {last: 3, daily: 7, weekly: 4, monthly: 6}
     drill: monthly             # never, weekly, monthly
-    target: /srv/backups       # a folder, sftp:USER@HOST:/PATH, s3:https://HOST/BUCKET, rest:https://HOST/
+    target: /srv/backups       # a folder, sftp:USER@HOST:/PATH, s3:https://HOST/BUCKET, rest:https://HOST/, engine:openstack
     credentials: minio         # the name of a file HOME/secrets/backup/NAME.env
     keep_snapshots: 1          # automatic snapshots on the cluster's own storage
     report:                    # in backup.yaml alone

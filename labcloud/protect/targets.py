@@ -1,6 +1,7 @@
 """Where backups go, and the secrets that this takes. Knows nothing of clusters, and of how restic is run.
 
-A target is an absolute directory, ``sftp:user@host:/path``, ``s3:https://host/bucket`` or ``rest:https://host/``. Each tenant has a
+A target is an absolute directory, ``sftp:user@host:/path``, ``s3:https://host/bucket``, ``rest:https://host/``, or an engine's own
+service (``engine:openstack``). Of the others, each tenant has a
 repository of its own below it. Passwords stand in files: HOME/secrets/backup/TENANT.password opens the repository of a tenant, and
 HOME/secrets/backup/NAME.env has what the target itself asks for, as restic's environment variables.
 """

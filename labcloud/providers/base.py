@@ -191,6 +191,10 @@ class Provider(ABC):
     @abstractmethod
     def delete_config(self, cluster: ClusterRef) -> None: ...
 
+    def ensure_base(self, cluster: ClusterRef) -> None:  # noqa: B027 - most engines show nodes the folder itself
+        """Let the cluster's running nodes have the lab's ``base/`` as it is, at ``/etc/labcloud/base``. Raise a LabError if one does not
+        take it."""
+
     @abstractmethod
     def ensure_datasets(self, cluster: ClusterRef, datasets: Mapping[str, StoredDataset]) -> bool:
         """Let all nodes of the cluster, those that run as well, see exactly ``datasets``, by their names.

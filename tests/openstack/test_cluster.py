@@ -112,6 +112,16 @@ def test_words_are_counted(cluster: Cluster) -> None:
     assert read_counts(cluster.cat("words/part-*")) == count_words(TEXT)
 
 
+def test_an_edit_of_the_labs_base_is_there_at_once(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text("#!/bin/sh\necho 'export LESSON=today' >\"$1\"\n")
+    editor.chmod(0o755)
+    monkeypatch.setenv("EDITOR", str(editor))
+    cluster.labcloud("config", "edit", "base/bashrc", "--reason", "a lesson")
+    for node in ("master-0", "worker-1"):
+        assert cluster.exec("bash", "-lc", "echo $LESSON", node=node).text == "today\n"
+
+
 def test_a_worker_joins_and_leaves(cluster: Cluster) -> None:
     cluster.labcloud("scale", cluster.ref, "--workers", "3", timeout=400)
     assert len(cluster.show()["nodes"]) == 4

@@ -42,7 +42,7 @@ def test_volumes_are_kept_while_they_are_used_and_come_back_as_others(site: Site
 
     found = provider.kept_volumes(site.tenant, site.cluster)
     assert [(each.copy[-4:], each.whole, each.state) for each in found] == [
-        ("0001", True, KeptVolume.KEPT), ("0001", True, KeptVolume.KEPT), ("0002", False, KeptVolume.KEPT), ("0002", False, KeptVolume.KEPT),
+        *[("0001", True, KeptVolume.KEPT)] * 2, *[("0002", False, KeptVolume.KEPT)] * 2,
     ]  # fmt: skip
     assert {(each.ref, each.number) for each in found} == set(places)
     assert all(dict(each.facts) == FACTS and each.size == 1 << 30 for each in found)

@@ -148,6 +148,11 @@ class Nodes:
         base = tree_of(self._base)
         self.push([(each, Content(cluster=parts[each.ref.name], base=base)) for each in machines if each.ref.name in parts])
 
+    def push_base(self, machines: Iterable[Machine]) -> None:
+        """Give running nodes the lab's ``base/``."""
+        base = tree_of(self._base)
+        self.push([(each, Content(base=base)) for each in machines])
+
     def stop_services(self, machine: Machine, timeout: float) -> None:
         """Stop the node's services in order; after ``timeout`` seconds the server stops whatever still runs."""
         self._ssh.run(self.target(machine), Command(("timeout", f"{timeout:g}", "systemctl", "stop", "labcloud-node.service")))

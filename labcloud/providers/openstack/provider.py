@@ -210,6 +210,9 @@ class OpenStackProvider(Provider):
             self._nodes.push_cluster(running, files, changed_nodes(before, files))
             return write_tree(self._config(cluster), files)
 
+    def ensure_base(self, cluster: ClusterRef) -> None:
+        self._nodes.push_base(each for each in self._list(cluster=cluster) if each.state == "ACTIVE" and self._nodes.configured(each))
+
     def config(self, cluster: ClusterRef) -> dict[str, str]:
         return read_tree(self._config(cluster))
 

@@ -144,6 +144,11 @@ class TenantProjects(Provider):
     def ensure_config(self, cluster: ClusterRef, files: Mapping[str, str]) -> bool:
         return self._of(cluster.tenant).ensure_config(cluster, files)
 
+    def ensure_base(self, cluster: ClusterRef) -> None:
+        there = self._there(cluster.tenant)
+        if there:
+            there.ensure_base(cluster)
+
     def config(self, cluster: ClusterRef) -> dict[str, str]:
         return self._common.config(cluster)
 
