@@ -6,12 +6,12 @@ cd "$(dirname "$(readlink -f "$0")")"
 # shellcheck source=scripts/machine.sh
 . scripts/machine.sh
 
-say "labcloud's tests: installs Docker Engine, mmdebstrap, restic, shellcheck, docker-registry, rclone, sshd, GRUB, QEMU and tools for"
+say "labcloud's tests: installs Docker Engine, mmdebstrap, restic, shellcheck, docker-registry, rclone, rsync, sshd, GRUB, QEMU and tools for"
 say "btrfs and XFS from Debian where they are missing, tox into .venv;"
 say "builds the images of all profiles, makes clusters of throw-away tenants, and removes them."
 check_python
 install_packages shellcheck:shellcheck docker-registry:docker-registry e2fsprogs:mkfs.ext4 btrfs-progs:mkfs.btrfs xfsprogs:mkfs.xfs \
-    rclone:rclone openssh-client:ssh openssh-server:sshd grub-common:grub-mkimage grub-pc-bin:usr/lib/grub/i386-pc/boot.img \
+    rclone:rclone rsync:rsync openssh-client:ssh openssh-server:sshd grub-common:grub-mkimage grub-pc-bin:usr/lib/grub/i386-pc/boot.img \
     qemu-utils:qemu-img qemu-system-x86:qemu-system-x86_64
 install_python .venv -e . tox
 trap stop_docker EXIT

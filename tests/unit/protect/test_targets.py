@@ -22,6 +22,7 @@ from labcloud.protect.targets import Secrets, Target, check_password_file, defau
         ("/srv/with space:and colon", "/srv/with space:and colon/acme"),
         ("sftp:u@h:/srv/b", "sftp:u@h:/srv/b/acme"),
         ("sftp:h:/srv/b/", "sftp:h:/srv/b/acme"),
+        ("engine:openstack", "engine:openstack"),
         ("sftp:u@[::1]:/srv/b", "sftp:u@[::1]:/srv/b/acme"),
         ("sftp://u@h:2222//srv/b", "sftp://u@h:2222//srv/b/acme"),
         ("s3:https://h/bucket", "s3:https://h/bucket/acme"),
