@@ -34,7 +34,8 @@ NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 HOME = "/home"
 TARGETS = (
-    "/srv/backups", "sftp:b@backup.example.org:/srv/lab", "s3:https://s3.example.org/lab", "rest:https://example.org:8000/", "engine:openstack",
+    "/srv/backups", "sftp:b@backup.example.org:/srv/lab", "s3:https://s3.example.org/lab", "rest:https://example.org:8000/",
+    "engine:openstack",
 )  # fmt: skip
 counts = st.integers(0, 9999)
 keeps = st.builds(Keep, counts, counts, counts, counts)
@@ -160,7 +161,8 @@ def test_a_folder_is_written_in_plain_form() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "/", "backups", "~/backups", "/srv/../etc", "/srv\n", "sftp:host", "sftp:-oProxy=x:/y", "sftp:a@-b:/c", "s3:",
-     "s3:ftp://host/bucket", "rest:https://", "rest:https://[x/", "rclone:x:y", "http://host/", "s3:https://h/b?token=1", "engine:", "engine:a/b", "engine:A b"],
+     "s3:ftp://host/bucket", "rest:https://", "rest:https://[x/", "rclone:x:y", "http://host/", "s3:https://h/b?token=1", 
+     "engine:", "engine:a/b", "engine:A b"],
 )  # fmt: skip
 def test_targets_that_cannot_be(text: str) -> None:
     with pytest.raises(UsageError, match="is no place for backups") as refused:
