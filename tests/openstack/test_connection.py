@@ -17,13 +17,13 @@ import yaml
 from labcloud.errors import ConfigError, EngineError
 from labcloud.providers.openstack.connection import Cloud
 from labcloud.providers.openstack.provider import OpenStackProvider
-from tests.openstack.driver import Cloud as TestCloud
+from tests.openstack import driver
 
 Told = Callable[..., OpenStackProvider]
 
 
 @pytest.fixture
-def told(cloud: TestCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
+def told(cloud: driver.Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
     """A lab on this machine, of which clouds.yaml says ``clouds`` and openstack.yaml says ``settings``."""
     opened: list[OpenStackProvider] = []
     file, home = tmp_path / "clouds.yaml", tmp_path / "home"
@@ -43,7 +43,7 @@ def told(cloud: TestCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 @pytest.fixture
-def known(cloud: TestCloud) -> dict[str, Any]:
+def known(cloud: driver.Cloud) -> dict[str, Any]:
     """The clouds of the test cloud's own clouds.yaml."""
     found: dict[str, Any] = yaml.safe_load(cloud.clouds_yaml.read_text())["clouds"]
     return found
@@ -56,7 +56,7 @@ def projects(provider: OpenStackProvider) -> str:
         return str(api.current_project.name)
 
 
-def test_an_application_credential_is_enough_until_it_is_taken_away(cloud: TestCloud, known: dict[str, Any], told: Told) -> None:
+def test_an_application_credential_is_enough_until_it_is_taken_away(cloud: driver.Cloud, known: dict[str, Any], told: Told) -> None:
     identity = cloud.member.identity
     user = cloud.member.current_user_id
     made = identity.create_application_credential(user, "labcloud-test")
@@ -162,6 +162,6 @@ def test_a_project_that_one_may_not_see_is_told(known: dict[str, Any], told: Tol
         told({"lab": {**member, "auth": member["auth"] | {"project_name": "größer/geheim"}}}).find()
 
 
-def test_the_connection_is_opened_when_something_is_asked(cloud: TestCloud) -> None:
+def test_the_connection_is_opened_when_something_is_asked(cloud: driver.Cloud) -> None:
     assert Cloud("nobody").label == "nobody"  # and nothing was looked up
     assert cloud.address

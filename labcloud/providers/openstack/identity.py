@@ -98,7 +98,8 @@ Place = tuple[NodeRef, int]
 
 @dataclass(frozen=True)
 class Disk:
-    """A data volume as Cinder lists it: ``server`` is the id of the server that has it, if one has, ``snapshots`` are as a `Machine`'s."""
+    """A data volume as Cinder lists it: ``server`` is the id of the server that has it, if one has, ``snapshots`` are as a `Machine`'s.
+    ``mistaken``: its metadata are another's (see `disk`)."""
 
     id: str
     ref: NodeRef
@@ -106,6 +107,7 @@ class Disk:
     status: str
     server: str = ""
     snapshots: frozenset[tuple[int, str]] = frozenset()
+    mistaken: bool = False
 
     @property
     def place(self) -> Place:
@@ -150,6 +152,20 @@ def tenant_of(lab: str, description: str) -> str:
 def node_described(lab: str, ref: NodeRef) -> str:
     """The description of what belongs to one node."""
     return f"{described(lab, ref.cluster.tenant)} {NODE}={ref.cluster.name}/{ref.name}"
+
+
+def volume_described(lab: str, ref: NodeRef, number: int) -> str:
+    """The description of a data volume."""
+    return f"{node_described(lab, ref)} {VOLUME}={number}"
+
+
+def _place_described(description: str) -> Place | None:
+    """What `volume_described` was given; None for any other description."""
+    words = dict(word.split("=", 1) for word in description.split() if "=" in word)
+    cluster, _, node = words.get(NODE, "").partition("/")
+    if not (TENANT in words and node and words.get(VOLUME, "").isdecimal()):
+        return None
+    return NodeRef.parse(ClusterRef(words[TENANT], cluster), node), int(words[VOLUME])
 
 
 def tags(lab: str, tenant: str = "", cluster: ClusterRef | None = None) -> list[str]:
@@ -270,11 +286,16 @@ def local_volumes(found: Machine) -> frozenset[Place]:
 
 
 def disk(volume: Any) -> Disk:
-    """A volume of the SDK, read."""
+    """A volume of the SDK, read.
+
+    Its description counts before its metadata: Cinder gives a volume that it makes of a backup the metadata of the one that was backed up.
+    """
     known: Mapping[str, str] = volume.metadata or {}
-    ref = NodeRef(ClusterRef(known[TENANT], known[CLUSTER]), known[GROUP], int(known[INDEX]))
+    place = NodeRef(ClusterRef(known[TENANT], known[CLUSTER]), known[GROUP], int(known[INDEX])), int(known[VOLUME])
+    own = _place_described(str(volume.description or "")) or place
     server = next((str(each.get("server_id") or "") for each in volume.attachments or ()), "")
-    return Disk(volume.id, ref, int(known[VOLUME]), volume.status, server, _snapshots(known))
+    taken = own != place
+    return Disk(volume.id, *own, volume.status, server, frozenset() if taken else _snapshots(known), taken)
 
 
 def inspection(found: Machine, history: Iterable[str] = ()) -> Inspection:

@@ -46,15 +46,19 @@ class Volumes:
     lab: str
 
     def listed(self, tenant: str = "", cluster: ClusterRef | None = None) -> list[Disk]:
-        """The volumes of the lab, of a tenant or of a cluster; none where the cloud has no Cinder."""
-        wanted = repr(identity.owner(self.lab, tenant, cluster))
+        """The volumes of the lab, of a tenant or of a cluster; none where the cloud has no Cinder.
+
+        All of the lab's are asked for: metadata alone do not tell whose one is that is being made of a backup.
+        """
+        wanted = repr(identity.owner(self.lab))
 
         def ask(api: Connection) -> list[Any]:
             if not api.has_service("block-storage"):
                 return []
             return list(api.block_storage.volumes(properties=wanted))
 
-        return [identity.disk(each) for each in self.cloud.read("ask which volumes exist", ask)]
+        found = [identity.disk(each) for each in self.cloud.read("ask which volumes exist", ask)]
+        return [each for each in found if cluster in (None, each.ref.cluster) and tenant in ("", each.ref.cluster.tenant)]
 
     def by_node(self, cluster: ClusterRef) -> dict[NodeRef, dict[int, str]]:
         """The ids of a cluster's volumes, by node and number."""
@@ -81,7 +85,7 @@ class Volumes:
         marks |= {identity.snapshot_mark(number, snapshot): "yes"} if snapshot else {}
         with self.cloud.change(f"create volume {number} of {ref}") as api:
             api.block_storage.create_volume(
-                name=identity.volume_name(ref, number), size=volume.size, description=identity.node_described(self.lab, ref),
+                name=identity.volume_name(ref, number), size=volume.size, description=identity.volume_described(self.lab, ref, number),
                 metadata=marks, **{key: value for key, value in where.items() if value},
             )  # fmt: skip
 
@@ -108,6 +112,14 @@ class Volumes:
             f"volume {disk.number} of {disk.ref} is in the state {disk.status}: {said}", details=f"volume {disk.id}\n{requests}".strip(),
             resolution=f"mend what it says, remove it (openstack volume delete --force {disk.id}) and run the same command again",
         )  # fmt: skip
+
+    def claim(self, disk: Disk, snapshot: str) -> None:
+        """Give a volume that was made of another's backup its own metadata: it holds ``snapshot``, and nothing of what the other held."""
+        marks = identity.volume_metadata(self.lab, *disk.place) | {identity.snapshot_mark(disk.number, snapshot): "yes"}
+        with self.cloud.change(f"mark volume {disk.number} of {disk.ref}") as api:
+            from openstack.exceptions import raise_from_response
+
+            raise_from_response(api.block_storage.put(f"/volumes/{disk.id}/metadata", json={"metadata": marks}))
 
     def mark(self, disk: Disk, mark: str, *, off: bool = False) -> None:
         """Give a volume's metadata a key, or take it ``off``."""

@@ -161,7 +161,7 @@ def test_a_folder_is_written_in_plain_form() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "/", "backups", "~/backups", "/srv/../etc", "/srv\n", "sftp:host", "sftp:-oProxy=x:/y", "sftp:a@-b:/c", "s3:",
-     "s3:ftp://host/bucket", "rest:https://", "rest:https://[x/", "rclone:x:y", "http://host/", "s3:https://h/b?token=1", 
+     "s3:ftp://host/bucket", "rest:https://", "rest:https://[x/", "rclone:x:y", "http://host/", "s3:https://h/b?token=1",
      "engine:", "engine:a/b", "engine:A b"],
 )  # fmt: skip
 def test_targets_that_cannot_be(text: str) -> None:

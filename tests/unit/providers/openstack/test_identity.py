@@ -89,8 +89,22 @@ def test_tags_say_which_snapshots_its_volumes_hold() -> None:
     assert identity.machine(server(tags=["labcloud.lab=1ab", mark])).snapshots == {(1, id)}
     assert identity.machine(server(tags=[f"{identity.SNAPSHOT}.{odd}" for odd in ("", "1", "1.", "one.x")])).snapshots == frozenset()
     known = identity.volume_metadata("1ab", SPEC.ref, 1) | {mark: "yes"}
-    volume = SimpleNamespace(id="v-1", metadata=known, status="in-use", attachments=[{"server_id": "u-1"}])
+    volume = SimpleNamespace(id="v-1", description="", metadata=known, status="in-use", attachments=[{"server_id": "u-1"}])
     assert (identity.disk(volume).snapshots, identity.disk(volume).server) == ({(1, id)}, "u-1")
+
+
+def test_a_volume_that_cinder_makes_of_a_backup_is_whose_its_description_says() -> None:
+    other = NodeRef(ClusterRef("red", "copy.1"), "worker", 0)
+    marks = identity.volume_metadata("1ab", SPEC.ref, 1) | {identity.snapshot_mark(1, "20261126t193421-ee32"): "yes"}
+
+    def disk(description: str) -> identity.Disk:
+        return identity.disk(SimpleNamespace(id="v-1", description=description, metadata=marks, status="available", attachments=[]))
+
+    found = disk(identity.volume_described("1ab", other, 2))
+    assert (found.place, found.mistaken, found.snapshots) == ((other, 2), True, frozenset())
+    for mine in (identity.volume_described("1ab", SPEC.ref, 1), identity.node_described("1ab", SPEC.ref), "what somebody wrote a=b"):
+        found = disk(mine)
+        assert (found.place, found.mistaken, len(found.snapshots)) == ((SPEC.ref, 1), False, 1)
 
 
 def test_descriptions_say_whose_a_thing_is() -> None:
