@@ -121,10 +121,15 @@ class Cloud:
             raise self._error(doing, exc) from exc
 
     def _error(self, doing: str, exc: Exception) -> LabError:
-        from keystoneauth1.exceptions import ConnectFailure, ConnectTimeout, EndpointNotFound, SSLError, Unauthorized
+        from keystoneauth1.exceptions import ConnectFailure, ConnectTimeout, EndpointNotFound, NotFound, SSLError, Unauthorized
 
         if isinstance(exc, Unauthorized):
             return self._refused(doing, exc)
+        if isinstance(exc, NotFound) and "Application Credential" in str(exc):
+            return EngineError(
+                f"could not {doing}: {self.label} does not know the application credential of clouds.yaml: it was deleted, or has expired",
+                details=_details(exc), resolution="make another, and put it into clouds.yaml: openstack application credential create",
+            )  # fmt: skip
         if isinstance(exc, SSLError):
             why = "its certificate has expired" if "expired" in str(exc) else "its certificate is not trusted"
             return EngineError(
