@@ -127,7 +127,7 @@ def test_cinder_keeps_backups_that_become_another_cluster(cluster: Cluster, emul
     assert (copy.cat("text"), copy.cat("more")) == (b"of the first night\n", b"that the second has\n")
     assert labcloud.json("snapshot", "list", copy.ref) == []
     copy.delete()
-    labcloud("backup", "policy", "set", cluster.ref, "keep=last=0,daily=0,weekly=0,monthly=0")
+    labcloud("backup", "policy", "set", cluster.ref, "keep=last=0,daily=0,weekly=0,monthly=0", "--yes")
     labcloud("backup", "prune", cluster.ref, "--yes", timeout=SECONDS)
     assert list(emulated.member.block_storage.backups()) == []
 
