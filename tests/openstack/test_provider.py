@@ -405,6 +405,52 @@ def test_a_size_that_there_is_not_is_refused(site: Site) -> None:
     assert (found.verdict, "labcloud create" in found.fix) == (Verdict.FAIL, True)
 
 
+# Killed
+
+
+class Killed(BaseException):
+    """What no error handling takes for an error."""
+
+
+@contextmanager
+def killed_at(site: Site, request: int) -> Iterator[None]:
+    """End whatever goes on when so many requests were answered: OpenStack has done what the last one asked for, and nobody noted it."""
+    left = iter(range(request - 1))
+
+    def look(answer: Any, **_: object) -> None:
+        if next(left, None) is None:
+            raise Killed(f"at {answer.request.method} {answer.url}")
+
+    with site.provider._cloud.change("count requests") as api:
+        hooks = api.session.session.hooks["response"]
+    hooks.append(look)
+    try:
+        with pytest.raises(Killed):
+            yield
+    finally:
+        hooks.remove(look)
+
+
+def test_killed_at_any_request_it_is_finished_and_deleted_to_the_last(site: Site, cloud: Any) -> None:
+    """Where it was killed is another place each time; so is where its deletion was."""
+    before = inventory(cloud.member)
+    specs = [site.spec(0, "master"), *(site.spec(index) for index in range(3))]
+    making = site.counted(lambda: site.make(*specs))
+    deleting = site.counted(lambda: clean(site.provider, site.tenant, site.cluster))
+    assert inventory(cloud.member) == before
+    for place in range(6):
+        with killed_at(site, 1 + place * making // 6):
+            site.make(*specs)
+        if place % 2:  # else it is deleted as it is
+            site.make(*specs)
+            found = site.provider.find(cluster=site.cluster).nodes
+            assert [(each.ref, each.status) for each in found] == [(each.ref, Status.RUNNING) for each in specs]
+            with killed_at(site, 1 + place * deleting // 6):
+                clean(site.provider, site.tenant, site.cluster)
+        clean(site.provider, site.tenant, site.cluster)
+        assert inventory(cloud.member) == before, place
+
+
 # What people get wrong
 
 

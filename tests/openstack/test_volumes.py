@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,3 +130,19 @@ def test_quotas_and_types_of_volumes_are_asked_first(site: Site, cloud: Any) -> 
         )
     finally:
         cloud.admin.block_storage.delete_type(kind)
+
+
+def test_servers_boot_from_volumes_where_the_lab_says_so(site: Site, cloud: Any, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "home" / "lab" / "openstack.yaml").write_text("boot-volume: default\n")
+    site.provider = site.open(site.provider._lab)
+    findings = {id: ask(site, id, FAST) for id in ("cloud.volume-quota", "cloud.volume-types", "cloud.room")}
+    assert {each.verdict for each in findings.values()} <= {Verdict.PASS, Verdict.SKIP}, findings
+    assert findings["cloud.volume-quota"].evidence["volumes"]["adds"] == 2 * 2  # each has one for its data as well
+    site.make(spec(site, 0), *(site.spec(index) for index in (1, 2, 3)))
+    servers = list(cloud.member.compute.servers(name=site.tenant))
+    assert [bool(each.image and each.image.id) for each in servers] == [False] * 4
+    volumes = list(cloud.member.block_storage.volumes())
+    assert sorted((each.is_bootable, each.size) for each in volumes) == [(False, 1), *[(True, 2)] * 4]
+    assert site.provider.find(cluster=site.cluster).volumes == {(site.spec(index).ref, 0) for index in range(4)}
+    site.provider.delete_nodes([each.ref for each in (spec(site, 0), *(site.spec(index) for index in (1, 2, 3)))])
+    assert [each.is_bootable for each in cloud.member.block_storage.volumes()] == [False]  # data stays, what was booted from goes

@@ -151,29 +151,33 @@ class _Asked:
         return judging.judge_quotas(quotas, self._facts.session().project)
 
     def volume_quota(self, subject: Subject, cluster: Cluster) -> Finding:
-        if not judging.uses_cinder(cluster, subject.storage):
+        if not self._cinder(subject, cluster):
             return skipped("no storage class is Cinder's")
         limits = self._facts.volume_limits()
         if limits is None:
             return skipped("Cinder does not tell this user the project's quotas")
-        quotas = judging.volume_quotas(limits, self._needs(subject, cluster), subject.storage)
+        quotas = judging.volume_quotas(limits, self._needs(subject, cluster), subject.storage, self._settings.boot_volume)
         return judging.judge_quotas(quotas, self._facts.session().project)
 
     def volume_types(self, subject: Subject, cluster: Cluster) -> Finding:
-        if not judging.uses_cinder(cluster, subject.storage):
+        if not self._cinder(subject, cluster):
             return skipped("no storage class is Cinder's")
-        return judging.judge_volume_types(cluster, subject.storage, self._facts.volume_types())
+        return judging.judge_volume_types(cluster, subject.storage, self._facts.volume_types(), self._settings.boot_volume)
+
+    def _cinder(self, subject: Subject, cluster: Cluster) -> bool:
+        return bool(self._settings.boot_volume) or judging.uses_cinder(cluster, subject.storage)
 
     def room(self, subject: Subject, cluster: Cluster) -> Finding:
         wanted = self._needs(subject, cluster)
         rooms = {}
         for each in wanted:
             if each.flavor is not None:
-                room = self._facts.room(judging.resources_of(each.flavor), judging.traits_of(each.flavor))
+                resources = judging.resources_of(each.flavor, own_disk=not self._settings.boot_volume)
+                room = self._facts.room(resources, judging.traits_of(each.flavor))
                 if room is None:
                     return skipped("only an administrator may ask Placement")
                 rooms[each.flavor.id] = room
-        return judging.judge_room(cluster, wanted, rooms)
+        return judging.judge_room(cluster, wanted, rooms, own_disk=not self._settings.boot_volume)
 
     def names(self, _: Subject, cluster: Cluster) -> Finding:
         return judging.judge_names(cluster.ref.tenant, self._lab, self._facts.networks())

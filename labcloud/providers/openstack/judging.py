@@ -14,6 +14,7 @@ from labcloud.model.storage import NO_CLASSES, Classes, StorageClass, storage_cl
 from labcloud.providers.openstack.catalogue import choose_flavor, disk_of
 from labcloud.providers.openstack.facts import Json, Session, Worker
 from labcloud.providers.openstack.identity import tenant_of, tenant_resource
+from labcloud.providers.openstack.settings import ANY_TYPE
 from labcloud.providers.openstack.volumes import DRIVER as CINDER
 
 NEEDED: Final = (2, 64)
@@ -30,12 +31,14 @@ _GIB: Final = 2**30
 
 @dataclass(frozen=True)
 class Need:
-    """Servers that will be made: so many of a group, all of one flavor; ``flavor`` is None where none fits, ``why`` says so then."""
+    """Servers that will be made: so many of a group, all of one flavor; ``flavor`` is None where none fits, ``why`` says so then.
+    ``disk`` is GiB of the disk that each boots from."""
 
     group: NodeGroup
     count: int
     flavor: Any
     why: str = ""
+    disk: int = 0
 
 
 def judge_session(session: Session, label: str) -> Finding:
@@ -150,7 +153,8 @@ def needs(cluster: Cluster, there: Mapping[str, int], flavors: Sequence[Any], im
             flavor = choose_flavor(list(flavors), memory=group.memory, cpus=group.cpus, disk=disk_of(image), ram=int(image.min_ram or 0))
         except LabError as exc:
             why = exc.brief
-        found.append(Need(group, max(0, group.count - there.get(group.name, 0)), flavor, why))
+        disk = max(int(flavor.disk), disk_of(image)) if flavor else 0
+        found.append(Need(group, max(0, group.count - there.get(group.name, 0)), flavor, why, disk))
     return found
 
 
@@ -247,7 +251,7 @@ def _option(resource: str) -> str:
     return {"security-groups": "secgroups", "security-group-rules": "secgroup-rules", "floatingips": "floating-ips"}.get(resource, resource)
 
 
-def judge_room(cluster: Cluster, wanted: Sequence[Need], rooms: Mapping[str, Sequence[Json]]) -> Finding:
+def judge_room(cluster: Cluster, wanted: Sequence[Need], rooms: Mapping[str, Sequence[Json]], *, own_disk: bool = True) -> Finding:
     """Whether Placement has room for all servers, not just for one: ``rooms`` are hosts' resources by flavor.
 
     Groups are placed one after the other on what the ones before have left, the largest first.
@@ -260,7 +264,7 @@ def judge_room(cluster: Cluster, wanted: Sequence[Need], rooms: Mapping[str, Seq
         hosts = rooms[each.flavor.id]
         for number, resources in enumerate(hosts):
             left.setdefault(number, {name: int(facts["capacity"]) - int(facts["used"]) for name, facts in resources.items()})
-        placed[each.group.name] = _place(resources_of(each.flavor), each.count, list(left.values()))
+        placed[each.group.name] = _place(resources_of(each.flavor, own_disk=own_disk), each.count, list(left.values()))
     missing = {
         each.group.name: each.count - placed[each.group.name] for each in wanted if placed.get(each.group.name, each.count) < each.count
     }
@@ -280,9 +284,9 @@ def traits_of(flavor: Any) -> list[str]:
     return sorted(f"{signs[said]}{name}" for name, said in asked.items() if said in signs)
 
 
-def resources_of(flavor: Any) -> dict[str, int]:
-    """What Placement counts of a flavor."""
-    return {"VCPU": int(flavor.vcpus), "MEMORY_MB": int(flavor.ram), "DISK_GB": int(flavor.disk)}
+def resources_of(flavor: Any, *, own_disk: bool = True) -> dict[str, int]:
+    """What Placement counts of a flavor; of its disk only where that is the host's."""
+    return {"VCPU": int(flavor.vcpus), "MEMORY_MB": int(flavor.ram), "DISK_GB": int(flavor.disk) if own_disk else 0}
 
 
 def _place(one: Mapping[str, int], count: int, hosts: list[dict[str, int]]) -> int:
@@ -313,16 +317,22 @@ def judge_names(tenant: str, lab: str, networks: Sequence[Any]) -> Finding:
     return passed(f"{name} is free, or this lab's", taken=[])
 
 
-def volume_quotas(limits: Mapping[str, Json], wanted: Sequence[Need], storage: Classes) -> list[Quota]:
-    """Quotas of Cinder, of all its volumes and of those of each type; ``limits`` is ``{"volumes": {"limit": 10, "in_use": 1, …}, …}``."""
+def volume_quotas(limits: Mapping[str, Json], wanted: Sequence[Need], storage: Classes, boot: str = "") -> list[Quota]:
+    """Quotas of Cinder, of all its volumes and of those of each type; ``limits`` is ``{"volumes": {"limit": 10, "in_use": 1, …}, …}``.
+    ``boot`` is the type of the volumes that servers boot from; empty if they do not."""
     added: Counter[str] = Counter()
+
+    def add(need: Need, size: int, type_: str) -> None:
+        for kind in ("", *([f"_{type_}"] if type_ else [])):
+            added.update({f"volumes{kind}": need.count, f"gigabytes{kind}": need.count * size})
+
     for need in wanted:
+        if boot:
+            add(need, need.disk, "" if boot == ANY_TYPE else boot)
         for volume in need.group.volumes:
             found = _class(storage, volume.storage)
             if found is not None and found.driver == CINDER:
-                kinds = ["", *([f"_{found.options['type']}"] if "type" in found.options else [])]
-                added.update({f"volumes{kind}": need.count for kind in kinds})
-                added.update({f"gigabytes{kind}": need.count * volume.size for kind in kinds})
+                add(need, volume.size, found.options.get("type", ""))
     return [
         Quota(name, int(limits[name]["limit"]), int(limits[name]["in_use"]) + int(limits[name].get("reserved", 0)), adds)
         for name, adds in added.items()
@@ -330,11 +340,14 @@ def volume_quotas(limits: Mapping[str, Json], wanted: Sequence[Need], storage: C
     ]
 
 
-def judge_volume_types(cluster: Cluster, storage: Classes, types: Iterable[str]) -> Finding:
+def judge_volume_types(cluster: Cluster, storage: Classes, types: Iterable[str], boot: str = "") -> Finding:
     there = sorted(types)
     found = filter(None, (_class(storage, name) for name in _storage_names(cluster)))
     wanted = {each.name: each.options["type"] for each in found if each.driver == CINDER and "type" in each.options}
     wrong = {name: kind for name, kind in wanted.items() if kind not in there}
+    if boot and boot not in (ANY_TYPE, *there):
+        text = f"there is no volume type {boot!r} to boot from; there are: {', '.join(there) or 'none'}"
+        return failed(text, "correct boot-volume in openstack.yaml", types=there)
     if wrong:
         told = ", ".join(f"{kind!r} of the storage class {name or 'default'}" for name, kind in wrong.items())
         fix = f"labcloud storage set {next(iter(wrong)) or 'default'} --driver {CINDER} --option type={there[0] if there else 'TYPE'}"

@@ -33,8 +33,8 @@ from labcloud.providers.openstack.identity import Disk, Machine
 from labcloud.providers.openstack.keeping import Keeping
 from labcloud.providers.openstack.networks import Networks
 from labcloud.providers.openstack.nodes import Nodes, changed_nodes
-from labcloud.providers.openstack.servers import Ingredients, Servers
-from labcloud.providers.openstack.settings import NETWORK, read_settings
+from labcloud.providers.openstack.servers import BootVolume, Ingredients, Servers
+from labcloud.providers.openstack.settings import ANY_TYPE, NETWORK, read_settings
 from labcloud.providers.openstack.shares import View, server_of
 from labcloud.providers.openstack.ssh import Ssh, Tunnelled, chunks, free_port
 from labcloud.providers.openstack.volumes import DRIVER, Volumes, of_cinder
@@ -285,10 +285,12 @@ class OpenStackProvider(Provider):
         view = self._view(cluster)
         serving = min(spec.ref for spec in specs) if view else None
 
-        def flavor(spec: NodeSpec) -> str:
+        def needed(spec: NodeSpec) -> int:
+            return disk_of(images[spec.image], view.bytes if view and spec.ref == serving else 0)
+
+        def flavor(spec: NodeSpec) -> Any:
             image = images[spec.image]
-            disk = disk_of(image, view.bytes) if view and spec.ref == serving else 0
-            return str(self._catalogue.fitting(flavors, memory=spec.memory, cpus=spec.cpus, image=image, disk=disk).id)
+            return self._catalogue.fitting(flavors, memory=spec.memory, cpus=spec.cpus, image=image, disk=needed(spec))
 
         def likeness(spec: NodeSpec) -> tuple[bool, str]:
             return spec.ref == serving, _likeness(spec)
@@ -300,10 +302,15 @@ class OpenStackProvider(Provider):
         disks = self._volumes.ensure(specs)
         for chosen, same in batches:
             parts = Ingredients(
-                image=images[same[0].image].id, flavor=chosen, network=network.network, security_group=network.security_group,
+                image=images[same[0].image].id, flavor=chosen.id, network=network.network, security_group=network.security_group,
                 key=key, server_group=group, zone=self._settings.zone, config_drive=self._settings.config_drive,
+                boot=self._boot(max(int(chosen.disk), needed(same[0]))),
             )  # fmt: skip
             self._servers.create(same, parts, {spec.ref: disks[spec.ref] for spec in same if spec.ref in disks})
+
+    def _boot(self, size: int) -> BootVolume | None:
+        wanted = self._settings.boot_volume
+        return BootVolume(size, wanted if wanted != ANY_TYPE else "") if wanted else None
 
     def resize_node(self, ref: NodeRef, *, memory: int, cpus: float) -> None:
         machine = self._machine(ref, fresh=True)

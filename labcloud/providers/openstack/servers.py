@@ -44,6 +44,14 @@ _DELETED: Final = frozenset({"DELETED", "SOFT_DELETED"})
 
 
 @dataclass(frozen=True)
+class BootVolume:
+    """A volume of Cinder that a server boots from, made of its image and deleted with it: GiB, and its type ("": the cloud's choice)."""
+
+    size: int
+    type: str = ""
+
+
+@dataclass(frozen=True)
 class Ingredients:
     """What servers are made of, besides their specification: ids of the cloud's things, and the name of a key."""
 
@@ -55,6 +63,7 @@ class Ingredients:
     server_group: str
     zone: str = ""
     config_drive: bool | None = None
+    boot: BootVolume | None = None
 
 
 class Servers:
@@ -83,11 +92,11 @@ class Servers:
             self._request(f"{cluster}/{group}-1 to {group}-{len(run)}", identity.server_name(cluster, group), len(run), body)
         single = [index for index in wanted if len(run) < 2 or index not in run]
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="server") as pool:
-            for done in [pool.submit(self._single, NodeRef(cluster, group, index), body, parts.image, volumes) for index in single]:
+            for done in [pool.submit(self._single, NodeRef(cluster, group, index), body, parts, volumes) for index in single]:
                 done.result()
 
-    def _single(self, ref: NodeRef, body: dict[str, Any], image: str, volumes: Mapping[NodeRef, Mapping[int, str]]) -> None:
-        disks = {"block_device_mapping": _devices(image, volumes[ref])} if ref in volumes else {}
+    def _single(self, ref: NodeRef, body: dict[str, Any], parts: Ingredients, volumes: Mapping[NodeRef, Mapping[int, str]]) -> None:
+        disks = {"block_device_mapping": [*_root(parts), *_devices(volumes[ref])]} if ref in volumes else {}
         self._request(str(ref), identity.server_name(ref.cluster, ref.group, ref.index), 1, body | disks)
 
     def _request(self, what: str, name: str, count: int, body: dict[str, Any]) -> None:
@@ -97,7 +106,6 @@ class Servers:
 
     def _body(self, spec: NodeSpec, parts: Ingredients) -> dict[str, Any]:
         body: dict[str, Any] = {
-            "image_id": parts.image,
             "flavor_id": parts.flavor,
             "networks": [{"uuid": parts.network}],
             "security_groups": [{"name": parts.security_group}],
@@ -105,6 +113,7 @@ class Servers:
             "metadata": identity.metadata(self._lab, spec),
             "tags": identity.tags(self._lab, cluster=spec.ref.cluster),
         }
+        body |= {"block_device_mapping": _root(parts)} if parts.boot else {"image_id": parts.image}
         body |= {"scheduler_hints": {"group": parts.server_group}} if parts.server_group else {}
         body |= {"availability_zone": parts.zone} if parts.zone else {}
         return body | ({"config_drive": parts.config_drive} if parts.config_drive is not None else {})
@@ -317,11 +326,19 @@ class Servers:
             api.compute.delete_keypair(identity.key_name(self._lab), ignore_missing=True)
 
 
-def _devices(image: str, volumes: Mapping[int, str]) -> list[dict[str, Any]]:
-    """The server's own disk, which goes with it, and volumes, which stay; in Nova's words ("Block Device Mapping in Nova")."""
-    own = {"boot_index": 0, "uuid": image, "source_type": "image", "destination_type": "local", "delete_on_termination": True}
+def _root(parts: Ingredients) -> list[dict[str, Any]]:
+    """What a server boots from, which goes with it; in Nova's words ("Block Device Mapping in Nova")."""
+    root = {"boot_index": 0, "uuid": parts.image, "source_type": "image", "destination_type": "local", "delete_on_termination": True}
+    if parts.boot:
+        root |= {"destination_type": "volume", "volume_size": parts.boot.size}
+        root |= {"volume_type": parts.boot.type} if parts.boot.type else {}
+    return [root]
+
+
+def _devices(volumes: Mapping[int, str]) -> list[dict[str, Any]]:
+    """Volumes, which stay."""
     data = {"boot_index": -1, "source_type": "volume", "destination_type": "volume", "delete_on_termination": False}
-    return [own, *(data | {"uuid": id} for _, id in sorted(volumes.items()))]
+    return [data | {"uuid": id} for _, id in sorted(volumes.items())]
 
 
 def _alone(machine: Machine, api: Connection) -> Machine:

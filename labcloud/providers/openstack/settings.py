@@ -14,6 +14,9 @@ FILE: Final = "openstack.yaml"
 NETWORK: Final = "{network}"
 """Stands in ``proxy`` for the id of the tenant's network."""
 
+ANY_TYPE: Final = "default"
+"""The volume type of who asks for none."""
+
 
 class Settings(BaseModel):
     """``cloud`` and ``region`` are names of ``clouds.yaml``; ``availability-zone`` is where servers shall be.
@@ -22,7 +25,8 @@ class Settings(BaseModel):
     ``floating-addresses`` gives each node one of the external network, ``jump`` is ``[USER@]HOST`` over which they are, or ``proxy`` a
     program, with arguments, that connects to ``%h`` port ``%p``; `NETWORK` stands in it for the tenant's network. ``nameservers`` are what
     nodes ask for other names; ``ssh-from`` is who is let in; ``user`` is who logs in on the images' machines. With ``projects`` each tenant
-    has a project of its own, in which users of it have ``role``.
+    has a project of its own, in which users of it have ``role``. ``boot-volume`` is the type of Cinder's volumes that servers boot from
+    (`ANY_TYPE`: the cloud's own choice); without it they have their own disk where they run.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -39,6 +43,7 @@ class Settings(BaseModel):
     config_drive: bool | None = Field(None, alias="config-drive")
     projects: bool = False
     role: str = "member"
+    boot_volume: str = Field("", alias="boot-volume")
     ssh_from: str = Field("0.0.0.0/0", alias="ssh-from")
 
     @model_validator(mode="after")
