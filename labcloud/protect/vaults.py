@@ -94,7 +94,10 @@ class Vault:
         """Keep the snapshot that ``manifest`` is of, with the volumes that it lies in. What another run left unfinished goes before."""
         host, began = str(manifest.ref), datetime.now(UTC)
         parts = self._parts(host)
-        self._provider.forget_volumes(self._tenant, [copy for (_, copy), each in parts.items() if not _complete(each)])
+        # One that was good once and is broken now stays: others may need what it has, and `check` tells of it.
+        last = max((each.made for own in parts.values() if _complete(own) for each in own), default=None)
+        left = [copy for (_, copy), own in parts.items() if not _complete(own) and (last is None or all(each.made > last for each in own))]
+        self._provider.forget_volumes(self._tenant, left)
         base = [each.made for own in parts.values() if _complete(own) for each in own if each.whole]
         whole = not base or max(base) < began - _CHAIN
         places = [(NodeRef.parse(manifest.ref, node), number) for node, count in manifest.volumes.items() for number in range(count)]

@@ -111,6 +111,15 @@ def test_what_was_left_unfinished_is_no_copy_and_goes_before_the_next() -> None:
     assert {each.copy for each in service.all} == {manifest(0).id, manifest(2).id}
 
 
+def test_one_that_breaks_later_stays_and_a_new_week_begins() -> None:
+    service = Service()
+    for night in range(3):
+        vault(service).keep(manifest(night), (CONSISTENT,))
+    service.all[0] = replace(service.all[0], state="error")
+    assert WHOLE in vault(service).keep(manifest(3), (CONSISTENT,)).copies[0].tags
+    assert {each.copy for each in service.all} == {manifest(night).id for night in range(4)}
+
+
 def test_rules_keep_what_a_kept_copy_needs() -> None:
     service = Service()
     for night in range(10):  # weeks begin on nights 0 and 7, a Sunday and the Sunday after it
