@@ -10,8 +10,10 @@ import http.client
 import shlex
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -278,10 +280,10 @@ class OpenStackProvider(Provider):
     def _create(self, cluster: ClusterRef, specs: Sequence[NodeSpec]) -> None:
         for spec in specs:
             _check_volumes(spec.volumes)
-        network = self._networks.of(cluster.tenant)
-        images = {each: self._catalogue.image(each) for each in {spec.image for spec in specs}}
-        flavors = self._catalogue.flavors()
-
+        references = sorted({spec.image for spec in specs})
+        asked = (partial(self._catalogue.image, each) for each in references)
+        network, flavors, *found = _at_once(lambda: self._networks.of(cluster.tenant), self._catalogue.flavors, *asked)
+        images = dict(zip(references, found, strict=True))
         view = self._view(cluster)
         serving = min(spec.ref for spec in specs) if view else None
 
@@ -297,9 +299,9 @@ class OpenStackProvider(Provider):
 
         # All is looked up before anything is made.
         batches = [(flavor(same[0]), same) for same in (list(alike) for _, alike in groupby(sorted(specs, key=likeness), key=likeness))]
-        with self._shared_lock:
-            key, group = self._servers.ensure_key(self._ssh.public_key()), self._servers.ensure_group(cluster, len(specs))
-        disks = self._volumes.ensure(specs)
+        key, group, disks = _at_once(
+            self._ensure_key, lambda: self._servers.ensure_group(cluster, len(specs)), lambda: self._volumes.ensure(specs)
+        )
         for chosen, same in batches:
             parts = Ingredients(
                 image=images[same[0].image].id, flavor=chosen.id, network=network.network, security_group=network.security_group,
@@ -307,6 +309,10 @@ class OpenStackProvider(Provider):
                 boot=self._boot(max(int(chosen.disk), needed(same[0]))),
             )  # fmt: skip
             self._servers.create(same, parts, {spec.ref: disks[spec.ref] for spec in same if spec.ref in disks})
+
+    def _ensure_key(self) -> str:
+        with self._shared_lock:  # all clusters of the lab have one and the same
+            return self._servers.ensure_key(self._ssh.public_key())
 
     def _boot(self, size: int) -> BootVolume | None:
         wanted = self._settings.boot_volume
@@ -494,6 +500,12 @@ class OpenStackProvider(Provider):
                 return Response(answer.status, answer.read(), dict(answer.getheaders()))
         except (OSError, http.client.HTTPException) as exc:
             raise EngineError(f"port {port} of {ref} does not answer", details=str(exc)) from exc
+
+
+def _at_once(*questions: Callable[[], Any]) -> list[Any]:
+    """What several questions to the cloud give, asked at the same time. Raise what the first of them raises that fails."""
+    with ThreadPoolExecutor(len(questions), thread_name_prefix="cloud") as pool:
+        return [each.result() for each in [pool.submit(each) for each in questions]]
 
 
 def _held(machines: Iterable[Machine], disks: Iterable[Disk]) -> Iterator[tuple[NodeRef, frozenset[tuple[int, str]]]]:
