@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from labcloud.errors import EngineError
 from labcloud.lab import Lab
 from labcloud.lab.editing import EditLocks
 from labcloud.lab.git import Author
 from labcloud.model import ClusterRef
+from labcloud.providers.base import Provider
 from tests.unit.cli.conftest import Done, Labcloud
 
 C = "clusters/acme/c.yaml"
@@ -153,6 +155,31 @@ def test_a_new_file_of_the_base(labcloud: Labcloud, lab: Lab, editor: Callable[.
     editor(more="file.write_text('#!/bin/sh\\n')")
     assert labcloud("config", "edit", "base/health/disk").err.endswith("it concerns acme/c\n")
     assert (lab.base / "health" / "disk").stat().st_mode & 0o111
+
+
+def test_nodes_that_do_not_see_the_base_by_themselves_get_it(
+    labcloud: Labcloud, lab: Lab, editor: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[ClusterRef] = []
+    monkeypatch.setattr(Provider, "ensure_base", lambda _, cluster: told.append(cluster))
+    editor(more="file.write_text('alias ll=\"ls -l\"\\n')")
+    assert labcloud("config", "edit", "base/bashrc").code == 0
+    assert told == [REF]
+    editor(SET)
+    assert labcloud("config", "edit", C).code == 0
+    assert told == [REF]  # what concerns one cluster is not the base's
+    assert labcloud("config", "apply", str(REF)).code == 0
+    assert told == [REF, REF]
+
+    def refuse(_: Provider, cluster: ClusterRef) -> None:
+        raise EngineError(f"the node {cluster}/worker-1 cannot be reached by ssh")
+
+    monkeypatch.setattr(Provider, "ensure_base", refuse)
+    editor(more="file.write_text('alias l=ls\\n')")
+    done = labcloud("config", "edit", "base/bashrc")
+    assert done.code == 0  # the change is in force
+    assert "warning: not all nodes of acme/c have it yet: the node acme/c/worker-1 cannot be reached" in done.err
+    assert "labcloud config apply acme/c" in done.err
 
 
 def test_no_change_is_said(labcloud: Labcloud, lab: Lab, editor: Callable[..., Path], tmp_path: Path) -> None:
