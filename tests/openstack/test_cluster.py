@@ -119,7 +119,7 @@ def test_an_edit_of_the_labs_base_is_there_at_once(cluster: Cluster, tmp_path: P
     monkeypatch.setenv("EDITOR", str(editor))
     cluster.labcloud("config", "edit", "base/bashrc", "--reason", "a lesson")
     for node in ("master-0", "worker-1"):
-        assert cluster.exec("bash", "-lc", "echo $LESSON", node=node).text == "today\n"
+        assert cluster.exec("bash", "-lc", "echo $LESSON", node=node).text == "today"
 
 
 def test_a_worker_joins_and_leaves(cluster: Cluster) -> None:

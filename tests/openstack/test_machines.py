@@ -81,8 +81,8 @@ def test_a_cluster_of_virtual_machines_gets_ready(cluster: Cluster) -> None:
     """And so it has written a file to HDFS and read it back."""
     view = cluster.show()
     assert (view["provider"], view["status"]) == ("openstack", "ready")
-    assert cluster.exec("systemd-detect-virt", user="root").text.strip() == "qemu"
-    assert cluster.exec("systemctl", "is-system-running", user="root").text.strip() == "running"
+    assert cluster.exec("systemd-detect-virt", user="root").text == "qemu"
+    assert cluster.exec("systemctl", "is-system-running", user="root").text == "running"
 
 
 def test_data_lies_on_disks_of_cinder(cluster: Cluster, emulated: Cloud) -> None:
@@ -101,13 +101,13 @@ def test_datasets_are_seen_by_all_machines_and_changed_by_none(cluster: Cluster,
     labcloud("dataset", "attach", "more", cluster.ref)  # while all of it runs
     for node in ("master-0", "worker-0"):
         seen = cluster.exec("cat", "/datasets/books/one.txt", "/datasets/more/two.txt", node=node)
-        assert seen.text == "one fish\ntwo fish\n"
+        assert seen.text == "one fish\ntwo fish"
         for argv in (("touch", "/datasets/mine"), ("sh", "-c", "echo mine >/datasets/books/one.txt")):
             assert "Read-only file system" in cluster.exec(*argv, node=node, user="root", expect=None).said
-    assert cluster.exec("findmnt", "-n", "-o", "FSTYPE", "/datasets", node="worker-0", user="root").text.strip() == "nfs4"
+    assert cluster.exec("findmnt", "-n", "-o", "FSTYPE", "/datasets", node="worker-0", user="root").text == "nfs4"
     assert "nothing had to be done" in labcloud("dataset", "attach", "more", cluster.ref).said
     labcloud("dataset", "load", "books", cluster.ref, timeout=300)
-    assert cluster.exec("hdfs", "dfs", "-cat", "/datasets/books/one.txt").text == "one fish\n"
+    assert cluster.exec("hdfs", "dfs", "-cat", "/datasets/books/one.txt").text == "one fish"
     labcloud("dataset", "detach", "books", cluster.ref)
     assert cluster.exec("ls", "/datasets", node="worker-0").text.split() == ["more"]
 

@@ -431,6 +431,7 @@ def killed_at(site: Site, request: int) -> Iterator[None]:
         hooks.remove(look)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # who is killed closes no connections
 def test_killed_at_any_request_it_is_finished_and_deleted_to_the_last(site: Site, cloud: Any) -> None:
     """Where it was killed is another place each time; so is where its deletion was."""
     before = inventory(cloud.member)
