@@ -5,46 +5,29 @@ from __future__ import annotations
 import json
 import secrets
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import requests
-import yaml
 
-from labcloud.lab import home
 from tests.acceptance.driver import Cluster, Labcloud, count_words, read_counts, real_text, wait_for
 from tests.openstack.driver import Cloud
 from tests.openstack.inventory import inventory
+from tests.openstack.labs import lab_of_guests
 
 pytestmark = pytest.mark.timeout(900)
 
 PROFILE = "hadoop-2.7"
-# The project's guests are reached as a tenant of a public cloud reaches them.
-SETTINGS = {"availability-zone": "real", "external-network": "public", "floating-addresses": True}
 TEXT = real_text()
 PAUSE = 2.0
 
 
 @pytest.fixture(scope="module")
 def labcloud(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labcloud]:
-    """A lab that knows the cloud as its member does; the project holds afterwards what it held before."""
-    before = inventory(cloud.member)
-    lab = Labcloud(tmp_path_factory.mktemp("lab") / "home", home() / "cache")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in cloud.environment.items():
-            patch.setenv(name, value)
-        lab("backup", "policy", "set", "--lab", "enabled=false")
-        settings = lab.home / "lab" / "openstack.yaml"
-        settings.write_text(yaml.safe_dump(SETTINGS))
-        for argv in (("add", settings.name), ("commit", "-q", "-m", "which cloud")):
-            subprocess.run(["git", "-C", str(settings.parent), *argv], check=True)
+    with lab_of_guests(cloud, tmp_path_factory.mktemp("lab") / "home", PROFILE) as lab:
         yield lab
-    for image in cloud.member.image.images(owner=cloud.member.current_project_id, name=f"labcloud/{PROFILE}"):
-        cloud.member.image.delete_image(image)
-    assert inventory(cloud.member) == before
 
 
 @pytest.fixture(scope="module")

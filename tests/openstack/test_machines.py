@@ -12,18 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
-from labcloud.lab import home
-from tests.acceptance.driver import Cluster, Labcloud, run
+from tests.acceptance.driver import Cluster, Labcloud
 from tests.openstack import driver
 from tests.openstack.driver import Cloud
 from tests.openstack.inventory import inventory
+from tests.openstack.labs import lab_of_guests
 
 SECONDS = 1500
 """How long an emulated cluster may take to be ready."""
 PROFILE = "hadoop-2.7"
-SETTINGS = {"availability-zone": "real", "external-network": "public", "floating-addresses": True}
 
 pytestmark = pytest.mark.timeout(SECONDS + 300)
 
@@ -45,20 +43,8 @@ def emulated() -> Iterator[Cloud]:
 
 @pytest.fixture(scope="module")
 def labcloud(emulated: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labcloud]:
-    before = inventory(emulated.member)
-    lab = Labcloud(tmp_path_factory.mktemp("lab") / "home", home() / "cache")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in emulated.environment.items():
-            patch.setenv(name, value)
-        lab("backup", "policy", "set", "--lab", "enabled=false")
-        settings = lab.home / "lab" / "openstack.yaml"
-        settings.write_text(yaml.safe_dump(SETTINGS))
-        for argv in (("add", settings.name), ("commit", "-q", "-m", "which cloud")):
-            run(("git", "-C", str(settings.parent), *argv))
+    with lab_of_guests(emulated, tmp_path_factory.mktemp("lab") / "home", PROFILE) as lab:
         yield lab
-    for image in emulated.member.image.images(owner=emulated.member.current_project_id, name=f"labcloud/{PROFILE}"):
-        emulated.member.image.delete_image(image)
-    assert inventory(emulated.member) == before
 
 
 @pytest.fixture(scope="module")
