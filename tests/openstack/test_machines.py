@@ -78,7 +78,7 @@ def test_data_lies_on_disks_of_cinder(cluster: Cluster, emulated: Cloud) -> None
     for node in ("master-0", "worker-0"):
         source, kind = cluster.exec("findmnt", "-n", "-o", "SOURCE,FSTYPE", "/data/0", node=node, user="root").text.split()
         assert (source.startswith("/dev/vd"), kind) == (True, "ext4")
-    assert "blk_" in cluster.exec("find", "/data/0", "-name", "blk_*", node="worker-0", user="root").text
+    assert "/BP-" in cluster.exec("find", "/data/0", "-name", "BP-*", node="worker-0", user="root").text  # its pool of blocks
 
 
 def test_datasets_are_seen_by_all_machines_and_changed_by_none(cluster: Cluster, tmp_path: Path) -> None:
