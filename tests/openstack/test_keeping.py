@@ -32,7 +32,7 @@ def test_volumes_are_kept_while_they_are_used_and_come_back_as_others(site: Site
     monkeypatch.setattr(provider, "_on_node", lambda *_: None)  # there is no guest whose memory could have anything
     places = [(each.ref, 0) for each in specs]
     site.make(*specs)
-    ids = [id for id, _ in of_cluster(site, cloud).values()]
+    ids = [id for _, (id, _) in sorted(of_cluster(site, cloud).items())]  # in the order of places
     for id in ids:
         written(cloud, id, "monday..")
     provider.keep_volumes("20261123t020000-0001", places, FACTS, whole=True)
