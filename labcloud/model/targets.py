@@ -25,9 +25,8 @@ _LONGEST: Final = 2000
 
 
 def parse_target(text: str) -> str:
-    """``text`` in its plain form, if backups can lie there: an absolute directory, a place that restic knows, or an engine's own
-    backup service. Raise UsageError on
-    anything else, and on a password in it."""
+    """``text`` in its plain form, if backups can lie there: an absolute directory, a place that restic knows, or an engine's own backup
+    service. Raise UsageError on anything else, and on a password in it."""
     if not text.isprintable() or text != text.strip() or len(text) > _LONGEST:
         raise _unreadable(text[:_LONGEST])
     kind, colon, rest = text.partition(":")

@@ -349,8 +349,7 @@ def _check_room(repository: Repository, manifest: Manifest, parent: Copy | None)
 def _upload(manifest: Manifest, contents: Contents, provider: Provider, parent: Copy | None) -> Upload:
     mounts = {
         f"{node}/{number}": provider.volume_folder(NodeRef.parse(manifest.ref, node), number, manifest.id)
-        for node, count in manifest.volumes.items()
-        for number in range(count)
+        for node, number in manifest.places
     }
     files: dict[str, bytes | Path] = {NAME: manifest.dump().encode(), CONTENTS: contents.dump()}
     return Upload(Tree(mounts, files), str(manifest.ref), _tags(manifest), manifest.taken, parent.id if parent else "")

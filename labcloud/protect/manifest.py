@@ -56,6 +56,11 @@ class Manifest:
         return not self.why
 
     @property
+    def places(self) -> list[tuple[str, int]]:
+        """The data volumes: the names of their nodes, and their numbers."""
+        return [(node, number) for node, count in self.volumes.items() for number in range(count)]
+
+    @property
     def cluster(self) -> Cluster:
         """The cluster as it was declared then. Raise ConfigError if that cannot be read any more."""
         return read_cluster(self.declaration, self.ref, Path(f"{NAME} of {self.ref}@{self.id}"))

@@ -269,7 +269,7 @@ class Snapshots(Clusters):
         found = provider.find(cluster=name.cluster)
         manifest = self._finished(provider, found, name)
         has = {(node.name, number) for node, number, id in found.snapshots if id == name.id}
-        gone = sorted({(node, number) for node, count in manifest.volumes.items() for number in range(count)} - has)
+        gone = sorted(set(manifest.places) - has)
         why = manifest.why or (f"volume {gone[0][1]} of {gone[0][0]} is gone" if gone else "")
         if why:
             raise ConflictError(

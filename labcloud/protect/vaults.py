@@ -61,8 +61,7 @@ class Vault:
 
     def copies(self, host: str | None = None, tags: Sequence[str] = ()) -> list[Copy]:
         """The copies that are whole, newest first; of ``host`` alone, and with all of ``tags``."""
-        found = [_copy(parts) for parts in self._parts(host).values() if _complete(parts)]
-        return sorted((each for each in found if set(tags) <= set(each.tags)), key=lambda each: each.time, reverse=True)
+        return [each for each in _copies(self._parts(host).values()) if set(tags) <= set(each.tags)]
 
     def _parts(self, host: str | None = None) -> dict[tuple[ClusterRef, str], list[KeptVolume]]:
         found: dict[tuple[ClusterRef, str], list[KeptVolume]] = {}
@@ -100,14 +99,14 @@ class Vault:
         self._provider.forget_volumes(self._tenant, left)
         base = [each.made for own in parts.values() if _complete(own) for each in own if each.whole]
         whole = not base or max(base) < began - _CHAIN
-        places = [(NodeRef.parse(manifest.ref, node), number) for node, count in manifest.volumes.items() for number in range(count)]
+        places = [(NodeRef.parse(manifest.ref, node), number) for node, number in manifest.places]
         facts = {_MANIFEST: manifest.dump(), _TAGS: " ".join([*tags, *([WHOLE] if whole else [])]), _COUNT: str(len(places))}
         self._provider.keep_volumes(manifest.id, places, facts, whole=whole)
-        copies = self.copies(host)
-        made = next(each for each in copies if each.id == copy_id(manifest.ref, manifest.id))
+        parts = self._parts(host)
+        size = sum(each.size for each in parts[manifest.ref, manifest.id])
         seconds = (datetime.now(UTC) - began).total_seconds()
-        size = sum(each.size for each in self._of(made.id))
-        return Stored(made.id, size if whole else 0, size, manifest.files, seconds, tuple(copies))
+        made = copy_id(manifest.ref, manifest.id)
+        return Stored(made, size if whole else 0, size, manifest.files, seconds, tuple(_copies(parts.values())))
 
     def retain(
         self, keep: Keep, *, host: str, copies: Sequence[Copy] | None = None, dry_run: bool = False, limit: float = 0.0
@@ -152,7 +151,7 @@ class Vault:
         """Make the data volumes of ``wanted`` of what a copy has; they hold it as the snapshot ``name`` when `settle` is done."""
         places = {
             (NodeRef.parse(wanted.ref, node), number): (NodeRef.parse(manifest.ref, node), number)
-            for node, count in manifest.volumes.items() for number in range(count)
+            for node, number in manifest.places
         }  # fmt: skip
         volumes: dict[tuple[NodeRef, int], NodeVolume] = {}
         for ref, number in places:
@@ -162,17 +161,16 @@ class Vault:
 
     def settle(self, manifest: Manifest, name: SnapshotRef) -> None:
         """On nodes that run with such volumes: the snapshot of the copy is called ``name``, and no other is there."""
-        for node, count in manifest.volumes.items():
-            for number in range(count):
-                ref = NodeRef.parse(name.cluster, node)
-                folder, _, own = self._provider.volume_place(ref, number, name.id).rpartition("/")
-                result = self._provider.execute(ref, Command(("sh", "-c", _SETTLE, "sh", folder, manifest.id, own)))
-                if result.exit_code:
-                    raise NotFoundError(
-                        f"volume {number} of {ref} came back without the moment {manifest.id}",
-                        details=result.stderr.decode(errors="replace")[-1000:],
-                        resolution="the backup is not what it says: choose another: labcloud backup list",
-                    )
+        for node, number in manifest.places:
+            ref = NodeRef.parse(name.cluster, node)
+            folder, _, own = self._provider.volume_place(ref, number, name.id).rpartition("/")
+            result = self._provider.execute(ref, Command(("sh", "-c", _SETTLE, "sh", folder, manifest.id, own)))
+            if result.exit_code:
+                raise NotFoundError(
+                    f"volume {number} of {ref} came back without the moment {manifest.id}",
+                    details=result.stderr.decode(errors="replace")[-1000:],
+                    resolution="the backup is not what it says: choose another: labcloud backup list",
+                )
 
 
 Store = Repository | Vault
@@ -187,6 +185,11 @@ def copy_id(cluster: ClusterRef, copy: str) -> str:
 def _complete(parts: Parts) -> bool:
     wanted = parts[0].facts.get(_COUNT, "")
     return wanted == str(len(parts)) and all(each.state == KeptVolume.KEPT for each in parts)
+
+
+def _copies(found: Iterable[Parts]) -> list[Copy]:
+    """Those that are whole, newest first."""
+    return sorted((_copy(parts) for parts in found if _complete(parts)), key=lambda each: each.time, reverse=True)
 
 
 def _copy(parts: Parts) -> Copy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from labcloud.errors import ConflictError, NotFoundError
@@ -64,6 +65,11 @@ class Catalogue:
     def fitting(flavors: list[Any], *, memory: int, cpus: float, image: Any, disk: int = 0) -> Any:
         """The smallest of ``flavors`` with ``memory`` MiB, ``cpus`` cores and a disk of ``disk`` GiB, on which ``image`` has room."""
         return choose_flavor(flavors, memory=memory, cpus=cpus, disk=max(disk, disk_of(image)), ram=int(image.min_ram or 0))
+
+
+def networks_meant(networks: Iterable[Any], wanted: str) -> list[Any]:
+    """Those of ``networks`` that ``wanted`` names, by name or id; all of them where nothing is wanted."""
+    return [each for each in networks if not wanted or wanted in (each.name, each.id)]
 
 
 def disk_of(image: Any, more: int = 0) -> int:

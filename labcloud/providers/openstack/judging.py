@@ -11,7 +11,7 @@ from labcloud.errors import LabError
 from labcloud.model import Cluster, NodeGroup, format_memory
 from labcloud.model.checks import Finding, ask_again, failed, passed, warned
 from labcloud.model.storage import NO_CLASSES, Classes, StorageClass, storage_class
-from labcloud.providers.openstack.catalogue import choose_flavor, disk_of
+from labcloud.providers.openstack.catalogue import choose_flavor, disk_of, networks_meant
 from labcloud.providers.openstack.facts import Json, Session, Worker
 from labcloud.providers.openstack.identity import tenant_of, tenant_resource
 from labcloud.providers.openstack.settings import ANY_TYPE
@@ -116,7 +116,7 @@ def judge_kept_image(image: Any, free: int) -> Finding:
 def judge_outside(wanted: str, floating: bool, networks: Sequence[Any]) -> Finding:
     """Whether the external network can be told: the one ``wanted`` by name or id, or the only one."""
     there = {each.id: each.name for each in networks}
-    named = {id: name for id, name in there.items() if wanted in (id, name)} if wanted else there
+    named = networks_meant(networks, wanted)
     figures = {"external": sorted(there.values()), "wanted": wanted}
     listed = ", ".join(f"{name} ({id})" for id, name in sorted(there.items(), key=lambda each: str(each[1]))) or "none"
     fix = "correct external-network in openstack.yaml"
@@ -126,7 +126,7 @@ def judge_outside(wanted: str, floating: bool, networks: Sequence[Any]) -> Findi
         return failed(f"several external networks could be meant: {listed}", f"{fix}: by its id", **figures)
     if floating and not named:
         return failed("nodes shall have floating addresses, and there is no external network", fix, **figures)
-    return passed(f"tenants' routers lead to {next(iter(named.values()))}" if named else "no network leads outside", **figures)
+    return passed(f"tenants' routers lead to {named[0].name}" if named else "no network leads outside", **figures)
 
 
 def judge_addresses(subnet: tuple[str, int, int] | None, wanted: Sequence[Need]) -> Finding:

@@ -33,7 +33,6 @@ _GIB: Final = 2**30
 _THREADS: Final = 8
 _PAUSE: Final = 1.0
 _READY: Final = "available"
-_FAILED: Final = "error"
 _SECONDS: Final = 24 * 3600.0
 _GONE_SECONDS: Final = 600.0
 

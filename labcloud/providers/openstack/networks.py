@@ -13,6 +13,7 @@ from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any, Final
 
 from labcloud.errors import ConflictError, DeadlineError, NotFoundError
+from labcloud.providers.openstack.catalogue import networks_meant
 from labcloud.providers.openstack.connection import Cloud, refused
 from labcloud.providers.openstack.identity import WHOLE, described, tenant_of, tenant_resource
 from labcloud.providers.openstack.settings import Settings
@@ -149,7 +150,7 @@ class Networks:
         if wanted == _NO_ROUTER:
             return None
         there = list(api.network.networks(**{"router:external": True}))
-        named = [each for each in there if wanted in (each.name, each.id)] if wanted else there
+        named = networks_meant(there, wanted)
         if wanted and not named:
             names = ", ".join(each.name for each in there) or "none"
             raise NotFoundError(f"there is no external network {wanted!r}", resolution=f"correct it in openstack.yaml; there are: {names}")

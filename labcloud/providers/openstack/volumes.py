@@ -81,13 +81,17 @@ class Volumes:
         """Ask Cinder for a volume: an empty one, or what the ``backup`` of that id has, with ``snapshot`` in it."""
         options = volume.storage.options
         where = {"volume_type": options.get("type"), "availability_zone": options.get("availability-zone"), "backup_id": backup}
-        marks = identity.volume_metadata(self.lab, ref, number)
-        marks |= {identity.snapshot_mark(number, snapshot): "yes"} if snapshot else {}
+        marks = self._marks(ref, number, snapshot)
         with self.cloud.change(f"create volume {number} of {ref}") as api:
             api.block_storage.create_volume(
                 name=identity.volume_name(ref, number), size=volume.size, description=identity.volume_described(self.lab, ref, number),
                 metadata=marks, **{key: value for key, value in where.items() if value},
             )  # fmt: skip
+
+    def _marks(self, ref: NodeRef, number: int, snapshot: str) -> dict[str, str]:
+        """The metadata of a volume, which holds ``snapshot`` where one is given."""
+        held = {identity.snapshot_mark(number, snapshot): "yes"} if snapshot else {}
+        return identity.volume_metadata(self.lab, ref, number) | held
 
     def await_ready(self, cluster: ClusterRef, places: Collection[Place], seconds: float = _SECONDS) -> list[Disk]:
         """The volumes at ``places``, when Cinder has made all of them and none is in use."""
@@ -115,7 +119,7 @@ class Volumes:
 
     def claim(self, disk: Disk, snapshot: str) -> None:
         """Give a volume that was made of another's backup its own metadata: it holds ``snapshot``, and nothing of what the other held."""
-        marks = identity.volume_metadata(self.lab, *disk.place) | {identity.snapshot_mark(disk.number, snapshot): "yes"}
+        marks = self._marks(*disk.place, snapshot)
         with self.cloud.change(f"mark volume {disk.number} of {disk.ref}") as api:
             from openstack.exceptions import raise_from_response
 
