@@ -22,7 +22,7 @@ from typing import Any
 
 from labcloud.datasets.store import remove_tree
 from labcloud.errors import EngineError
-from labcloud.lab.files import disk_errors, make_private, replace
+from labcloud.lab.files import clusters_below, disk_errors, make_private, replace
 from labcloud.model import ClusterRef
 from labcloud.model.dataset import StoredDataset
 
@@ -39,9 +39,7 @@ class Views:
 
     def clusters(self, tenant: str | None = None, cluster: ClusterRef | None = None) -> Iterator[ClusterRef]:
         """All clusters that have a view, one tenant's, or one if it has."""
-        pattern = f"{cluster.tenant}/{cluster.name}" if cluster else f"{tenant or '*'}/[!.]*"
-        for path in self._root.glob(pattern):
-            yield ClusterRef(path.parent.name, path.name)
+        return clusters_below(self._root, tenant, cluster)
 
     def shown(self, cluster: ClusterRef) -> dict[str, str]:
         """The datasets in a view, by name, each with its `StoredDataset.tag`; "" for one of which nobody knows what it is."""

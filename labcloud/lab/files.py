@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from labcloud.errors import ConfigError, EngineError, NotFoundError
+from labcloud.model import ClusterRef
 
 
 @contextmanager
@@ -78,3 +79,16 @@ def create_once(path: Path, text: str) -> None:
         pass
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def clusters_below(root: Path, tenant: str | None = None, cluster: ClusterRef | None = None) -> Iterator[ClusterRef]:
+    """All clusters that have a folder ``ROOT/TENANT/CLUSTER``, one tenant's, or one if it has.
+
+    Of one that is asked for, an empty folder of its tenant is enough: a run that was killed got no further.
+    """
+    pattern = f"{cluster.tenant}/{cluster.name}" if cluster else f"{tenant or '*'}/[!.]*"
+    for path in root.glob(pattern):
+        yield ClusterRef(path.parent.name, path.name)
+    with suppress(OSError):  # there is no such folder
+        if cluster and not any((root / cluster.tenant).iterdir()):
+            yield cluster

@@ -6,6 +6,7 @@ The builder that every Engine has is used, with the context as a tar file: no pr
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 import tarfile
 import tempfile
@@ -17,6 +18,8 @@ from typing import Any, Final
 
 from labcloud.errors import EngineError, NotFoundError
 from labcloud.images.model import LABEL_NAME, Layer, StoredImage
+from labcloud.providers.base import Command
+from labcloud.providers.docker import streams
 from labcloud.providers.docker.engine import Engine, full_disk
 
 _FILTER: Final = {"label": [LABEL_NAME]}
@@ -133,9 +136,9 @@ class _Sandbox:
 
     def run(self, argv: Sequence[str], *, user: str = "root") -> tuple[int, str]:
         with self._engine.api(f"run {argv[0]} in a throw-away container") as api:
-            execution = api.exec_create(self._identity, list(argv), user=user)["Id"]
-            said = api.exec_start(execution)
-            return int(api.exec_inspect(execution)["ExitCode"]), bytes(said).decode(errors="replace")
+            said = io.BytesIO()
+            result = streams.run(api, self._identity, Command(tuple(argv), user=user), stdout=said, stderr=said)
+            return result.exit_code, said.getvalue().decode(errors="replace")
 
 
 def _layers(api: Any, image: str) -> tuple[Layer, ...]:

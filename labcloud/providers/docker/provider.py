@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from labcloud.datasets.placement import views_root
 from labcloud.datasets.views import Views
 from labcloud.errors import ConflictError, EngineError, NotFoundError
+from labcloud.lab.files import clusters_below
 from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, NodeVolume, Status
 from labcloud.model.checks import Capacity, Check
 from labcloud.model.dataset import StoredDataset
@@ -80,17 +81,12 @@ class DockerProvider(Provider):
             networks=frozenset(tenants),
             volumes=frozenset((ref, number) for ref, number, snapshot in map(_which, kept) if not snapshot),
             snapshots=frozenset(each for each in map(_which, kept) if each[2]),
-            configs=Digests(self._configs(tenant, cluster), self.config),
+            configs=Digests(clusters_below(self._rendered, tenant, cluster), self.config),
             datasets={ref: self._views.shown(ref) for ref in self._views.clusters(tenant, cluster)},
         )
 
     def _nodes(self, api: APIClient, filters: dict[str, list[str]]) -> list[FoundNode]:
         return [containers.found_node(each) for each in api.containers(all=True, filters=filters)]
-
-    def _configs(self, tenant: str | None, cluster: ClusterRef | None) -> Iterator[ClusterRef]:
-        pattern = f"{cluster.tenant}/{cluster.name}" if cluster else f"{tenant or '*'}/*"
-        for path in self._rendered.glob(pattern):
-            yield ClusterRef(path.parent.name, path.name)
 
     def _config(self, cluster: ClusterRef) -> Path:
         return self._rendered / cluster.tenant / cluster.name

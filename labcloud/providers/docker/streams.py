@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import socket
+import struct
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from labcloud.providers.base import Command, Result, Sink
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _STDERR: Final = 2
 _CHUNK: Final = 1 << 16
+_HEADER: Final = struct.Struct(">BxxxL")  # of a frame: its stream and its size
 
 
 def run(api: APIClient, container: str, command: Command, *, stdout: Sink | None = None, stderr: Sink | None = None) -> Result:
@@ -33,16 +35,23 @@ def _held(target: Sink, given: Sink | None) -> bytes:
 
 
 def _frames(api: APIClient, exec_id: str, stdin: bytes | BinaryIO) -> Iterator[tuple[int, bytes]]:
-    from docker.utils.socket import frames_iter_no_tty
-
     connection: Any = api.exec_start(exec_id, socket=True)
     raw: socket.socket = getattr(connection, "_sock", connection)
+    raw.settimeout(None)
+    # Not from the socket, as docker-py's own helpers read: output that came together with the response's headers lies in this reader
+    # already, and would be lost (docker-py's issue 3332).
+    reader: io.BufferedReader = connection._response.raw._fp.fp
     # Written beside reading: a command that prints more than a pipe holds before it has read all would stop both.
     writer = threading.Thread(target=_feed, args=(raw, stdin), daemon=True)
     if stdin:
         writer.start()
     try:
-        yield from cast(Iterator[tuple[int, bytes]], frames_iter_no_tty(raw))
+        # https://docs.docker.com/reference/api/engine/version/v1.43/#tag/Container/operation/ContainerAttach, "Stream format"
+        while len(header := reader.read(_HEADER.size)) == _HEADER.size:
+            stream, left = _HEADER.unpack(header)
+            while left and (chunk := reader.read1(min(left, _CHUNK))):
+                left -= len(chunk)
+                yield stream, chunk
     finally:
         connection.close()
         raw.close()

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Final
 from labcloud.datasets.placement import views_root
 from labcloud.datasets.views import Views
 from labcloud.errors import EngineError, LabError, NotFoundError, UsageError
+from labcloud.lab.files import clusters_below
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, Status
 from labcloud.model.checks import Capacity, Check
 from labcloud.model.dataset import StoredDataset
@@ -96,7 +97,7 @@ class OpenStackProvider(Provider):
             networks=self._networks.tenants(cluster.tenant if cluster else tenant),
             volumes=frozenset((each.ref, each.number) for each in disks).union(*(identity.local_volumes(each) for each in machines)),
             snapshots=frozenset((ref, number, id) for ref, held in _held(machines, disks) for number, id in held),
-            configs=Digests(self._configs(tenant, cluster), self.config),
+            configs=Digests(clusters_below(self._rendered, tenant, cluster), self.config),
             datasets=self._seen(machines, tenant, cluster),
         )
 
@@ -109,8 +110,8 @@ class OpenStackProvider(Provider):
         return seen
 
     def _view(self, cluster: ClusterRef) -> View | None:
-        there = any(self._views.clusters(cluster=cluster))
-        return View(self._views.folder(cluster), self._views.shown(cluster)) if there else None
+        folder = self._views.folder(cluster)
+        return View(folder, self._views.shown(cluster)) if folder.is_dir() else None
 
     def _list(self, tenant: str = "", cluster: ClusterRef | None = None) -> list[Machine]:
         machines = self._servers.listed(tenant, cluster)
@@ -145,11 +146,6 @@ class OpenStackProvider(Provider):
             return self._running(ref)
         except NotFoundError as exc:
             raise EngineError(f"the node {ref} does not run", details=exc.brief) from exc
-
-    def _configs(self, tenant: str | None, cluster: ClusterRef | None) -> Iterator[ClusterRef]:
-        pattern = f"{cluster.tenant}/{cluster.name}" if cluster else f"{tenant or '*'}/*"
-        for path in self._rendered.glob(pattern):
-            yield ClusterRef(path.parent.name, path.name)
 
     def _config(self, cluster: ClusterRef) -> Path:
         return self._rendered / cluster.tenant / cluster.name
@@ -224,7 +220,7 @@ class OpenStackProvider(Provider):
 
     def ensure_datasets(self, cluster: ClusterRef, datasets: Mapping[str, StoredDataset]) -> bool:
         with self._views_lock:
-            if not datasets and not any(self._views.clusters(cluster=cluster)):
+            if not datasets and not self._views.folder(cluster).is_dir():
                 return False
             changed = self._views.ensure(cluster, datasets)
             machines = self._list(cluster=cluster)

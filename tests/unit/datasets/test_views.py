@@ -113,3 +113,15 @@ def test_a_file_system_that_refuses_a_link(
         views.ensure(REF, {"d": stored})
         assert (views.folder(REF) / "d" / "two").read_text() == "two\n"
         assert (views.folder(REF) / "d" / "two").stat().st_mode & 0o777 == 0o444
+
+
+def test_what_a_killed_run_began_is_the_clusters_that_is_asked_for(views: Views) -> None:
+    tenant = views.folder(REF).parent
+    tenant.mkdir(parents=True)
+    assert list(views.clusters(cluster=REF)) == [REF]
+    assert list(views.clusters()) == []
+    assert views.shown(REF) == {}
+    views.delete(REF)
+    assert not tenant.exists()
+    views.prepare(ClusterRef(REF.tenant, "another"))
+    assert list(views.clusters(cluster=REF)) == []
