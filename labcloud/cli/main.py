@@ -48,6 +48,10 @@ _COMMANDS: Final = {
     "image": ("image", "Base images: build, list, verify, prune, lock.", "Lab"),
     "dataset": ("dataset", "Shared datasets: add, list, show, verify, remove, share, attach, detach, load.", "Lab"),
     "operation": ("operation", "What happened: list, show.", "Lab"),
+    "host": ("migrate", "The engine's hosts, and what runs on them: list.", "Hosts"),
+    "migrate": ("migrate", "Move a node, or a cluster, to another host while it works.", "Hosts"),
+    "drain": ("migrate", "Move everything away from a host that must go down.", "Hosts"),
+    "undrain": ("migrate", "Let a host get servers again.", "Hosts"),
 }
 
 # A command lives for seconds, and what it makes first are modules, which stay: collecting among them is a tenth of its start.

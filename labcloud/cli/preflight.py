@@ -80,10 +80,10 @@ def _print(reports: Mapping[str, Report]) -> None:
     for name, report in reports.items():
         if len(reports) > 1:
             click.secho(name, bold=True)
-        _print_report(report)
+        print_report(report)
 
 
-def _print_report(report: Report) -> None:
+def print_report(report: Report) -> None:
     width = max((len(each.id) for each in report.checks), default=0)
     for each in report.checks:
         click.echo(f"{_mark(each)} {each.id:{width}}  {each.summary}")

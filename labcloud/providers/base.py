@@ -19,9 +19,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Final, Protocol
 
+from labcloud.errors import UsageError
 from labcloud.model import ClusterRef, Found, NodeRef, NodeSpec, NodeVolume, Tenant, config_digests
 from labcloud.model.checks import Capacity, Check
 from labcloud.model.dataset import StoredDataset
+from labcloud.providers.hosts import Hosts
 
 __all__ = ["Command", "Found", "Inspection", "KeptVolume", "Provider", "Response", "Result", "Sink", "config_digests"]
 
@@ -321,6 +323,12 @@ class Provider(ABC):
         an engine publishes need none of it: they have no entry. Raise EngineError if a node cannot be reached."""
         del ports
         return nullcontext({})
+
+    def hosts(self) -> Hosts:
+        """Its hosts, between which nodes can be moved; whoever asks closes them. Raise UsageError if it has one alone."""
+        raise UsageError(
+            f"{self.name} has one host: there is nowhere to move a node", resolution="nodes of clusters on OpenStack can be moved"
+        )
 
     def close(self) -> None:  # noqa: B027 - an engine without connections has nothing to let go of
         """Let go of connections."""

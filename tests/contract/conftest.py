@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -38,6 +39,16 @@ class Bench:
     def cluster(self) -> ClusterRef:
         return ClusterRef(self.tenant, "one.0")
 
+    @property
+    def running(self) -> str:
+        """The engine's word for a node that runs."""
+        return "active" if self.provider.name == "openstack" else "running"
+
+    @property
+    def stranger(self) -> str:
+        """Who cannot change what labcloud has given to a node; a machine's own root can do anything there."""
+        return "hdfs" if self.provider.far else "root"
+
     def node(self, index: int = 0, cluster: ClusterRef | None = None) -> NodeRef:
         return NodeRef(cluster or self.cluster, "worker", index)
 
@@ -61,9 +72,10 @@ class Bench:
         return result.stdout.decode().strip()
 
     def reaches(self, ref: NodeRef, host: str, port: int = 4) -> bool:
-        """Whether a TCP packet from one node comes back from another: accepted or refused, but not lost."""
+        """Whether a TCP packet from one node comes back from another: accepted or refused, but not lost, and not turned back on its way."""
         program = "exec 3<>/dev/tcp/$0/$1"
-        return self.run("timeout", "3", "bash", "-c", program, host, str(port), ref=ref).exit_code != 124
+        result = self.run("timeout", "3", "bash", "-c", program, host, str(port), ref=ref)
+        return result.exit_code == 0 or b"refused" in result.stderr
 
 
 def _simulated(home: Path) -> Callable[[str], Provider]:
@@ -105,13 +117,12 @@ def _clean(provider: Provider, tenants: tuple[str, ...]) -> None:
         provider.delete_network(tenant)
 
 
-@pytest.fixture(params=list(ENGINES))
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    lab = Lab(tmp_path / "home")
+@contextmanager
+def bench_of(lab: Lab, factory: Callable[[str], Provider]) -> Iterator[Bench]:
+    """``factory`` opens the provider for a lab's id. Afterwards the bench's tenants have nothing."""
     mark = secrets.token_hex(3)
     tenants = (f"ct-{mark}-a", f"ct-{mark}-b")
     lab.ensure_tenant(tenants[0])  # makes the shared base configuration, which nodes mount
-    factory = ENGINES[request.param](lab.home)
     opened: list[Provider] = []
 
     def open_lab(id: str) -> Provider:
@@ -126,3 +137,10 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
         _clean(provider, tenants)
         for each in opened:
             each.close()
+
+
+@pytest.fixture(params=list(ENGINES))
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    lab = Lab(tmp_path / "home")
+    with bench_of(lab, ENGINES[request.param](lab.home)) as made:
+        yield made

@@ -21,7 +21,8 @@ from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, Resource, 
 from labcloud.providers.openstack.projects import ADOPT
 from labcloud.providers.openstack.tenants import TenantProjects, provider
 from tests.openstack.inventory import inventory
-from tests.openstack.test_provider import MEMORY, WithoutGuests
+from tests.openstack.test_provider import MEMORY
+from tests.openstack.without_guests import WithoutGuests
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -6,7 +6,7 @@ Some answers are an administrator's alone: what a project's user may not see is 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -95,11 +95,9 @@ class Facts:
         return self._once("networks", _networks)
 
     def room(self, resources: Mapping[str, int], traits: Sequence[str] = ()) -> Sequence[Json] | None:
-        """What Placement says of each host that has room for one server of ``resources`` and all ``traits`` (``!NAME``: has not):
-        ``{"VCPU": {"capacity": 32, "used": 3}, …}``."""
-        wanted = ",".join(f"{name}:{amount}" for name, amount in sorted(resources.items()) if amount)
-        asked = f"resources={wanted}" + (f"&required={','.join(sorted(traits))}" if traits else "")
-        return self._if_shown(f"room for {asked}", lambda api: _room(api, asked))
+        """What `room_of_hosts` says of each host."""
+        what = f"room for {sorted(resources.items())} {sorted(traits)}"
+        return self._if_shown(what, lambda api: list(room_of_hosts(api, resources, traits).values()))
 
     def largest_disk(self) -> int | None:
         """GiB that are free on the disk of the host that has most of them: where a host keeps images, and servers' own disks."""
@@ -198,10 +196,15 @@ def _subnet(api: Connection, network: str) -> tuple[str, int, int] | None:
     return None
 
 
-def _room(api: Connection, asked: str) -> list[Json]:
+def room_of_hosts(api: Connection, resources: Mapping[str, int], traits: Collection[str] = ()) -> dict[str, Json]:
+    """What Placement says of each host that has room for one server of ``resources`` and all ``traits`` (``!NAME``: has not), by its id:
+    ``{"VCPU": {"capacity": 32, "used": 3}, …}``."""
     from openstack.exceptions import raise_from_response
+
+    wanted = ",".join(f"{name}:{amount}" for name, amount in sorted(resources.items()) if amount)
+    asked = f"resources={wanted}" + (f"&required={','.join(sorted(traits))}" if traits else "")
 
     answer = api.placement.get(f"/allocation_candidates?{asked}&limit={_CANDIDATES}", microversion=_WITH_FORBIDDEN_TRAITS)
     raise_from_response(answer)
     hosts: dict[str, Json] = answer.json()["provider_summaries"]
-    return [each["resources"] for each in hosts.values()]
+    return {id: each["resources"] for id, each in hosts.items()}

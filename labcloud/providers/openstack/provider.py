@@ -27,11 +27,13 @@ from labcloud.model.checks import Capacity, Check
 from labcloud.model.dataset import StoredDataset
 from labcloud.model.found import Digests
 from labcloud.providers.base import Command, Found, Inspection, KeptVolume, Provider, Response, Result, Sink
+from labcloud.providers.hosts import Hosts
 from labcloud.providers.openstack import identity
 from labcloud.providers.openstack.catalogue import Catalogue, disk_of
 from labcloud.providers.openstack.connection import Cloud
 from labcloud.providers.openstack.floating import FloatingAddresses
 from labcloud.providers.openstack.folders import Folders
+from labcloud.providers.openstack.hosts import NovaHosts
 from labcloud.providers.openstack.identity import Disk, Machine
 from labcloud.providers.openstack.keeping import Keeping
 from labcloud.providers.openstack.networks import Networks
@@ -83,6 +85,9 @@ class OpenStackProvider(Provider):
         self._config_lock = threading.Lock()
         self._views_lock = threading.Lock()
         self._shared_lock = threading.Lock()
+
+    def hosts(self) -> Hosts:
+        return NovaHosts(Cloud(self._settings.operator or self._settings.cloud, self._settings.region), self._lab)
 
     def close(self) -> None:
         self._folders.close()

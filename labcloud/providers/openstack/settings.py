@@ -26,7 +26,8 @@ class Settings(BaseModel):
     program, with arguments, that connects to ``%h`` port ``%p``; `NETWORK` stands in it for the tenant's network. ``nameservers`` are what
     nodes ask for other names; ``ssh-from`` is who is let in; ``user`` is who logs in on the images' machines. With ``projects`` each tenant
     has a project of its own, in which users of it have ``role``. ``boot-volume`` is the type of Cinder's volumes that servers boot from
-    (`ANY_TYPE`: the cloud's own choice); without it they have their own disk where they run.
+    (`ANY_TYPE`: the cloud's own choice); without it they have their own disk where they run. ``operator-cloud`` is the entry of
+    ``clouds.yaml`` with which an administrator moves servers from host to host; ``cloud`` if there is none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -44,6 +45,7 @@ class Settings(BaseModel):
     projects: bool = False
     role: str = "member"
     boot_volume: str = Field("", alias="boot-volume")
+    operator: str = Field("", alias="operator-cloud")
     ssh_from: str = Field("0.0.0.0/0", alias="ssh-from")
 
     @model_validator(mode="after")

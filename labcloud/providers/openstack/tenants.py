@@ -20,6 +20,7 @@ from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, Tenant
 from labcloud.model.checks import Capacity, Check, Finding, Subject, skipped
 from labcloud.model.dataset import StoredDataset
 from labcloud.providers.base import Command, Found, Inspection, KeptVolume, Provider, Response, Result, Sink
+from labcloud.providers.hosts import Hosts
 from labcloud.providers.openstack.connection import Cloud
 from labcloud.providers.openstack.nodes import Nodes
 from labcloud.providers.openstack.projects import Projects
@@ -250,6 +251,9 @@ class TenantProjects(Provider):
     def forwarded(self, ports: Collection[tuple[NodeRef, int]]) -> AbstractContextManager[Mapping[tuple[NodeRef, int], str]]:
         tenants = {ref.cluster.tenant for ref, _ in ports}
         return self._of(*tenants).forwarded(ports) if tenants else super().forwarded(ports)
+
+    def hosts(self) -> Hosts:
+        return self._common.hosts()
 
 
 def _joined(parts: Iterable[Found]) -> Found:

@@ -1,0 +1,232 @@
+"""migrate, drain, undrain, host: servers moved from one host to another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from labcloud.cli.output import emit, note, output_option, print_table
+from labcloud.cli.preflight import print_report
+from labcloud.cli.progress import progress
+from labcloud.cli.request import ignore_option, reasons
+from labcloud.cli.session import Seconds, Session, session
+from labcloud.errors import UsageError
+from labcloud.model import ClusterRef, NodeRef
+
+if TYPE_CHECKING:
+    from labcloud.apply.watch import Watch
+    from labcloud.migrate.moving import Outcome, Policy
+    from labcloud.migrate.planning import Move, Wish
+    from labcloud.migrate.verbs import Migrating
+    from labcloud.model.hosts import Guest, Host
+
+_Made = TypeVar("_Made", bound=Callable[..., Any])
+_ENGINE = "openstack"
+
+
+class NodeParam(click.ParamType[tuple[ClusterRef, NodeRef | None]]):
+    """``TENANT/CLUSTER`` or ``TENANT/CLUSTER/NODE``."""
+
+    name = "node"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[ClusterRef, NodeRef | None]:  # noqa: ARG002
+        if isinstance(value, tuple):
+            return value
+        cluster, slash, node = str(value).rpartition("/") if str(value).count("/") == 2 else (str(value), "", "")
+        ref = ClusterRef.parse(cluster)
+        return ref, NodeRef.parse(ref, node) if slash else None
+
+
+def _move_options(command: _Made) -> _Made:
+    options = (
+        click.option("--to", default="", metavar="HOST", help="Where to; otherwise the best host, with its reasons."),
+        click.option("--cold", is_flag=True, help="Off, moved, and on again: for what cannot be moved live."),
+        click.option(
+            "--at-limit", type=click.Choice(["wait", "force-complete", "abort", "cold"]), default="abort", show_default=True,
+            help="What is done with a live move that copies for longer than --limit.",
+        ),
+        click.option("--limit", type=Seconds(1, 86400), default=600.0, show_default=True, metavar="S", help="How long one move may copy."),
+        click.option("--bandwidth", type=click.FloatRange(1), default=110.0, show_default=True, metavar="M", help="MiB/s for each."),
+        click.option("--drain-yarn", is_flag=True, help="Nodes get no new containers before they move, and those that run may end."),
+        click.option("--drain-limit", type=Seconds(1, 86400), default=300.0, show_default=True, metavar="S", help="For how long."),
+        click.option("--timeout", type=Seconds(1, 604800), default=7200.0, show_default=True, metavar="S", help="Limit of all of it."),
+        click.option("--dry-run", is_flag=True, help="Print the plan and its preflight; move nothing."),
+        ignore_option,
+        output_option,
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+provider_option = click.option("--provider", default=_ENGINE, show_default=True, metavar="NAME", help="Whose hosts.")
+
+
+@click.command("migrate")
+@click.argument("node", type=NodeParam(), metavar="CLUSTER[/NODE]")
+@_move_options
+def migrate_command(node: tuple[ClusterRef, NodeRef | None], dry_run: bool, output: str, **options: Any) -> None:
+    """Move a NODE, or a whole CLUSTER node by node, to other hosts, while it works.
+
+    Everything that could go wrong is asked first, of the engine and of Hadoop. The move is watched and kept to the limits given;
+    one that fails leaves the node where it was, running. Needs an administrator's credentials ('operator-cloud' in openstack.yaml).
+    """
+    cluster, single = node
+    with session() as opened:
+        wanted, _, _ = opened.look().cluster(cluster)
+        wish, policy = _wish(options), _policy(options, parallel=1)
+        if dry_run:
+            with _verbs(opened, wanted.provider) as verbs:
+                _show_plan(verbs.plan(cluster, single, wish), output)
+            return
+        with progress() as watch, _verbs(opened, wanted.provider, watch) as verbs:
+            outcomes = verbs.migrate(cluster, single, wish, policy)
+    _show_outcomes(outcomes, output)
+
+
+@click.command("drain")
+@click.argument("host")
+@provider_option
+@click.option(
+    "--then", type=click.Choice(["disable", "enable"]), default="disable", show_default=True, help="What the empty host shall be."
+)
+@click.option("--parallel", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N", help="How many move at once.")
+@_move_options
+def drain_command(host: str, provider: str, then: str, parallel: int, dry_run: bool, output: str, **options: Any) -> None:
+    """Move everything away from HOST, so that it can go down: first it gets no new servers, then those it has go.
+
+    Of one cluster one node moves at a time, and servers of others as well, several at once. What cannot be moved is told
+    and keeps nobody else. The same command goes on with what is left; 'labcloud undrain HOST' lets it get servers again.
+    """
+    if options["to"] == host:
+        raise UsageError(f"--to {host} is the host that shall be empty", resolution="name another host, or none")
+    wish, policy = _wish(options), _policy(options, parallel=parallel)
+    with session() as opened:
+        if dry_run:
+            with _verbs(opened, provider) as verbs:
+                _show_plan(verbs.plan_drain(host, wish), output)
+            return
+        with progress() as watch, _verbs(opened, provider, watch) as verbs:
+            drained = verbs.drain(host, wish, policy, enable=then == "enable")
+    _show_outcomes(drained.outcomes, output)
+    note(f"{host} is empty, and {'gets servers again' if drained.enabled else f'gets no others until: labcloud undrain {host}'}")
+
+
+@click.command("undrain")
+@click.argument("host")
+@provider_option
+@click.option("--force", is_flag=True, help="Also if somebody else has disabled it.")
+def undrain_command(host: str, provider: str, force: bool) -> None:
+    """Let HOST get servers again."""
+    with session() as opened, _verbs(opened, provider) as verbs:
+        changed = verbs.undrain(host, force=force)
+    note(f"{host} gets servers again" if changed else f"{host} gets servers; nothing had to be done")
+
+
+@click.group("host")
+def host_command() -> None:
+    """The engine's hosts, as its administrator sees them."""
+
+
+@host_command.command("list")
+@provider_option
+@output_option
+def list_hosts_command(provider: str, output: str) -> None:
+    """All hosts: whether they work, what runs on them, and how many nodes of this lab."""
+    with session() as opened, _verbs(opened, provider) as verbs:
+        found = verbs.hosts()
+    rows = [_public_host(host, guests) for host, guests in found]
+
+    def table() -> None:
+        cells = [(row["name"], row["status"], row["zone"], row["hypervisor"], row["servers"], row["nodes"], row["reason"]) for row in rows]
+        print_table(("HOST", "STATUS", "ZONE", "HYPERVISOR", "SERVERS", "NODES", "WHY"), cells, right=(4, 5))
+
+    emit(rows, output, table)
+
+
+def _public_host(host: Host, guests: Sequence[Guest]) -> dict[str, Any]:
+    status = "down" if not host.up else "running" if host.enabled else "disabled"
+    return {
+        "name": host.name, "status": status, "zone": host.zone, "hypervisor": host.hypervisor, "servers": len(guests),
+        "nodes": sum(each.ref is not None for each in guests), "reason": host.reason, "heard": host.heard,
+    }  # fmt: skip
+
+
+@contextmanager
+def _verbs(opened: Session, provider: str, watch: Watch | None = None) -> Iterator[Migrating]:
+    from labcloud.apply.watch import Watch as Quiet
+    from labcloud.cli.changing import who
+    from labcloud.migrate.caring import HadoopCare
+    from labcloud.migrate.verbs import Migrating
+
+    look, hosts = opened.look(), opened.provider(provider).hosts()
+    try:
+        care = HadoopCare(lambda ref: look.cluster(ref.cluster))
+        yield Migrating(opened.lab, opened.journal(), hosts, care, watch or Quiet(), who=who().name)
+    finally:
+        hosts.close()
+
+
+def _wish(options: dict[str, Any]) -> Wish:
+    from labcloud.migrate.planning import Wish
+
+    force = options["at_limit"] in ("force-complete", "cold")
+    return Wish(options["to"], options["cold"], options["limit"], options["bandwidth"], force, reasons(options["ignored"]))
+
+
+def _policy(options: dict[str, Any], *, parallel: int) -> Policy:
+    from labcloud.migrate.moving import AtLimit, Policy
+
+    return Policy(
+        parallel, options["limit"], AtLimit(options["at_limit"]), options["drain_yarn"], options["drain_limit"], timeout=options["timeout"]
+    )
+
+
+def _show_plan(moves: Sequence[Move], output: str) -> None:
+    def table() -> None:
+        if not moves:
+            note("nothing has to be moved")
+        for each in moves:
+            where = f"{each.source.name} → {each.target.name if each.target else 'nowhere'}"
+            click.secho(f"{each.guest.label}: {where}, {'live' if each.live else 'cold'}", bold=True)
+            print_report(each.report)
+
+    emit([_public_move(each) for each in moves], output, table)
+
+
+def _public_move(move: Move) -> dict[str, Any]:
+    expected = move.estimate
+    return {
+        "server": move.guest.label, "id": move.guest.id, "source": move.source.name, "target": move.target.name if move.target else None,
+        "live": move.live, "reasons": list(move.reasons), "ok": move.report.ok,
+        "expected": {"seconds": round(expected.seconds, 1), "pause": round(expected.pause, 2), "converges": expected.converges},
+        "checks": move.report.checks,
+    }  # fmt: skip
+
+
+def _show_outcomes(outcomes: Sequence[Outcome], output: str) -> None:
+    rows = [
+        {
+            "server": each.guest.label, "id": each.guest.id, "source": each.guest.host, "target": each.target, "live": each.live,
+            "moved": each.moved, "seconds": round(each.seconds, 2), "why": each.why, "disturbed": list(each.disturbed),
+        }
+        for each in outcomes
+    ]  # fmt: skip
+
+    def table() -> None:
+        cells = [
+            (
+                each.guest.label,
+                each.guest.host,
+                each.target,
+                f"{each.seconds:.1f} s",
+                ", ".join((each.why, *each.disturbed)).strip(", ") or "ok",
+            )
+            for each in outcomes
+        ]
+        print_table(("SERVER", "FROM", "TO", "TOOK", "RESULT"), cells, right=(3,))
+
+    emit(rows, output, table)

@@ -1,0 +1,253 @@
+"""What Hadoop on a node means for its move, and what the move must have left as it was.
+
+One node of a cluster moves at a time, so that never two are absent that hold the last replicas of a block. If that is wanted, it takes no
+new work meanwhile: YARN is told that it has no room (``rmadmin -updateNodeResource``, in every version since 2.4), until the move is over
+or its NodeManager starts anew.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any, Final
+
+from labcloud.errors import EngineError, LabError
+from labcloud.migrate.estimating import Load
+from labcloud.model import Cluster, NodeRef, Wanted
+from labcloud.model.checks import Finding, failed, passed, warned
+from labcloud.preflight.checklist import Answer
+from labcloud.profiles import Profile
+from labcloud.profiles.formats import read_hadoop_xml
+from labcloud.providers.base import Command, Provider
+from labcloud.services.hadoop import IN_SERVICE, Hadoop, node_name
+
+_CONTACT: Final = 5
+"""Seconds since a DataNode's last heartbeat, of which there is one in three: longer, and it may be gone without anybody knowing yet."""
+
+
+WHY: Final = {
+    "hadoop.answers": "what is not well before a move cannot be told from what the move has broken",
+    "hadoop.nodes": "the node that moves may be the only one that holds a block",
+    "hadoop.blocks": "a block with too few replicas is lost with the next node",
+    "hadoop.role": "what there is once in a cluster stands still while its node does",
+    "hadoop.work": "what runs on the node stands still while it does",
+}
+
+
+class Care(ABC):
+    """How a node of this lab is looked after while it moves. `hold` and `missing` are asked again until they return nothing."""
+
+    @abstractmethod
+    def load(self, ref: NodeRef) -> Load:
+        """What it does to its memory."""
+
+    @abstractmethod
+    def judge(self, ref: NodeRef) -> list[Answer]:
+        """What speaks against a move, and what is to be known of it."""
+
+    @abstractmethod
+    def hold(self, ref: NodeRef, *, drain: bool) -> str:
+        """What has to end before the node moves, or nothing; with ``drain`` it gets no new work from the first question on."""
+
+    @abstractmethod
+    def missing(self, ref: NodeRef) -> str:
+        """What is not again as it was before the move, or nothing."""
+
+    @abstractmethod
+    def release(self, ref: NodeRef) -> None:
+        """It gets work again."""
+
+    @abstractmethod
+    def disturbed(self, ref: NodeRef) -> list[str]:
+        """What did not survive the move, as far as that can be seen."""
+
+
+@dataclass
+class _Held:
+    """How a cluster was before the move of a node, and whether the node's room was taken from it."""
+
+    drained: bool = False
+    missing_blocks: int = 0
+    jobs: dict[str, int] = field(default_factory=dict)
+
+
+class HadoopCare(Care):
+    """``open_`` gives a cluster as it is wanted, its profile and its engine."""
+
+    def __init__(self, open_: Callable[[NodeRef], tuple[Cluster, Profile, Provider]]) -> None:
+        self._open = open_
+        self._held: dict[NodeRef, _Held] = {}
+
+    def load(self, ref: NodeRef) -> Load:
+        _, _, provider = self._open(ref)
+        program = files("labcloud.migrate").joinpath("dirtying.py").read_bytes()
+        try:
+            result = provider.execute(ref, Command(("python3", "-"), stdin=program))
+            said = json.loads(result.stdout) if result.exit_code == 0 else {}
+        except (LabError, ValueError):
+            said = {}
+        return Load(said.get("used"), said.get("dirtied"))
+
+    # Before
+
+    def judge(self, ref: NodeRef) -> list[Answer]:
+        return [Answer(id, each.verdict, each.summary, each.evidence, each.fix, why=WHY[id]) for id, each in self._findings(ref)]
+
+    def _findings(self, ref: NodeRef) -> Iterator[tuple[str, Finding]]:
+        cluster, profile, provider = self._open(ref)
+        own, look = profile.services_of(ref.group), f"labcloud diagnose {ref.cluster}"
+        if cluster.state is not Wanted.RUNNING:
+            yield "hadoop.answers", passed("the cluster is stopped")
+            return
+        hadoop = Hadoop(provider, cluster, profile)
+        try:
+            hdfs = hadoop.hdfs()
+            yarn = hadoop.yarn() if "resourcemanager" in profile.services else {}
+            name_node = hadoop.beans("namenode", "FSNamesystem").get("FSNamesystem", {})
+        except EngineError as exc:
+            yield "hadoop.answers", failed(f"the cluster does not answer: {exc.brief}", look)
+            return
+        yield "hadoop.answers", passed("HDFS and YARN answer") if not hdfs.safe_mode else failed("HDFS is in safe mode", look)
+        data, work = (_declared(cluster, profile, service) for service in ("datanode", "nodemanager"))
+        away = sorted({each for each in data if hdfs.live.get(each) != IN_SERVICE} | {each for each in work if yarn.get(each) != "RUNNING"})
+        yield (
+            "hadoop.nodes",
+            failed(f"not in service: {', '.join(away)}", look, away=away)
+            if away
+            else passed(f"all {len(data)} DataNodes and {len(work)} NodeManagers are in service"),
+        )
+        yield "hadoop.blocks", _blocks(hdfs.missing_blocks, int(name_node.get("UnderReplicatedBlocks", 0)), look)
+        once = [name for name in own if name in ("namenode", "resourcemanager")]
+        if once:
+            yield (
+                "hadoop.role",
+                warned(
+                    f"it has the cluster's only {' and '.join(once)}: clients wait while it stands still",
+                    "nothing: they go on by themselves",
+                ),
+            )
+        if "nodemanager" in own:
+            running = self._containers(hadoop, ref)
+            yield "hadoop.work", passed(f"{running} containers run on it" if running else "nothing runs on it", containers=running)
+
+    # Around the move
+
+    def hold(self, ref: NodeRef, *, drain: bool) -> str:
+        cluster, profile, provider = self._open(ref)
+        if cluster.state is not Wanted.RUNNING:
+            return ""
+        hadoop = Hadoop(provider, cluster, profile)
+        if ref not in self._held:
+            self._held[ref] = _Held(missing_blocks=hadoop.hdfs().missing_blocks, jobs=_jobs(hadoop, profile))
+        if not drain or "nodemanager" not in profile.services_of(ref.group):
+            return ""
+        held = self._held[ref]
+        if not held.drained:
+            self._set_room(ref, 0, 0)
+            held.drained = True
+        running = self._containers(hadoop, ref)
+        return f"{running} containers on {ref.name} to end" if running else ""
+
+    def missing(self, ref: NodeRef) -> str:
+        cluster, profile, provider = self._open(ref)
+        if cluster.state is not Wanted.RUNNING:
+            return ""
+        own, name = profile.services_of(ref.group), ref.name
+        try:
+            provider.execute(ref, Command(("true",)))
+            hadoop = Hadoop(provider, cluster, profile)
+            hdfs = hadoop.hdfs()
+            data_there = hdfs.live.get(name) == IN_SERVICE and _silent_for(hadoop, name) <= _CONTACT if "datanode" in own else True
+            work_there = hadoop.yarn().get(name) == "RUNNING" if "nodemanager" in own else True
+        except EngineError as exc:
+            return exc.brief
+        awaited = (
+            (bool(hdfs.safe_mode), "HDFS to leave safe mode"),
+            (not data_there, f"the DataNode of {name} to report"),
+            (not work_there, f"the NodeManager of {name} to report"),
+            (hdfs.missing_blocks > self._held.get(ref, _Held()).missing_blocks, f"HDFS to find {hdfs.missing_blocks} blocks"),
+        )
+        return next((what for lacks, what in awaited if lacks), "")
+
+    def release(self, ref: NodeRef) -> None:
+        held = self._held.get(ref)
+        if held and held.drained:
+            self._set_room(ref, *self._room(ref))
+            held.drained = False
+
+    def disturbed(self, ref: NodeRef) -> list[str]:
+        held = self._held.pop(ref, None)
+        cluster, profile, provider = self._open(ref)
+        if held is None or cluster.state is not Wanted.RUNNING:
+            return []
+        now = _jobs(Hadoop(provider, cluster, profile), profile)
+        words = {"AppsFailed": "failed", "AppsKilled": "were killed"}
+        more = {key: now.get(key, 0) - held.jobs.get(key, 0) for key in words}
+        return [f"{count} job{'s' if count != 1 else ''} {words[key]}" for key, count in more.items() if count > 0]
+
+    # YARN
+
+    def _containers(self, hadoop: Hadoop, ref: NodeRef) -> int:
+        try:
+            return int(hadoop.beans("nodemanager", "NodeManagerMetrics", node=ref)["NodeManagerMetrics"]["ContainersRunning"])
+        except (EngineError, KeyError):
+            return 0
+
+    def _room(self, ref: NodeRef) -> tuple[int, int]:
+        """MiB and cores that the node's own configuration gives to YARN."""
+        cluster, _, provider = self._open(ref)
+        said = read_hadoop_xml(provider.config(cluster.ref).get(f"{ref.name}/conf/yarn-site.xml")) or {}
+        try:
+            memory, cores = (int(said[f"yarn.nodemanager.resource.{name}"]) for name in ("memory-mb", "cpu-vcores"))
+        except (KeyError, ValueError) as exc:
+            raise EngineError(f"the configuration of {ref} does not say how much room YARN has there", details=str(exc)) from exc
+        return memory, cores
+
+    def _set_room(self, ref: NodeRef, memory: int, cores: int) -> None:
+        cluster, profile, provider = self._open(ref)
+        found = json.loads(Hadoop(provider, cluster, profile).beans("resourcemanager", "RMNMInfo")["RMNMInfo"]["LiveNodeManagers"])
+        id = next((str(each["NodeId"]) for each in found if node_name(each["HostName"]) == ref.name), "")
+        if not id:
+            raise EngineError(f"the ResourceManager of {ref.cluster} knows no NodeManager on {ref.name}")
+        at = NodeRef(ref.cluster, profile.services["resourcemanager"].group, 0)
+        result = provider.execute(at, Command(("yarn", "rmadmin", "-updateNodeResource", id, str(memory), str(cores)), user="yarn"))
+        if result.exit_code:
+            raise EngineError(
+                f"YARN of {ref.cluster} did not change the room of {ref.name}", details=result.stderr.decode(errors="replace")[-1000:]
+            )
+
+
+def _declared(cluster: Cluster, profile: Profile, service: str) -> list[str]:
+    return [node.name for node in cluster.nodes() if service in profile.services_of(node.group)]
+
+
+def _blocks(missing: int, few: int, look: str) -> Finding:
+    figures = {"missing": missing, "under_replicated": few}
+    if missing:
+        return failed(f"{missing} blocks are missing already", look, **figures)
+    if few:
+        return warned(
+            f"{few} blocks have fewer replicas than they should: one that waits may be on this node alone",
+            "wait until HDFS has copied them",
+            **figures,
+        )
+    return passed("every block has all its replicas", **figures)
+
+
+def _jobs(hadoop: Hadoop, profile: Profile) -> dict[str, int]:
+    if "resourcemanager" not in profile.services:
+        return {}
+    try:
+        metrics: Any = hadoop.beans("resourcemanager").get("QueueMetrics,q0=root", {})
+    except EngineError:
+        return {}
+    return {key: int(metrics.get(key, 0)) for key in ("AppsFailed", "AppsKilled")}
+
+
+def _silent_for(hadoop: Hadoop, name: str) -> int:
+    """Seconds since the NameNode heard of a DataNode."""
+    live = json.loads(hadoop.beans("namenode", "NameNodeInfo")["NameNodeInfo"]["LiveNodes"])
+    return next((int(facts.get("lastContact", 0)) for host, facts in live.items() if node_name(host) == name), _CONTACT + 1)

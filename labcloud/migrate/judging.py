@@ -1,0 +1,158 @@
+"""What may be expected of one move, before it begins. Pure: facts in, answers out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from labcloud.migrate.choosing import Choice, missing_traits
+from labcloud.migrate.estimating import Estimate, Load
+from labcloud.model import format_memory
+from labcloud.model.checks import Finding, Severity, failed, passed, warned
+from labcloud.model.hosts import Guest, Host, Need
+from labcloud.preflight.checklist import Answer
+
+_LIVE: Final = frozenset({"ACTIVE", "PAUSED"})
+_COLD: Final = frozenset({"ACTIVE", "SHUTOFF"})
+_MOVING: Final = frozenset({"migrating", "resize_migrating", "resize_migrated", "resize_finish"})
+
+# Each check with what goes wrong otherwise.
+WHY: Final = {
+    "move.state": "what is broken, rescued or suspended cannot be moved",
+    "move.task": "the engine does one thing at a time with a server",
+    "move.target": "a move needs a host that can take it",
+    "move.processor": "a server that was started with what its processor can do fails where that is missing",
+    "move.storage": "what hosts do not share has to be copied",
+    "move.devices": "what is plugged into a host stays there",
+    "move.config-drive": "some hypervisors cannot copy the disk with a server's first configuration",
+    "move.convergence": "a server that changes its memory faster than it is copied never arrives",
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of one move. ``choice`` is its target, None if there is none; then ``unfit`` says why, by host. ``traits`` are those of
+    the source and the target. ``direct``: it has a port in its host's network card. ``limit`` is how many seconds a move may
+    take; with ``force`` it is completed then."""
+
+    guest: Guest
+    source: Host
+    live: bool
+    choice: Choice | None
+    unfit: Mapping[str, str]
+    traits: tuple[Collection[str], Collection[str]]
+    load: Load
+    estimate: Estimate
+    direct: bool = False
+    limit: float = 0.0
+    force: bool = False
+
+
+def judge(facts: Facts) -> list[Answer]:
+    """The answers of all checks that concern the engine."""
+    return [_answer(id, finding) for id, finding in _findings(facts)]
+
+
+def _answer(id: str, finding: Finding) -> Answer:
+    return Answer(id, finding.verdict, finding.summary, finding.evidence, finding.fix, Severity.BLOCKING, WHY.get(id, ""))
+
+
+def _findings(facts: Facts) -> Iterator[tuple[str, Finding]]:
+    guest = facts.guest
+    yield "move.state", _state(guest, live=facts.live)
+    yield "move.task", _task(guest)
+    yield "move.target", _target(facts)
+    if facts.live:
+        yield "move.processor", _processor(facts)
+        yield "move.devices", _devices(guest, direct=facts.direct)
+    yield "move.storage", _storage(guest)
+    if facts.live and guest.config_drive and guest.disk:
+        yield (
+            "move.config-drive",
+            warned("it has a config drive, which libvirt copies if it is vfat", "openstack server show … -c config_drive"),
+        )
+    if facts.live:
+        yield "move.convergence", _convergence(facts)
+
+
+def _state(guest: Guest, *, live: bool) -> Finding:
+    figures = {"state": guest.state}
+    if guest.state in (_LIVE if live else _COLD):
+        return passed(f"it is {guest.state}", **figures)
+    if live and guest.state == "SHUTOFF":
+        return failed("it is off: there is nothing to move live", "move it cold: --cold", **figures)
+    return failed(f"it is {guest.state}: it cannot be moved", f"openstack server show {guest.id}", **figures)
+
+
+def _task(guest: Guest) -> Finding:
+    if not guest.task:
+        return passed("nothing else is done with it")
+    if guest.task in _MOVING:
+        return passed("it is being moved already: that is awaited", task=guest.task)
+    return failed(f"the engine is still at something else with it: {guest.task}", "wait for that, and try again", task=guest.task)
+
+
+def _target(facts: Facts) -> Finding:
+    if facts.choice:
+        host = facts.choice.host.name
+        return passed(f"{host}: {', '.join(facts.choice.reasons)}", host=host, free_memory=round(facts.choice.free, 3))
+    said = "; ".join(f"{host}: {why}" for host, why in sorted(facts.unfit.items())[:4]) or "there is no other host"
+    more = f"; and {len(facts.unfit) - 4} more" if len(facts.unfit) > 4 else ""
+    return failed(f"no host can take it: {said}{more}", "make room, enable a host, or name one: --to HOST", hosts=dict(facts.unfit))
+
+
+def _processor(facts: Facts) -> Finding:
+    missing = missing_traits(*facts.traits)
+    if not missing:
+        return passed("the target's processor can do what its own can")
+    names = ", ".join(each.removeprefix("HW_CPU_").lower() for each in missing[:6])
+    return warned(
+        f"the target's processor lacks {names}{' and more' if len(missing) > 6 else ''}",
+        "choose another host, or one model for all: [libvirt] cpu_mode = custom, cpu_models",
+        missing=missing,
+    )
+
+
+def _devices(guest: Guest, *, direct: bool) -> Finding:
+    needs = {*guest.needs, *([Need.DIRECT_PORT] if direct else ())}
+    bound = sorted(str(each) for each in needs & {Need.DEVICE, Need.ENCLAVE})
+    if bound:
+        return failed(f"it has {', '.join(bound)}, which cannot be moved live", "move it cold: --cold", needs=bound)
+    if needs:
+        said = sorted(map(str, needs))
+        return warned(
+            f"it has {', '.join(said)}: Nova moves that since Train, if the target has the same", "openstack hypervisor show", needs=said
+        )
+    return passed("nothing of it is plugged into its host")
+
+
+def _storage(guest: Guest) -> Finding:
+    figures = {"disk_gib": guest.disk, "volumes": guest.volumes}
+    elsewhere = f"{guest.volumes} volume{'s' if guest.volumes != 1 else ''} stay where they are" if guest.volumes else "it has no volumes"
+    if guest.disk:
+        return passed(f"up to {guest.disk} GiB on its host are copied, unless hosts share them; {elsewhere}", **figures)
+    return passed(f"nothing has to be copied but memory; {elsewhere}", **figures)
+
+
+def _convergence(facts: Facts) -> Finding:
+    expected, load = facts.estimate, facts.load
+    figures = {
+        "seconds": round(expected.seconds, 1), "pause_seconds": round(expected.pause, 2), "memory_mib": facts.guest.memory,
+        "used_mib": load.used, "dirtied_mib_s": load.dirtied,
+    }  # fmt: skip
+    measured = (
+        f"{load.dirtied:.0f} MiB/s of its memory change" if load.dirtied is not None else "nobody could measure how fast its memory changes"
+    )
+    memory = format_memory(facts.guest.memory)
+    if not expected.converges:
+        said = f"{measured}, of {memory}: by force it takes {expected.seconds:.0f} s, of which it stands still for {expected.pause:.1f} s"
+        if facts.force:
+            return warned(f"it will not converge by itself: {said}", "move it when it has less to do", **figures)
+        return failed(
+            f"it will not converge: {said}", "let it be paused: --at-limit force-complete; or move it when it has less to do", **figures
+        )
+    said = f"about {expected.seconds:.0f} s for {memory}, and a pause of {expected.pause:.2f} s; {measured}"
+    if facts.limit and expected.seconds > facts.limit:
+        return failed(f"{said}: longer than the limit of {facts.limit:g} s", f"allow more: --limit {expected.seconds * 1.5:.0f}", **figures)
+    return passed(said, **figures)

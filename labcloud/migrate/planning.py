@@ -1,0 +1,161 @@
+"""Which servers move where, and what is to be expected of each move. Asks; changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import Final
+
+from labcloud.errors import ConflictError, LabError, NotFoundError
+from labcloud.migrate.caring import Care
+from labcloud.migrate.choosing import Choice, Places, ranked, why_none
+from labcloud.migrate.estimating import BANDWIDTH, Estimate, Load, estimate
+from labcloud.migrate.judging import Facts, judge
+from labcloud.model.checks import failed
+from labcloud.model.hosts import Guest, Host, Room
+from labcloud.model.names import ClusterRef, NodeRef
+from labcloud.preflight.checklist import Answer, Report
+from labcloud.providers.hosts import Hosts
+
+_THREADS: Final = 8
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How moves shall be: ``to`` a host, or to the best; ``cold`` even if the server runs; a move may take ``limit`` seconds over a network
+    of ``bandwidth`` MiB/s, and is completed by ``force`` if it does not converge. ``ignored`` are checks, with reasons."""
+
+    to: str = ""
+    cold: bool = False
+    limit: float = 0.0
+    bandwidth: float = BANDWIDTH
+    force: bool = False
+    ignored: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Move:
+    """One server's way: ``target`` is None if there is none. ``report`` is what its preflight answered."""
+
+    guest: Guest
+    source: Host
+    target: Host | None
+    live: bool
+    report: Report
+    estimate: Estimate
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def cluster(self) -> ClusterRef | None:
+        return self.guest.ref.cluster if self.guest.ref else None
+
+
+class Planner:
+    """Plans with all hosts and servers as they are now. ``care`` asks nodes of this lab how they are."""
+
+    def __init__(self, hosts: Hosts, care: Care) -> None:
+        self._hosts = hosts
+        self._care = care
+        self.all = {each.name: each for each in hosts.hosts()}
+        self.guests = hosts.guests()
+        self._rooms: dict[tuple[object, ...], dict[str, Room]] = {}
+        self._traits: dict[str, frozenset[str]] = {}
+        self._direct: dict[str, Collection[str]] = {}
+
+    def host(self, name: str) -> Host:
+        """Raise NotFoundError, with the nearest names, if there is none."""
+        if name not in self.all:
+            near = get_close_matches(name, self.all, 3) or sorted(self.all)[:6]
+            raise NotFoundError(f"there is no host {name}", resolution=f"there are {', '.join(near)}; 'labcloud host list' shows all")
+        return self.all[name]
+
+    def on(self, host: Host) -> list[Guest]:
+        return [each for each in self.guests if each.host == host.name]
+
+    def of(self, cluster: ClusterRef, node: NodeRef | None = None) -> list[Guest]:
+        """The servers of a cluster, or of one of its nodes. Raise NotFoundError if there are none."""
+        found = [each for each in self.guests if each.ref and each.ref.cluster == cluster and node in (None, each.ref)]
+        if not found:
+            raise NotFoundError(
+                f"no host runs {node or cluster}",
+                resolution=f"'labcloud show {cluster}' shows its nodes; is 'operator-cloud' an administrator's?",
+            )
+        return sorted(found, key=lambda each: each.ref or NodeRef(cluster, "", 0))
+
+    def plan(self, guests: Sequence[Guest], wish: Wish) -> list[Move]:
+        """A move for each of ``guests``, with room reckoned for all of them together: the largest choose first.
+
+        Raise ConflictError if the host that is wished for is the one where they all are.
+        """
+        if wish.to and guests and all(each.host == wish.to for each in guests):
+            raise ConflictError(f"{guests[0].label} runs on {wish.to} already", resolution="name another host, or none")
+        if wish.to:
+            self.host(wish.to)
+        asked = self._asked(guests)
+        places = {each.id: each.host for each in self.guests}
+        given: dict[str, dict[str, int]] = {}
+        moves = {}
+        for guest in sorted(guests, key=lambda each: (-each.memory, each.label)):
+            if wish.to == guest.host:
+                continue
+            moves[guest.id] = self._move(guest, wish, Places(places), given, *asked.get(guest.id, (Load(), [])))
+            target = moves[guest.id].target
+            if target:
+                places[guest.id] = target.name
+                taken = given.setdefault(target.name, {})
+                taken.update({name: taken.get(name, 0) + amount for name, amount in guest.resources.items()})
+        return [moves[each.id] for each in guests if each.id in moves]
+
+    def _asked(self, guests: Sequence[Guest]) -> dict[str, tuple[Load, list[Answer]]]:
+        """What nodes of this lab say of themselves; a cluster is asked once a node, several at once."""
+        own = {each.id: each.ref for each in guests if each.ref}
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="care") as pool:
+            return dict(zip(own, pool.map(self._ask, own.values()), strict=True))
+
+    def _ask(self, ref: NodeRef) -> tuple[Load, list[Answer]]:
+        try:
+            return self._care.load(ref), self._care.judge(ref)
+        except LabError as exc:
+            finding = failed(f"nobody can tell how {ref.cluster} is: {exc.brief}", exc.resolution)
+            return Load(), [Answer("hadoop.answers", finding.verdict, finding.summary, fix=finding.fix)]
+
+    def _move(
+        self, guest: Guest, wish: Wish, places: Places, given: Mapping[str, Mapping[str, int]], load: Load, answers: Sequence[Answer]
+    ) -> Move:
+        source = self.host(guest.host)
+        live = not wish.cold and guest.state != "SHUTOFF"
+        room = {name: each.after(given.get(name, {})) for name, each in self._room(guest).items()}
+        hosts = [self.all[wish.to]] if wish.to else list(self.all.values())
+        choices = ranked(guest, source, hosts, room, places)
+        best: Choice | None = choices[0] if choices else None
+        expected = estimate(guest.memory, load, disk=guest.disk, bandwidth=wish.bandwidth)
+        facts = Facts(
+            guest, source, live, best, {} if best else why_none(guest, source, hosts, room, places),
+            (self._traits_of(source), self._traits_of(best.host)) if best and live else ((), ()),
+            load, expected, direct=live and guest.id in self._direct_on(source), limit=wish.limit, force=wish.force,
+        )  # fmt: skip
+        found = [*judge(facts), *answers]
+        report = Report(tuple(_passed_over(each, wish.ignored) for each in found))
+        return Move(guest, source, best.host if best else None, live, report, expected, best.reasons if best else ())
+
+    def _room(self, guest: Guest) -> dict[str, Room]:
+        key = (*sorted(guest.resources.items()), *sorted(guest.traits))
+        if key not in self._rooms:
+            self._rooms[key] = self._hosts.room(guest)
+        return self._rooms[key]
+
+    def _traits_of(self, host: Host) -> frozenset[str]:
+        if host.name not in self._traits:
+            self._traits[host.name] = self._hosts.traits(host) if host.id else frozenset()
+        return self._traits[host.name]
+
+    def _direct_on(self, host: Host) -> Collection[str]:
+        if host.name not in self._direct:
+            self._direct[host.name] = self._hosts.direct_ports(host.name)
+        return self._direct[host.name]
+
+
+def _passed_over(answer: Answer, ignored: Mapping[str, str]) -> Answer:
+    return replace(answer, ignored=ignored[answer.id]) if answer.id in ignored else answer
