@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
 from labcloud.errors import NotFoundError
 from labcloud.model import NodeRef
 from labcloud.providers.openstack.connection import Cloud
 from labcloud.providers.openstack.identity import Machine, described, node_described, tenant_of
-
-_THREADS: Final = 8
+from labcloud.providers.openstack.together import at_once
 
 
 class FloatingAddresses:
@@ -38,8 +37,7 @@ class FloatingAddresses:
                 raise NotFoundError(f"the node {machine.ref} has no port in its tenant's network", resolution="run the same command again")
             return replace(machine, floating=self._give(machine, ports[machine.id], external, there))
 
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="address") as pool:
-            return list(pool.map(one, machines))
+        return at_once(partial(one, each) for each in machines)
 
     def _give(self, machine: Machine, port: str, external: str, there: Mapping[str, Any]) -> str:
         description = node_described(self._lab, machine.ref)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -23,6 +21,7 @@ from labcloud.providers.base import KeptVolume
 from labcloud.providers.openstack import identity
 from labcloud.providers.openstack.connection import Cloud
 from labcloud.providers.openstack.identity import Disk, Place
+from labcloud.providers.openstack.together import at_once, wait_for
 from labcloud.providers.openstack.volumes import Volumes
 
 _COPY: Final = "labcloud.copy"
@@ -30,7 +29,6 @@ _FACTS: Final = "labcloud.facts."
 _LONGEST: Final = 255
 """What Cinder takes as one value of metadata."""
 _GIB: Final = 2**30
-_THREADS: Final = 8
 _PAUSE: Final = 1.0
 _READY: Final = "available"
 _SECONDS: Final = 24 * 3600.0
@@ -80,10 +78,8 @@ class Keeping:
         based = {each.volume for each in before if each.kept.state == KeptVolume.KEPT}
         there = {(each.kept.ref, each.kept.number) for each in before if each.kept.copy == copy}
         packed = _packed(facts)
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="backup") as pool:
-            todo = [disks[place] for place in places if place not in there]
-            for done in [pool.submit(self._keep, copy, each, packed, whole=whole or each.id not in based) for each in todo]:
-                done.result()
+        todo = [disks[place] for place in places if place not in there]
+        at_once(partial(self._keep, copy, each, packed, whole=whole or each.id not in based) for each in todo)
 
         def complete(found: list[Backup]) -> bool:
             own = [each.kept for each in found if each.kept.copy == copy]
@@ -131,24 +127,22 @@ class Keeping:
             raise EngineError(f"Cinder has no backup of volume {missing[0][1]} of {missing[0][0]} in the copy {copy}")
         listed = self.volumes.listed(cluster=cluster)
         there, used = {each.place for each in listed}, {each.place for each in listed if each.server}
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="volume") as pool:
-            todo = [(place, backups[old].id) for place, old in places.items() if place not in there]
-            for done in [pool.submit(self.volumes.create, *place, volumes[place], backup=id, snapshot=snapshot) for place, id in todo]:
-                done.result()
+        todo = [(place, backups[old].id) for place, old in places.items() if place not in there]
+        at_once(partial(self.volumes.create, *place, volumes[place], backup=id, snapshot=snapshot) for place, id in todo)
         for each in self.volumes.await_ready(cluster, places.keys() - used, _SECONDS):
             if each.mistaken or (each.number, snapshot) not in each.snapshots:
                 self.volumes.claim(each, snapshot)
 
     def _await(self, cluster: ClusterRef, done: Callable[[list[Backup]], bool], what: str, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while not done(found := self._listed(cluster.tenant, cluster)):
-            if time.monotonic() > end:
-                raise DeadlineError(
-                    f"backups of {cluster} took longer than {seconds:g} s {what}",
-                    details="\n".join(f"{each.kept.ref.name} {each.kept.number} {each.kept.copy}: {each.kept.state}" for each in found),
-                    resolution="look at them: openstack volume backup list; the same command goes on where this one ended",
-                )
-            time.sleep(_PAUSE)
+        def late(found: list[Backup]) -> DeadlineError:
+            return DeadlineError(
+                f"backups of {cluster} took longer than {seconds:g} s {what}",
+                details="\n".join(f"{each.kept.ref.name} {each.kept.number} {each.kept.copy}: {each.kept.state}" for each in found),
+                resolution="look at them: openstack volume backup list; the same command goes on where this one ended",
+            )
+
+        ask = partial(self._listed, cluster.tenant, cluster)
+        wait_for(ask, done, seconds=seconds, pause=lambda _: _PAUSE, late=late)
 
 
 def _gone(copy: str, found: Iterable[Backup]) -> bool:

@@ -8,7 +8,7 @@ same way in small: the same program takes the same archive, over the connection 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -21,6 +21,7 @@ from labcloud.providers.base import Command
 from labcloud.providers.openstack.identity import Machine
 from labcloud.providers.openstack.shares import Shares, View, server_of
 from labcloud.providers.openstack.ssh import Ssh, Target
+from labcloud.providers.openstack.together import ended
 from labcloud.providers.tree import read_tree
 
 _THREADS: Final = 16
@@ -160,12 +161,7 @@ class Nodes:
 
 def _on_all(do: Callable[[Item], None], items: Iterable[Item]) -> None:
     """Do something for all items at once; the first error is raised when all are done, and tells of the others."""
-    items = list(items)
-    if not items:
-        return
-    with ThreadPoolExecutor(min(_THREADS, len(items)), thread_name_prefix="node") as pool:
-        done = [pool.submit(do, each) for each in items]
-    failures = [exc for each in done if (exc := each.exception()) is not None]
+    failures = [exc for each in ended((partial(do, item) for item in items), _THREADS) if (exc := each.exception()) is not None]
     first = next((exc for exc in failures if not isinstance(exc, LabError)), failures[0] if failures else None)
     if isinstance(first, LabError):
         first.details = "\n".join(filter(None, [first.details, *(f"also: {each}" for each in failures[1:])]))

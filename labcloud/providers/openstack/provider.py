@@ -11,7 +11,6 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from itertools import groupby
@@ -42,6 +41,7 @@ from labcloud.providers.openstack.servers import BootVolume, Ingredients, Server
 from labcloud.providers.openstack.settings import ANY_TYPE, NETWORK, read_settings
 from labcloud.providers.openstack.shares import View, server_of
 from labcloud.providers.openstack.ssh import Ssh, Tunnelled, chunks, free_port
+from labcloud.providers.openstack.together import at_once
 from labcloud.providers.openstack.volumes import DRIVER, Volumes, of_cinder
 from labcloud.providers.tree import delete_tree, read_tree, write_tree
 
@@ -282,8 +282,9 @@ class OpenStackProvider(Provider):
         for spec in specs:
             _check_volumes(spec.volumes)
         references = sorted({spec.image for spec in specs})
-        asked = (partial(self._catalogue.image, each) for each in references)
-        network, flavors, *found = _at_once(lambda: self._networks.of(cluster.tenant), self._catalogue.flavors, *asked)
+        asked: list[Callable[[], Any]] = [partial(self._networks.of, cluster.tenant), self._catalogue.flavors]
+        asked += [partial(self._catalogue.image, each) for each in references]
+        network, flavors, *found = at_once(asked)
         images = dict(zip(references, found, strict=True))
         view = self._view(cluster)
         serving = min(spec.ref for spec in specs) if view else None
@@ -300,9 +301,10 @@ class OpenStackProvider(Provider):
 
         # All is looked up before anything is made.
         batches = [(flavor(same[0]), same) for same in (list(alike) for _, alike in groupby(sorted(specs, key=likeness), key=likeness))]
-        key, group, disks = _at_once(
-            self._ensure_key, lambda: self._servers.ensure_group(cluster, len(specs)), lambda: self._volumes.ensure(specs)
-        )
+        shared: tuple[Callable[[], Any], ...] = (
+            self._ensure_key, partial(self._servers.ensure_group, cluster, len(specs)), partial(self._volumes.ensure, specs)
+        )  # fmt: skip
+        key, group, disks = at_once(shared)
         for chosen, same in batches:
             parts = Ingredients(
                 image=images[same[0].image].id, flavor=chosen.id, network=network.network, security_group=network.security_group,
@@ -501,12 +503,6 @@ class OpenStackProvider(Provider):
                 return Response(answer.status, answer.read(), dict(answer.getheaders()))
         except (OSError, http.client.HTTPException) as exc:
             raise EngineError(f"port {port} of {ref} does not answer", details=str(exc)) from exc
-
-
-def _at_once(*questions: Callable[[], Any]) -> list[Any]:
-    """What several questions to the cloud give, asked at the same time. Raise what the first of them raises that fails."""
-    with ThreadPoolExecutor(len(questions), thread_name_prefix="cloud") as pool:
-        return [each.result() for each in [pool.submit(each) for each in questions]]
 
 
 def _held(machines: Iterable[Machine], disks: Iterable[Disk]) -> Iterator[tuple[NodeRef, frozenset[tuple[int, str]]]]:

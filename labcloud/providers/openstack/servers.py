@@ -7,9 +7,7 @@ afterwards.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +19,7 @@ from labcloud.model import ClusterRef, NodeRef, NodeSpec, Status
 from labcloud.providers.openstack import identity
 from labcloud.providers.openstack.connection import Cloud
 from labcloud.providers.openstack.identity import Machine
+from labcloud.providers.openstack.together import at_once, wait_for
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 ACTIVE_SECONDS: Final = 600.0
 """How long servers may take to be made."""
 
-_THREADS: Final = 8
 _GONE_SECONDS: Final = 300.0
 _LEAST_PAUSE: Final = 0.5
 _MOST_PAUSE: Final = 5.0
@@ -91,9 +89,7 @@ class Servers:
         if len(run) > 1:
             self._request(f"{cluster}/{group}-1 to {group}-{len(run)}", identity.server_name(cluster, group), len(run), body)
         single = [index for index in wanted if len(run) < 2 or index not in run]
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="server") as pool:
-            for done in [pool.submit(self._single, NodeRef(cluster, group, index), body, parts, volumes) for index in single]:
-                done.result()
+        at_once(partial(self._single, NodeRef(cluster, group, index), body, parts, volumes) for index in single)
 
     def _single(self, ref: NodeRef, body: dict[str, Any], parts: Ingredients, volumes: Mapping[NodeRef, Mapping[int, str]]) -> None:
         disks = {"block_device_mapping": [*_root(parts), *_devices(volumes[ref])]} if ref in volumes else {}
@@ -127,54 +123,46 @@ class Servers:
         them then.
         """
 
-        def active(found: list[Machine]) -> list[Machine] | None:
-            own = [each for each in found if each.ref in refs]
+        def active(own: list[Machine]) -> bool:
             broken = [each for each in own if each.state == _FAILED]
             if broken and not any(each.state == _BUILDING for each in own):
                 raise self.why(broken)
-            ready = len(own) == len(refs) and all(each.status is Status.RUNNING and each.address for each in own)
-            return own if ready else None
+            return len(own) == len(refs) and all(each.status is Status.RUNNING and each.address for each in own)
 
         return self._await(refs, active, "to be ACTIVE", ACTIVE_SECONDS)
 
     def await_gone(self, ids: Collection[str], refs: Collection[NodeRef]) -> None:
-        def gone(found: list[Machine]) -> list[Machine] | None:
-            left = [each for each in found if each.id in ids]
+        def gone(own: list[Machine]) -> bool:
+            left = [each for each in own if each.id in ids]
             broken = [each for each in left if each.state == _FAILED and not each.task]
             if broken:
                 raise self.why(broken)
-            return None if left else found
+            return not left
 
         self._await(refs, gone, "to be gone", _GONE_SECONDS)
 
     def await_stopped(self, refs: Collection[NodeRef]) -> None:
-        def stopped(found: list[Machine]) -> list[Machine] | None:
-            return None if any(each.ref in refs and each.state == "ACTIVE" for each in found) else found
+        self._await(refs, lambda own: all(each.state != "ACTIVE" for each in own), "to be stopped", _GONE_SECONDS)
 
-        self._await(refs, stopped, "to be stopped", _GONE_SECONDS)
-
-    def _await(
-        self, refs: Collection[NodeRef], done: Callable[[list[Machine]], list[Machine] | None], what: str, seconds: float
-    ) -> list[Machine]:
-        """What ``done`` makes of the cluster's list as soon as that is not None.
-
-        Many servers take longer, and a list of them costs Nova more: they are looked at less often.
-        """
+    def _await(self, refs: Collection[NodeRef], done: Callable[[list[Machine]], bool], what: str, seconds: float) -> list[Machine]:
+        """The servers of ``refs``, all of one cluster, as soon as they are ``done``."""
         (cluster,) = {ref.cluster for ref in refs}
-        end = time.monotonic() + seconds
-        while True:
-            asked = time.monotonic()
-            found = self.listed(cluster=cluster)
-            if (answer := done(found)) is not None:
-                return answer
-            took = time.monotonic() - asked
-            if time.monotonic() > end:
-                states = "\n".join(f"{each.ref.name}: {each.state} {each.task}".rstrip() for each in found if each.ref in refs)
-                raise DeadlineError(
-                    f"servers of {cluster} took longer than {seconds:g} s {what}", details=states,
-                    resolution="look at them: openstack server list; the same command goes on where this one ended",
-                )  # fmt: skip
-            time.sleep(min(_MOST_PAUSE, max(_LEAST_PAUSE, len(refs) / _SERVERS_A_SECOND, _REST * took)))
+
+        def pause(took: float) -> float:
+            """Many servers take longer, and a list of them costs Nova more: they are looked at less often."""
+            return min(_MOST_PAUSE, max(_LEAST_PAUSE, len(refs) / _SERVERS_A_SECOND, _REST * took))
+
+        def late(own: list[Machine]) -> DeadlineError:
+            return DeadlineError(
+                f"servers of {cluster} took longer than {seconds:g} s {what}",
+                details="\n".join(f"{each.ref.name}: {each.state} {each.task}".rstrip() for each in own),
+                resolution="look at them: openstack server list; the same command goes on where this one ended",
+            )
+
+        def ask() -> list[Machine]:
+            return [each for each in self.listed(cluster=cluster) if each.ref in refs]
+
+        return wait_for(ask, done, seconds=seconds, pause=pause, late=late)
 
     def why(self, broken: Sequence[Machine]) -> EngineError:
         """The error that tells why servers are in ERROR: Nova's fault, the request, the end of the console."""
@@ -243,11 +231,11 @@ class Servers:
         self._await_state(machine, _OFF, "to keep its flavor")
 
     def _await_state(self, machine: Machine, state: str, what: str) -> None:
-        def there(found: list[Machine]) -> list[Machine] | None:
+        def there(found: list[Machine]) -> bool:
             own = [each for each in found if each.id == machine.id]
             if any(each.state == _FAILED for each in own):
                 raise self.why(own)
-            return own if own and own[0].state == state and not own[0].task else None
+            return bool(own) and own[0].state == state and not own[0].task
 
         self._await([machine.ref], there, what, ACTIVE_SECONDS)
 
@@ -267,12 +255,10 @@ class Servers:
 
     def delete(self, machines: Iterable[Machine]) -> None:
         """Delete servers, all at once, and wait until they are gone. One that is gone already is deleted."""
-        for cluster, same in groupby(sorted(machines, key=lambda each: each.ref), key=lambda each: each.ref.cluster):
+        for _, same in groupby(sorted(machines, key=lambda each: each.ref), key=lambda each: each.ref.cluster):
             of_cluster = list(same)
-            with ThreadPoolExecutor(_THREADS, thread_name_prefix="server") as pool:
-                for done in [pool.submit(self._delete, each) for each in of_cluster]:
-                    done.result()
-            self.await_gone({each.id for each in of_cluster}, {NodeRef(cluster, each.ref.group, each.ref.index) for each in of_cluster})
+            at_once(partial(self._delete, each) for each in of_cluster)
+            self.await_gone({each.id for each in of_cluster}, {each.ref for each in of_cluster})
 
     def _delete(self, machine: Machine) -> None:
         with self._cloud.change(f"delete the node {machine.ref}") as api:

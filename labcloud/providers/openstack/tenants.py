@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from labcloud.errors import EngineError, NotFoundError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, Tenant
@@ -26,8 +25,7 @@ from labcloud.providers.openstack.nodes import Nodes
 from labcloud.providers.openstack.projects import Projects
 from labcloud.providers.openstack.provider import OpenStackProvider
 from labcloud.providers.openstack.settings import read_settings
-
-_THREADS: Final = 8
+from labcloud.providers.openstack.together import at_once
 
 
 def provider(home: Path, lab_id: str) -> Provider:
@@ -101,9 +99,7 @@ class TenantProjects(Provider):
         if owner:
             there = self._there(owner)
             return there.find(tenant, cluster) if there else Found()
-        projects = sorted(set(self._projects.all().values()))
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="project") as pool:
-            return _joined(pool.map(lambda each: self._opened(each).find(), projects))
+        return _joined(at_once(self._opened(each).find for each in sorted(set(self._projects.all().values()))))
 
     def inspect(self, ref: NodeRef) -> Inspection:
         return self._of(ref.cluster.tenant).inspect(ref)

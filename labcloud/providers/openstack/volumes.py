@@ -5,9 +5,7 @@ They are seen by lists alone, of a cluster or of a lab: a server more costs one 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +16,7 @@ from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume
 from labcloud.providers.openstack import identity
 from labcloud.providers.openstack.connection import Cloud
 from labcloud.providers.openstack.identity import Disk, Place
+from labcloud.providers.openstack.together import at_once, wait_for
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 DRIVER: Final = "cinder"
 """The driver of storage classes whose volumes are Cinder's. Their options: ``type`` (a volume type), ``availability-zone``."""
 
-_THREADS: Final = 8
 _SECONDS: Final = 300.0
 _PAUSE: Final = 0.5
 _REST: Final = 2.0  # times what a list takes
@@ -71,10 +69,7 @@ class Volumes:
             return {}
         (cluster,) = {spec.ref.cluster for spec in specs}
         there = {each.place for each in self.listed(cluster=cluster)}
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="volume") as pool:
-            missing = [pool.submit(self.create, *place, volume) for place, volume in wanted.items() if place not in there]
-            for done in missing:
-                done.result()
+        at_once(partial(self.create, *place, volume) for place, volume in wanted.items() if place not in there)
         return _by_node(self.await_ready(cluster, set(wanted)))
 
     def create(self, ref: NodeRef, number: int, volume: NodeVolume, *, backup: str = "", snapshot: str = "") -> None:
@@ -139,9 +134,7 @@ class Volumes:
         for each in found:
             if each.server:
                 raise EngineError(f"volume {each.number} of {each.ref} is in use by its node", resolution="delete the node first")
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="volume") as pool:
-            for done in [pool.submit(self._delete, each) for each in found]:
-                done.result()
+        at_once(partial(self._delete, each) for each in found)
 
         def gone(found: list[Disk]) -> bool:
             left = [each for each in found if each.place in places]
@@ -163,20 +156,15 @@ class Volumes:
         return [each for each in self.listed(cluster=ref.cluster) if each.place == (ref, number)]
 
     def _await(self, cluster: ClusterRef, done: Callable[[list[Disk]], bool], what: str, seconds: float = _SECONDS) -> list[Disk]:
-        end = time.monotonic() + seconds
-        while True:
-            asked = time.monotonic()
-            found = self.listed(cluster=cluster)
-            if done(found):
-                return found
-            now = time.monotonic()
-            if now > end:
-                states = "\n".join(f"{each.ref.name} {each.number}: {each.status}" for each in found)
-                raise DeadlineError(
-                    f"volumes of {cluster} took longer than {seconds:g} s {what}", details=states,
-                    resolution="look at them: openstack volume list; the same command goes on where this one ended",
-                )  # fmt: skip
-            time.sleep(max(_PAUSE, _REST * (now - asked)))
+        def late(found: list[Disk]) -> DeadlineError:
+            return DeadlineError(
+                f"volumes of {cluster} took longer than {seconds:g} s {what}",
+                details="\n".join(f"{each.ref.name} {each.number}: {each.status}" for each in found),
+                resolution="look at them: openstack volume list; the same command goes on where this one ended",
+            )
+
+        ask = partial(self.listed, cluster=cluster)
+        return wait_for(ask, done, seconds=seconds, pause=lambda took: max(_PAUSE, _REST * took), late=late)
 
 
 def _messages(id: str, api: Connection) -> list[dict[str, Any]]:
