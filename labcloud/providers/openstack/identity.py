@@ -98,8 +98,7 @@ Place = tuple[NodeRef, int]
 
 @dataclass(frozen=True)
 class Disk:
-    """A data volume as Cinder lists it: ``server`` is the id of the server that has it, if one has, ``snapshots`` are as a `Machine`'s.
-    ``mistaken``: its metadata are another's (see `disk`)."""
+    """A data volume as Cinder lists it: ``server`` is the id of the server that has it, if one has, ``snapshots`` are as a `Machine`'s."""
 
     id: str
     ref: NodeRef
@@ -107,7 +106,6 @@ class Disk:
     status: str
     server: str = ""
     snapshots: frozenset[tuple[int, str]] = frozenset()
-    mistaken: bool = False
 
     @property
     def place(self) -> Place:
@@ -294,8 +292,7 @@ def disk(volume: Any) -> Disk:
     place = NodeRef(ClusterRef(known[TENANT], known[CLUSTER]), known[GROUP], int(known[INDEX])), int(known[VOLUME])
     own = _place_described(str(volume.description or "")) or place
     server = next((str(each.get("server_id") or "") for each in volume.attachments or ()), "")
-    taken = own != place
-    return Disk(volume.id, *own, volume.status, server, frozenset() if taken else _snapshots(known), taken)
+    return Disk(volume.id, *own, volume.status, server, _snapshots(known) if own == place else frozenset())
 
 
 def inspection(found: Machine, history: Iterable[str] = ()) -> Inspection:

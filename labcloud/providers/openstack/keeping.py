@@ -130,7 +130,7 @@ class Keeping:
         todo = [(place, backups[old].id) for place, old in places.items() if place not in there]
         at_once(partial(self.volumes.create, *place, volumes[place], backup=id, snapshot=snapshot) for place, id in todo)
         for each in self.volumes.await_ready(cluster, places.keys() - used, _SECONDS):
-            if each.mistaken or (each.number, snapshot) not in each.snapshots:
+            if (each.number, snapshot) not in each.snapshots:
                 self.volumes.claim(each, snapshot)
 
     def _await(self, cluster: ClusterRef, done: Callable[[list[Backup]], bool], what: str, seconds: float) -> None:

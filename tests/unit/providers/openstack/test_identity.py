@@ -101,10 +101,10 @@ def test_a_volume_that_cinder_makes_of_a_backup_is_whose_its_description_says() 
         return identity.disk(SimpleNamespace(id="v-1", description=description, metadata=marks, status="available", attachments=[]))
 
     found = disk(identity.volume_described("1ab", other, 2))
-    assert (found.place, found.mistaken, found.snapshots) == ((other, 2), True, frozenset())
+    assert (found.place, found.snapshots) == ((other, 2), frozenset())
     for mine in (identity.volume_described("1ab", SPEC.ref, 1), identity.node_described("1ab", SPEC.ref), "what somebody wrote a=b"):
         found = disk(mine)
-        assert (found.place, found.mistaken, len(found.snapshots)) == ((SPEC.ref, 1), False, 1)
+        assert (found.place, len(found.snapshots)) == ((SPEC.ref, 1), 1)
 
 
 def test_descriptions_say_whose_a_thing_is() -> None:
