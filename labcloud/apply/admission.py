@@ -120,6 +120,7 @@ class Admission:
             minimum_memory={group.name: minimum_memory(profile, group.name, counts) for group in cluster.groups},
             built=lambda name: _built(question.provider, name),
             storage=self._lab.storage(),
+            policy=self._lab.policy_of,
         )
 
 

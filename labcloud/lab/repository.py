@@ -173,6 +173,10 @@ class Lab(Reading):
         """How a cluster is protected, or was: of one that is not wanted any more, what its tenant and the lab say."""
         return self.explained_backup(ref=ref).policy
 
+    def policy_of(self, cluster: Cluster) -> BackupPolicy:
+        """How ``cluster`` is protected as soon as it is declared."""
+        return resolve(*self.backup_layers(cluster.ref.tenant).values(), cluster.backup, home=self.home)
+
     def backup_policies(self, tenant: str | None = None) -> dict[ClusterRef, BackupPolicy]:
         """How each wanted cluster is protected, or each of a ``tenant``'s; every file is read once."""
         lab, tenants = self.backup().terms, {each.name: each.backup for each in self.tenants()}

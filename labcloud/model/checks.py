@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from labcloud.model.cluster import Cluster, NodeGroup
+from labcloud.model.protection import BackupPolicy
 from labcloud.model.sizes import format_memory, parse_gigabytes
 from labcloud.model.storage import NO_CLASSES, Classes, format_volumes
 from labcloud.model.tenant import Tenant
@@ -75,6 +76,12 @@ def none_built(name: str) -> str:
     return ""
 
 
+def unprotected(cluster: Cluster) -> BackupPolicy:
+    """The answer of `Subject.policy` where no lab was asked."""
+    del cluster
+    return BackupPolicy(target="", enabled=False)
+
+
 @dataclass(frozen=True)
 class Subject:
     """What is asked whether it may succeed.
@@ -83,6 +90,7 @@ class Subject:
     asks for the machine alone. ``declared`` are all clusters of the lab as they are declared, ``there`` included; ``alongside`` those
     that the same command asks for besides. ``capacity`` asks the engine, and raises EngineError if it does not answer.
     ``built`` gives the reference of the newest image of a name, empty if there is none. ``storage`` are the lab's storage classes.
+    ``policy`` tells how a cluster is protected as soon as it is declared.
     """
 
     home: Path
@@ -97,6 +105,7 @@ class Subject:
     minimum_memory: Mapping[str, int] = field(default_factory=dict)
     built: Callable[[str], str] = none_built
     storage: Classes = field(default_factory=lambda: NO_CLASSES)
+    policy: Callable[[Cluster], BackupPolicy] = unprotected
 
     @property
     def wanted(self) -> tuple[Cluster, ...]:

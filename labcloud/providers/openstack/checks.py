@@ -12,6 +12,7 @@ from typing import Final
 
 from labcloud.model import Cluster
 from labcloud.model.checks import Check, Finding, Severity, Subject, failed, passed, skipped, warned
+from labcloud.model.targets import ENGINE
 from labcloud.providers.openstack import judging
 from labcloud.providers.openstack.facts import Facts
 from labcloud.providers.openstack.identity import tenant_resource
@@ -40,6 +41,7 @@ _WHY: Final = {
     "cloud.compute-quota": "Nova refuses a server that is over the project's quota, and what was made before it stays",
     "cloud.network-quota": "Neutron refuses a port that is over the project's quota, and its server goes to ERROR",
     "cloud.volume-quota": "Cinder refuses a volume that is over the project's quota, and what was made before it stays",
+    "cloud.backup-quota": "Cinder refuses a backup that is over the project's quota, and the cluster has no new copy",
     "cloud.volume-types": "Cinder refuses a volume of a type that there is not",
     "cloud.room": "a server that no host has room for goes to ERROR",
     "names.free": "what another lab made would be taken for this one's",
@@ -64,6 +66,7 @@ def checks(facts: Facts, servers: Servers, settings: Settings, *, lab: str, driv
         _cluster("cloud.network-quota", asked.network_quota, needs=_PRESENT),
         _cluster("cloud.addresses", asked.addresses, needs=_PRESENT),
         _cluster("cloud.volume-quota", asked.volume_quota, needs=_FLAVORS),
+        _cluster("cloud.backup-quota", asked.backup_quota, severity=Severity.ADVISORY),
         _cluster("cloud.volume-types", asked.volume_types),
         _cluster("cloud.room", asked.room, needs=_FLAVORS),
         _cluster("names.free", asked.names),
@@ -75,11 +78,13 @@ def _machine(id: str, run: Callable[[Subject], Finding], *, needs: str = _VERSIO
     return Check(id, _WHY[id], run, Severity.BLOCKING, machine=True, needs=needs)
 
 
-def _cluster(id: str, run: Callable[[Subject, Cluster], Finding], *, needs: str = _VERSION) -> Check:
+def _cluster(
+    id: str, run: Callable[[Subject, Cluster], Finding], *, needs: str = _VERSION, severity: Severity = Severity.BLOCKING
+) -> Check:  # fmt: skip
     def wanted(subject: Subject) -> Finding:
         return skipped("no cluster is asked for") if subject.cluster is None else run(subject, subject.cluster)
 
-    return Check(id, _WHY[id], wanted, Severity.BLOCKING, needs=needs)
+    return Check(id, _WHY[id], wanted, severity, needs=needs)
 
 
 class _Asked:
@@ -158,6 +163,16 @@ class _Asked:
             return skipped("Cinder does not tell this user the project's quotas")
         quotas = judging.volume_quotas(limits, self._needs(subject, cluster), subject.storage, self._settings.boot_volume)
         return judging.judge_quotas(quotas, self._facts.session().project)
+
+    def backup_quota(self, subject: Subject, cluster: Cluster) -> Finding:
+        policies = [(each, subject.policy(each)) for each in (cluster, *subject.alongside)]
+        kept = [each for each, policy in policies if policy.enabled and policy.target == f"{ENGINE}:{subject.provider}"]
+        if not kept:
+            return skipped("no backups are kept by Cinder")
+        limits = self._facts.volume_limits()
+        if limits is None:
+            return skipped("Cinder does not tell this user the project's quotas")
+        return judging.judge_quotas(judging.backup_quotas(limits, kept, subject.storage), self._facts.session().project)
 
     def volume_types(self, subject: Subject, cluster: Cluster) -> Finding:
         if not self._cinder(subject, cluster):

@@ -179,8 +179,7 @@ def judge_flavors(cluster: Cluster, wanted: Sequence[Need], flavors: Sequence[An
 
 def _on_own_disk(group: NodeGroup, storage: Classes) -> int:
     """GiB of the volumes that lie on a server's own disk."""
-    classes = ((volume, _class(storage, volume.storage)) for volume in group.volumes)
-    return sum(volume.size for volume, found in classes if found is None or found.driver != CINDER)
+    return sum(volume.size for volume in group.volumes if not _is_cinders(storage, volume.storage))
 
 
 @dataclass(frozen=True)
@@ -333,11 +332,22 @@ def volume_quotas(limits: Mapping[str, Json], wanted: Sequence[Need], storage: C
             found = _class(storage, volume.storage)
             if found is not None and found.driver == CINDER:
                 add(need, volume.size, found.options.get("type", ""))
-    return [
-        Quota(name, int(limits[name]["limit"]), int(limits[name]["in_use"]) + int(limits[name].get("reserved", 0)), adds)
-        for name, adds in added.items()
-        if name in limits
-    ]
+    return [_cinders_quota(name, limits[name], adds) for name, adds in added.items() if name in limits]
+
+
+def backup_quotas(limits: Mapping[str, Json], kept: Iterable[Cluster], storage: Classes) -> list[Quota]:
+    """Quotas of Cinder's own backups, of which the next copy of each cluster that is ``kept`` by them takes one a volume.
+
+    Each counts with the volume's whole size, also one that has what is new alone (``create`` in cinder/backup/api.py).
+    """
+    groups = [group for cluster in kept for group in cluster.groups]
+    sizes = [each.size for group in groups for each in group.volumes * group.count if _is_cinders(storage, each.storage)]
+    added = {"backups": len(sizes), "backup_gigabytes": sum(sizes)}
+    return [_cinders_quota(name.replace("_", "-"), limits[name], adds) for name, adds in added.items() if name in limits]
+
+
+def _cinders_quota(resource: str, figures: Json, adds: int) -> Quota:
+    return Quota(resource, int(figures["limit"]), int(figures["in_use"]) + int(figures.get("reserved", 0)), adds)
 
 
 def judge_volume_types(cluster: Cluster, storage: Classes, types: Iterable[str], boot: str = "") -> Finding:
@@ -364,8 +374,13 @@ def _class(storage: Classes, name: str) -> StorageClass | None:
     return storage_class(storage, name) if not name or name in storage else None
 
 
+def _is_cinders(storage: Classes, name: str) -> bool:
+    found = _class(storage, name)
+    return found is not None and found.driver == CINDER
+
+
 def uses_cinder(cluster: Cluster, storage: Classes) -> bool:
-    return any(found is not None and found.driver == CINDER for found in (_class(storage, name) for name in _storage_names(cluster)))
+    return any(_is_cinders(storage, name) for name in _storage_names(cluster))
 
 
 def judge_storage(cluster: Cluster, storage: Classes, drivers: Iterable[str]) -> Finding:

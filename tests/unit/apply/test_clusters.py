@@ -17,6 +17,8 @@ from labcloud.apply.journal import Result as Outcome
 from labcloud.apply.watch import Event, Kind, Watch
 from labcloud.errors import ConfiguringError, ConflictError, NotFoundError, UsageError
 from labcloud.model import Found, NodeRef, Wanted
+from labcloud.model.checks import Check, Finding, Subject, passed
+from labcloud.model.protection import BackupTerms
 from labcloud.plan import EnsureNode, Plan
 from labcloud.providers.base import Command, Response, Result
 from labcloud.providers.simulated import Faults, Killed, SimulatedProvider, World
@@ -51,6 +53,20 @@ def test_a_dry_run_says_the_same_and_makes_nothing(shop: Shop) -> None:
     plan = shop.clusters().plan_create(asked())
     assert (shop.found(), shop.lab.clusters(), shop.journal().operations()) == (Found(), [], [])
     assert [str(step) for step in shop.clusters().create(asked(), TERMS)] == [str(step) for step in plan]
+
+
+def test_checks_are_told_how_the_cluster_will_be_protected(shop: Shop) -> None:
+    def target(subject: Subject) -> Finding:
+        assert subject.cluster
+        return passed(subject.policy(subject.cluster).target)
+
+    class Curious(SimulatedProvider):
+        def checks(self) -> tuple[Check, ...]:
+            return (Check("engine.target", "a test asks", target),)
+
+    shop.lab.change_backup(lambda old: replace(old, terms=BackupTerms(target="engine:simulated")), "a policy")
+    report = shop.clusters(Curious(shop.home, shop.lab.id)).preflight(asked(), {})
+    assert next(each.summary for each in report.checks if each.id == "engine.target") == "engine:simulated"
 
 
 def test_the_journal_has_what_was_asked_planned_done_and_the_end(shop: Shop) -> None:

@@ -146,6 +146,9 @@ def test_each_layer_says_what_it_says(lab: Lab) -> None:
     }  # fmt: skip
     assert lab.explained_backup("acme").policy.enabled
     assert lab.explained_backup().policy.target == WANTED.terms.target
+    assert lab.policy_of(make_cluster("acme", "c", backup=BackupTerms(enabled=False, keep={"last": 1}))) == explained.policy
+    new = lab.policy_of(make_cluster("acme", "new", backup=BackupTerms(drill=Often.NEVER)))
+    assert (new.target, new.drill, new.enabled) == ("/srv/acme", Often.NEVER, True)
     lab.remove(REF, "gone")
     assert lab.backup_policy(REF).target == "/srv/acme"
     assert lab.backup_policy(ClusterRef("other", "c")).target == WANTED.terms.target

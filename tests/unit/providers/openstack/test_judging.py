@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -96,6 +97,19 @@ def test_quotas_of_volumes_are_counted_in_all_and_by_type() -> None:
     found = judging.judge_quotas(quotas, "p-1")
     assert found.fix == "openstack quota set --volumes 6 p-1; openstack quota set --volumes 4 --volume-type ssd p-1"
     assert judging.volume_quotas(limits, needs(), {}) == []
+
+
+def test_a_copy_by_cinder_takes_a_backup_of_each_of_its_volumes() -> None:
+    mixed = NodeGroup("worker", 3, 2048, volumes=(Volume(2, "fast"), Volume(5, "fast"), Volume(9)))
+    clusters = (replace(CLUSTER, groups=(mixed,)), CLUSTER)
+    limits = {"backups": {"limit": 10, "in_use": 4, "reserved": 1}, "backup_gigabytes": {"limit": -1, "in_use": 900}}
+    quotas = judging.backup_quotas(limits, clusters, {"fast": SSD})
+    assert {each.resource: (each.used, each.adds) for each in quotas} == {"backups": (5, 6), "backup-gigabytes": (900, 21)}
+    found = judging.judge_quotas(quotas, "p-1")
+    assert (found.verdict, found.fix) == (Verdict.FAIL, "openstack quota set --backups 11 p-1")
+    assert "backups (6 more, 5 of 10 used)" in found.summary
+    small = judging.backup_quotas({"backup_gigabytes": {"limit": 20, "in_use": 0}}, clusters, {"fast": SSD})
+    assert judging.judge_quotas(small, "p-1").fix == "openstack quota set --backup-gigabytes 21 p-1"
 
 
 def test_a_volume_type_that_there_is_not_is_told_with_those_that_there_are() -> None:
