@@ -83,7 +83,7 @@ def _print_outcomes(outcomes: Sequence[Outcome], output: str) -> None:
                 each.ref,
                 each.did,
                 each.copy_id or "-",
-                format_bytes(each.bytes_added),
+                "-" if each.bytes_added is None else format_bytes(each.bytes_added),
                 format_bytes(each.bytes_total),
                 f"{each.seconds:.1f} s",
                 each.error or each.warning,

@@ -52,11 +52,11 @@ class Copy:
 
 @dataclass(frozen=True)
 class Stored:
-    """A copy that was made. ``bytes_added`` is what the repository had not yet, before compression. ``copies`` are all of its host now,
-    newest first."""
+    """A copy that was made. ``bytes_added`` is what the repository had not yet, before compression; None where it does not tell.
+    ``copies`` are all of its host now, newest first."""
 
     id: str
-    bytes_added: int
+    bytes_added: int | None
     bytes_processed: int
     files: int
     seconds: float

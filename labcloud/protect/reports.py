@@ -31,14 +31,14 @@ _LONGEST_SUBJECT: Final = 160
 class Outcome:
     """What a run did with a cluster: ``did`` is a word for it, ``copy_id`` the backup that was made, or looked at.
 
-    Of its ``bytes_total`` the run stored ``bytes_added`` that were not there yet; it took ``seconds``. ``error`` says in a sentence why
-    it failed; ``warning`` what somebody should know though it did not.
+    Of its ``bytes_total`` the run stored ``bytes_added`` that were not there yet (None: nobody knows how many); it took ``seconds``.
+    ``error`` says in a sentence why it failed; ``warning`` what somebody should know though it did not.
     """
 
     ref: ClusterRef
     did: str
     copy_id: str = ""
-    bytes_added: int = 0
+    bytes_added: int | None = 0
     bytes_total: int = 0
     seconds: float = 0.0
     error: str = ""
@@ -104,7 +104,8 @@ def _verdict(outcomes: Sequence[Outcome]) -> str:
 
 
 def _paragraph(outcome: Outcome) -> list[str]:
-    stored = f", {format_bytes(outcome.bytes_added)} new of {format_bytes(outcome.bytes_total)}" if outcome.bytes_total else ""
+    new = "what is new" if outcome.bytes_added is None else f"{format_bytes(outcome.bytes_added)} new"
+    stored = f", {new} of {format_bytes(outcome.bytes_total)}" if outcome.bytes_total else ""
     copy = f" {outcome.copy_id}" if outcome.copy_id else ""
     lines = [f"{outcome.ref}: {outcome.did}{copy}{stored}, {outcome.seconds:.0f} s"]
     lines += [f"    failed: {line}" for line in outcome.error.splitlines()[:1]]

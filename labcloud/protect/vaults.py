@@ -106,7 +106,8 @@ class Vault:
         size = sum(each.size for each in parts[manifest.ref, manifest.id])
         seconds = (datetime.now(UTC) - began).total_seconds()
         made = copy_id(manifest.ref, manifest.id)
-        return Stored(made, size if whole else 0, size, manifest.files, seconds, tuple(_copies(parts.values())))
+        new = size if whole else None  # the service tells how large volumes are, not how much of them was new
+        return Stored(made, new, size, manifest.files, seconds, tuple(_copies(parts.values())))
 
     def retain(
         self, keep: Keep, *, host: str, copies: Sequence[Copy] | None = None, dry_run: bool = False, limit: float = 0.0

@@ -132,6 +132,13 @@ def test_how_a_run_ends(labcloud: Labcloud, monkeypatch: pytest.MonkeyPatch, err
     assert labcloud("backup", "run", "acme/c0", "acme/c1", "-o", "json").code == code
 
 
+def test_a_copy_of_which_nobody_knows_what_was_new_has_no_figure(labcloud: Labcloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Nightly, "run", lambda *_: [Outcome(REF, "backed up", "4f2a9c01", None, 4 << 30, 3.0)])
+    assert re.search(r" 4f2a9c01 +- +4\.3 GB +3\.0 s", labcloud("backup", "run", "acme/c").out)
+    (told,) = json.loads(labcloud("backup", "run", "acme/c", "-o", "json").out)
+    assert (told["bytes_added"], told["bytes_total"]) == (None, 4 << 30)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -24,7 +24,7 @@ import pytest
 from labcloud.model import ClusterRef
 from labcloud.model.reports import Email, Report, Security, Server
 from labcloud.protect import reports
-from labcloud.protect.reports import Outcome, letter, message, send
+from labcloud.protect.reports import Outcome, letter, message, public, send
 
 BEGAN = datetime(2026, 11, 25, 2, tzinfo=UTC)
 ENDED = BEGAN + timedelta(minutes=9)
@@ -194,6 +194,13 @@ def test_people_get_a_letter(sink: SinkServer, tmp_path: Path) -> None:
 def test_a_run_that_did_nothing_tells_nobody(sink: SinkServer, tmp_path: Path) -> None:
     assert send(Report("http://127.0.0.1:1/", email(sink)), (), home=tmp_path, began=BEGAN, ended=ENDED) == []
     assert sink.heard == []
+
+
+def test_what_nobody_knows_is_no_figure() -> None:
+    unknown = replace(GOOD, bytes_added=None)
+    assert public(unknown)["bytes_added"] is None
+    said = letter(Email(("a@b.org",), "c@d.org", Server("h"), Security.NONE), [unknown], began=BEGAN, ended=ENDED).get_content()
+    assert said.splitlines()[-1] == "acme/a: backed up 4f2a9c01, what is new of 2.1 GB, 61 s"
 
 
 def test_odd_texts_make_no_headers(sink: SinkServer, tmp_path: Path) -> None:

@@ -86,13 +86,15 @@ def aged(service: Service, days: float) -> None:
 
 
 def test_a_week_begins_with_a_whole_copy_and_the_nights_after_it_have_what_is_new() -> None:
-    service, made = Service(), []
+    service, made, new = Service(), [], []
     for night in range(16):
         aged(service, 1)
         stored = vault(service).keep(manifest(night), ("labcloud", CONSISTENT))
+        new.append(stored.bytes_added)
         made.append(all(each.whole for each in service.all if each.copy == manifest(night).id))
         assert stored.copies[0].id == stored.id == copy_id(CLUSTER.ref, manifest(night).id)
     assert made == [night % 7 == 0 for night in range(16)]
+    assert new == [3 * (2 << 30) if whole else None for whole in made]  # how much the others have Cinder does not tell
     (newest, *_) = vault(service).copies("acme/lab", ("labcloud",))
     assert (newest.time, newest.host, WHOLE in newest.tags) == (manifest(15).taken, "acme/lab", False)
     assert vault(service).copies("acme/other") == []
