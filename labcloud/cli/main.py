@@ -51,6 +51,7 @@ _COMMANDS: Final = {
     "host": ("migrate", "The engine's hosts, and what runs on them: list.", "Hosts"),
     "migrate": ("migrate", "Move a node, or a cluster, to another host while it works.", "Hosts"),
     "drain": ("migrate", "Move everything away from a host that must go down.", "Hosts"),
+    "evacuate": ("migrate", "Make what ran on a host that died anew elsewhere.", "Hosts"),
     "undrain": ("migrate", "Let a host get servers again.", "Hosts"),
 }
 

@@ -1,4 +1,4 @@
-"""migrate, drain, undrain, host: servers moved from one host to another."""
+"""migrate, drain, undrain, evacuate, host: servers moved from one host to another."""
 
 from __future__ import annotations
 
@@ -126,6 +126,46 @@ def undrain_command(host: str, provider: str, force: bool) -> None:
     note(f"{host} gets servers again" if changed else f"{host} gets servers; nothing had to be done")
 
 
+@click.command("evacuate")
+@click.argument("host")
+@provider_option
+@click.option("--to", default="", metavar="HOST", help="Where to; otherwise the best host, with its reasons.")
+@click.option("--fenced", is_flag=True, help="HOST is off for certain: nothing there runs any more.")
+@click.option("--shared", is_flag=True, help="Hosts share the disks of servers: nothing is lost with one.")
+@click.option("--parallel", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N", help="How many at once.")
+@click.option("--timeout", type=Seconds(1, 604800), default=7200.0, show_default=True, metavar="S", help="Limit of all of it.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and its preflight; make nothing.")
+@ignore_option
+@output_option
+def evacuate_command(
+    host: str, provider: str, to: str, fenced: bool, shared: bool, parallel: int, timeout: float, dry_run: bool, ignored: tuple[str, ...],
+    output: str,
+) -> None:  # fmt: skip
+    """Make what ran on HOST anew elsewhere, after HOST has died.
+
+    Volumes come along; what was on its own disk alone is lost, and told before. Nodes of clusters are configured anew and their
+    services started; a master whose data are lost comes back from a backup.
+    """
+    from labcloud.apply.verbs import Terms
+    from labcloud.migrate.moving import Policy
+    from labcloud.migrate.planning import Wish
+
+    wish = Wish(to, shared=shared, ignored=reasons(ignored))
+    with session() as opened:
+        if dry_run:
+            with _verbs(opened, provider) as verbs:
+                _show_plan(verbs.plan_evacuate(host, wish), output)
+            return
+        with progress() as watch, _verbs(opened, provider, watch) as verbs:
+            outcomes = verbs.evacuate(host, wish, Policy(parallel, timeout=timeout), fenced=fenced)
+            anew = [each.guest.ref for each in outcomes if each.guest.ref and not (shared or not each.guest.disk)]
+            for ref in anew:
+                opened.provider(provider).renewed(ref)
+            for cluster in sorted({ref.cluster for ref in anew}):
+                opened.clusters(watch).start(cluster, Terms(timeout))
+    _show_outcomes(outcomes, output)
+
+
 @click.group("host")
 def host_command() -> None:
     """The engine's hosts, as its administrator sees them."""
@@ -174,7 +214,8 @@ def _wish(options: dict[str, Any]) -> Wish:
     from labcloud.migrate.planning import Wish
 
     force = options["at_limit"] in ("force-complete", "cold")
-    return Wish(options["to"], options["cold"], options["limit"], options["bandwidth"], force, reasons(options["ignored"]))
+    named = {name: options[name] for name in ("to", "cold", "limit", "bandwidth")}
+    return Wish(**named, force=force, ignored=reasons(options["ignored"]))
 
 
 def _policy(options: dict[str, Any], *, parallel: int) -> Policy:
@@ -191,7 +232,7 @@ def _show_plan(moves: Sequence[Move], output: str) -> None:
             note("nothing has to be moved")
         for each in moves:
             where = f"{each.source.name} → {each.target.name if each.target else 'nowhere'}"
-            click.secho(f"{each.guest.label}: {where}, {'live' if each.live else 'cold'}", bold=True)
+            click.secho(f"{each.guest.label}: {where}, {each.how}", bold=True)
             print_report(each.report)
 
     emit([_public_move(each) for each in moves], output, table)
@@ -201,7 +242,7 @@ def _public_move(move: Move) -> dict[str, Any]:
     expected = move.estimate
     return {
         "server": move.guest.label, "id": move.guest.id, "source": move.source.name, "target": move.target.name if move.target else None,
-        "live": move.live, "reasons": list(move.reasons), "ok": move.report.ok,
+        "how": move.how, "reasons": list(move.reasons), "ok": move.report.ok,
         "expected": {"seconds": round(expected.seconds, 1), "pause": round(expected.pause, 2), "converges": expected.converges},
         "checks": move.report.checks,
     }  # fmt: skip
@@ -210,7 +251,7 @@ def _public_move(move: Move) -> dict[str, Any]:
 def _show_outcomes(outcomes: Sequence[Outcome], output: str) -> None:
     rows = [
         {
-            "server": each.guest.label, "id": each.guest.id, "source": each.guest.host, "target": each.target, "live": each.live,
+            "server": each.guest.label, "id": each.guest.id, "source": each.guest.host, "target": each.target, "how": each.how,
             "moved": each.moved, "seconds": round(each.seconds, 2), "why": each.why, "disturbed": list(each.disturbed),
         }
         for each in outcomes

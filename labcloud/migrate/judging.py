@@ -10,11 +10,11 @@ from labcloud.migrate.choosing import Choice, missing_traits
 from labcloud.migrate.estimating import Estimate, Load
 from labcloud.model import format_memory
 from labcloud.model.checks import Finding, Severity, failed, passed, warned
-from labcloud.model.hosts import Guest, Host, Need
+from labcloud.model.hosts import Guest, Host, How, Need
 from labcloud.preflight.checklist import Answer
 
-_LIVE: Final = frozenset({"ACTIVE", "PAUSED"})
-_COLD: Final = frozenset({"ACTIVE", "SHUTOFF"})
+_MOVABLE: Final = {How.LIVE: {"ACTIVE", "PAUSED"}, How.COLD: {"ACTIVE", "SHUTOFF"}, How.REBUILD: {"ACTIVE", "SHUTOFF", "ERROR"}}
+_MASTER: Final = "master"
 _MOVING: Final = frozenset({"migrating", "resize_migrating", "resize_migrated", "resize_finish"})
 
 # Each check with what goes wrong otherwise.
@@ -24,6 +24,7 @@ WHY: Final = {
     "move.target": "a move needs a host that can take it",
     "move.processor": "a server that was started with what its processor can do fails where that is missing",
     "move.storage": "what hosts do not share has to be copied",
+    "move.data": "what a host had alone is gone with it",
     "move.devices": "what is plugged into a host stays there",
     "move.config-drive": "some hypervisors cannot copy the disk with a server's first configuration",
     "move.convergence": "a server that changes its memory faster than it is copied never arrives",
@@ -34,11 +35,11 @@ WHY: Final = {
 class Facts:
     """What is known of one move. ``choice`` is its target, None if there is none; then ``unfit`` says why, by host. ``traits`` are those of
     the source and the target. ``direct``: it has a port in its host's network card. ``limit`` is how many seconds a move may
-    take; with ``force`` it is completed then."""
+    take; with ``force`` it is completed then. ``shared``: the disks of servers outlive their host."""
 
     guest: Guest
     source: Host
-    live: bool
+    how: How
     choice: Choice | None
     unfit: Mapping[str, str]
     traits: tuple[Collection[str], Collection[str]]
@@ -47,6 +48,7 @@ class Facts:
     direct: bool = False
     limit: float = 0.0
     force: bool = False
+    shared: bool = False
 
 
 def judge(facts: Facts) -> list[Answer]:
@@ -60,28 +62,30 @@ def _answer(id: str, finding: Finding) -> Answer:
 
 def _findings(facts: Facts) -> Iterator[tuple[str, Finding]]:
     guest = facts.guest
-    yield "move.state", _state(guest, live=facts.live)
+    live = facts.how is How.LIVE
+    yield "move.state", _state(guest, facts.how)
     yield "move.task", _task(guest)
     yield "move.target", _target(facts)
-    if facts.live:
+    if live:
         yield "move.processor", _processor(facts)
         yield "move.devices", _devices(guest, direct=facts.direct)
+    if facts.how is How.REBUILD:
+        yield "move.data", _lost(guest, shared=facts.shared)
+        return
     yield "move.storage", _storage(guest)
-    if facts.live and guest.config_drive and guest.disk:
+    if live and guest.config_drive and guest.disk:
         yield (
             "move.config-drive",
             warned("it has a config drive, which libvirt copies if it is vfat", "openstack server show … -c config_drive"),
         )
-    if facts.live:
+    if live:
         yield "move.convergence", _convergence(facts)
 
 
-def _state(guest: Guest, *, live: bool) -> Finding:
+def _state(guest: Guest, how: How) -> Finding:
     figures = {"state": guest.state}
-    if guest.state in (_LIVE if live else _COLD):
+    if guest.state in _MOVABLE[how]:
         return passed(f"it is {guest.state}", **figures)
-    if live and guest.state == "SHUTOFF":
-        return failed("it is off: there is nothing to move live", "move it cold: --cold", **figures)
     return failed(f"it is {guest.state}: it cannot be moved", f"openstack server show {guest.id}", **figures)
 
 
@@ -133,6 +137,25 @@ def _storage(guest: Guest) -> Finding:
     if guest.disk:
         return passed(f"up to {guest.disk} GiB on its host are copied, unless hosts share them; {elsewhere}", **figures)
     return passed(f"nothing has to be copied but memory; {elsewhere}", **figures)
+
+
+def _lost(guest: Guest, *, shared: bool) -> Finding:
+    """What a server that is made anew has lost."""
+    figures = {"disk_gib": guest.disk, "volumes": guest.volumes, "local": sorted(guest.local)}
+    if shared or not guest.disk:
+        return passed("its disk has outlived its host" if guest.disk else "it boots from a volume: nothing is lost", **figures)
+    if guest.ref is None:
+        return warned(f"its own disk of {guest.disk} GiB comes back as its image has it", "if hosts share disks: --shared", **figures)
+    if not guest.local:
+        return passed("its data are on volumes; the rest is configured anew", **figures)
+    numbers = ", ".join(f"/data/{number}" for number in sorted(guest.local))
+    if guest.ref.group == _MASTER:
+        return failed(
+            f"{numbers} with the file system's own metadata were on its host alone",
+            f"bring back the newest backup instead: labcloud backup list {guest.ref.cluster}; labcloud backup restore {guest.ref.cluster}",
+            **figures,
+        )
+    return warned(f"{numbers} were on its host alone: HDFS copies what others have", "if hosts share disks: --shared", **figures)
 
 
 def _convergence(facts: Facts) -> Finding:

@@ -21,8 +21,8 @@ from labcloud.errors import ConflictError, DeadlineError, EngineError, LabError,
 from labcloud.lab.locks import cluster_lock
 from labcloud.migrate.caring import Care
 from labcloud.migrate.planning import Move
-from labcloud.model.hosts import Guest, Migration, Phase
-from labcloud.model.names import ClusterRef
+from labcloud.model.hosts import Guest, How, Migration, Phase
+from labcloud.model.names import ClusterRef, NodeRef
 from labcloud.providers.hosts import Hosts
 
 _LEAST_PAUSE: Final = 0.5
@@ -59,16 +59,17 @@ class Policy:
 @dataclass(frozen=True)
 class Outcome:
     """How one move ended: ``moved``; if not, ``why`` in a sentence, and what the engine remembers in ``details``. ``disturbed`` is what did
-    not survive it. ``seconds`` is from the request until it was proved."""
+    not survive it; ``final``: another try would end as this one. ``seconds`` is from the request until it was proved."""
 
     guest: Guest
     target: str
     moved: bool
     seconds: float
-    live: bool = True
+    how: How = How.LIVE
     why: str = ""
     details: tuple[str, ...] = ()
     disturbed: tuple[str, ...] = ()
+    final: bool = False
 
 
 class _Stage(StrEnum):
@@ -86,7 +87,7 @@ class _Way:
     stage: _Stage
     locked: ExitStack
     since: float = 0.0
-    live: bool = True
+    how: How = How.LIVE
     known: Migration | None = None
     copying: float = 0.0
     ended: bool = False
@@ -95,6 +96,16 @@ class _Way:
     @property
     def guest(self) -> Guest:
         return self.move.guest
+
+    @property
+    def cared(self) -> NodeRef | None:
+        """The node that can be asked how it is."""
+        return None if self.how is How.REBUILD else self.guest.ref
+
+    @property
+    def adopted(self) -> bool:
+        """Whether the engine was at it already."""
+        return bool(self.guest.task)
 
 
 class Mover:
@@ -158,7 +169,7 @@ class Mover:
                 continue
             waiting.remove(move)
             now = self._clock()
-            way = _Way(move, now, _Stage.HOLDING, locked, since=now, live=move.live)
+            way = _Way(move, now, _Stage.HOLDING, locked, since=now, how=move.how)
             self._ways.append(way)
             self._step(way, None)
 
@@ -194,31 +205,32 @@ class Mover:
             self._end(way, why=exc.brief, details=(exc.details,) if exc.details else ())
 
     def _hold(self, way: _Way) -> None:
-        ref = way.guest.ref
-        if ref and self._care.hold(ref, drain=self._policy.drain) and self._clock() - way.since < self._policy.drain_limit:
+        busy = self._care.hold(way.cared, drain=self._policy.drain) if way.cared else ""
+        if busy and self._clock() - way.since < self._policy.drain_limit:
             return
-        if not way.guest.task:
+        if not way.adopted:
             self._ask(way)
         self._enter(way, _Stage.MOVING)
 
     def _ask(self, way: _Way) -> None:
         target = way.move.target.name if way.move.target else ""
-        self._operation.event("asked", server=way.guest.label, id=way.guest.id, source=way.guest.host, target=target, live=way.live)
+        self._operation.event("asked", server=way.guest.label, id=way.guest.id, source=way.guest.host, target=target, how=way.how)
+        ask = {How.LIVE: self._hosts.move, How.COLD: self._hosts.move_cold, How.REBUILD: self._hosts.rebuild}
         try:
-            (self._hosts.move if way.live else self._hosts.move_cold)(way.guest, target)
-        except ConflictError as exc:
-            raise EngineError(f"{way.guest.label} was not let go: {exc.brief}", details=exc.details) from exc
+            ask[way.how](way.guest, target)
+        except LabError as exc:
+            raise EngineError(exc.brief, details="\n".join(filter(None, (exc.details, *self._hosts.why(way.guest))))) from exc
 
     def _enter(self, way: _Way, stage: _Stage) -> None:
         way.stage, way.since = stage, self._clock()
 
     def _follow(self, way: _Way, said: Migration | None) -> None:
-        if said is None or (int(said.id) <= self._newest and said.phase.over):
+        if said is None or (int(said.id) <= self._newest and said.phase.over and not way.adopted):
             if self._clock() - way.since > _KNOWN_SECONDS:
                 raise EngineError(f"nothing is known of the move of {way.guest.label}", details="\n".join(self._hosts.why(way.guest)))
             return
         way.known = said
-        if said.phase is Phase.COPYING and said.live:
+        if said.phase is Phase.COPYING and said.how is How.LIVE:
             self._copy(way, said)
         elif said.phase in (Phase.FAILED, Phase.CANCELLED):
             self._failed(way, said)
@@ -228,7 +240,7 @@ class Mover:
 
     def _to_confirm(self, way: _Way, said: Migration) -> bool:
         """Whether a cold move waits to be confirmed, which is asked for then."""
-        return not said.live and said.word == "finished" and (self._hosts.settle(way.guest) or True)
+        return said.how is How.COLD and said.word == "finished" and (self._hosts.settle(way.guest) or True)
 
     def _copy(self, way: _Way, said: Migration) -> None:
         way.copying = way.copying or self._clock()
@@ -246,8 +258,8 @@ class Mover:
             way.after.append(exc.brief)
 
     def _failed(self, way: _Way, said: Migration) -> None:
-        if way.ended and self._policy.at_limit is AtLimit.COLD and way.live:
-            way.live, self._newest = False, int(said.id)
+        if way.ended and self._policy.at_limit is AtLimit.COLD and way.how is How.LIVE:
+            way.how, self._newest = How.COLD, int(said.id)
             self._ask(way)
             self._enter(way, _Stage.MOVING)
             return
@@ -255,11 +267,10 @@ class Mover:
             why = f"it was aborted after {self._policy.limit:g} s of copying" if way.ended else "somebody aborted it"
         else:
             why = f"the engine gave up ({said.word})"
-        self._end(way, why=why, details=tuple(self._hosts.why(way.guest)))
+        self._end(way, why=why, details=tuple(self._hosts.why(way.guest)), final=said.phase is Phase.CANCELLED)
 
     def _settle(self, way: _Way) -> None:
-        ref = way.guest.ref
-        missing = self._care.missing(ref) if ref else ""
+        missing = self._care.missing(way.cared) if way.cared else ""
         if missing and self._clock() - way.since < self._policy.settle:
             return
         if missing:
@@ -269,19 +280,19 @@ class Mover:
 
     # Ending
 
-    def _end(self, way: _Way, *, moved: bool = False, why: str = "", details: tuple[str, ...] = ()) -> None:
+    def _end(self, way: _Way, *, moved: bool = False, why: str = "", details: tuple[str, ...] = (), final: bool = False) -> None:
         target = (way.known.target if way.known else "") or (way.move.target.name if way.move.target else "")
         disturbed: list[str] = []
-        if way.guest.ref:
+        if way.cared:
             try:
-                self._care.release(way.guest.ref)
-                disturbed = self._care.disturbed(way.guest.ref)
+                self._care.release(way.cared)
+                disturbed = self._care.disturbed(way.cared)
             except LabError as exc:
                 disturbed = [exc.brief]
         way.locked.close()
         self._ways.remove(way)
         seconds = self._clock() - way.began
-        outcome = Outcome(way.guest, target, moved, seconds, way.live, why, (*way.after, *details), tuple(disturbed))
+        outcome = Outcome(way.guest, target, moved, seconds, way.how, why, (*way.after, *details), tuple(disturbed), final)
         self._outcomes.append(outcome)
         self._operation.event(
             "moved" if moved and not why else "failed", server=way.guest.label, id=way.guest.id, source=way.guest.host, target=target,

@@ -14,7 +14,7 @@ from labcloud.migrate.choosing import Choice, Places, ranked, why_none
 from labcloud.migrate.estimating import BANDWIDTH, Estimate, Load, estimate
 from labcloud.migrate.judging import Facts, judge
 from labcloud.model.checks import failed
-from labcloud.model.hosts import Guest, Host, Room
+from labcloud.model.hosts import Guest, Host, How, Room
 from labcloud.model.names import ClusterRef, NodeRef
 from labcloud.preflight.checklist import Answer, Report
 from labcloud.providers.hosts import Hosts
@@ -25,13 +25,16 @@ _THREADS: Final = 8
 @dataclass(frozen=True)
 class Wish:
     """How moves shall be: ``to`` a host, or to the best; ``cold`` even if the server runs; a move may take ``limit`` seconds over a network
-    of ``bandwidth`` MiB/s, and is completed by ``force`` if it does not converge. ``ignored`` are checks, with reasons."""
+    of ``bandwidth`` MiB/s, and is completed by ``force`` if it does not converge. ``rebuild``: the host is gone; ``shared``: the disks of
+    its servers are not. ``ignored`` are checks, with reasons."""
 
     to: str = ""
     cold: bool = False
     limit: float = 0.0
     bandwidth: float = BANDWIDTH
     force: bool = False
+    rebuild: bool = False
+    shared: bool = False
     ignored: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -42,7 +45,7 @@ class Move:
     guest: Guest
     source: Host
     target: Host | None
-    live: bool
+    how: How
     report: Report
     estimate: Estimate
     reasons: tuple[str, ...] = ()
@@ -93,7 +96,7 @@ class Planner:
             raise ConflictError(f"{guests[0].label} runs on {wish.to} already", resolution="name another host, or none")
         if wish.to:
             self.host(wish.to)
-        asked = self._asked(guests)
+        asked = {} if wish.rebuild else self._asked(guests)
         places = {each.id: each.host for each in self.guests}
         given: dict[str, dict[str, int]] = {}
         moves = {}
@@ -125,20 +128,21 @@ class Planner:
         self, guest: Guest, wish: Wish, places: Places, given: Mapping[str, Mapping[str, int]], load: Load, answers: Sequence[Answer]
     ) -> Move:
         source = self.host(guest.host)
-        live = not wish.cold and guest.state != "SHUTOFF"
+        how = How.REBUILD if wish.rebuild else How.COLD if wish.cold or guest.state == "SHUTOFF" else How.LIVE
         room = {name: each.after(given.get(name, {})) for name, each in self._room(guest).items()}
         hosts = [self.all[wish.to]] if wish.to else list(self.all.values())
         choices = ranked(guest, source, hosts, room, places)
         best: Choice | None = choices[0] if choices else None
         expected = estimate(guest.memory, load, disk=guest.disk, bandwidth=wish.bandwidth)
         facts = Facts(
-            guest, source, live, best, {} if best else why_none(guest, source, hosts, room, places),
-            (self._traits_of(source), self._traits_of(best.host)) if best and live else ((), ()),
-            load, expected, direct=live and guest.id in self._direct_on(source), limit=wish.limit, force=wish.force,
+            guest, source, how, best, {} if best else why_none(guest, source, hosts, room, places),
+            (self._traits_of(source), self._traits_of(best.host)) if best and how is How.LIVE else ((), ()),
+            load, expected, direct=how is How.LIVE and guest.id in self._direct_on(source),
+            limit=wish.limit, force=wish.force, shared=wish.shared,
         )  # fmt: skip
         found = [*judge(facts), *answers]
         report = Report(tuple(_passed_over(each, wish.ignored) for each in found))
-        return Move(guest, source, best.host if best else None, live, report, expected, best.reasons if best else ())
+        return Move(guest, source, best.host if best else None, how, report, expected, best.reasons if best else ())
 
     def _room(self, guest: Guest) -> dict[str, Room]:
         key = (*sorted(guest.resources.items()), *sorted(guest.traits))

@@ -1,4 +1,4 @@
-"""migrate, drain, undrain: servers moved to other hosts, those of clusters with care for what Hadoop does on them.
+"""migrate, drain, undrain, evacuate: servers moved to other hosts, those of clusters with care for what Hadoop does on them.
 
 Nothing is kept of a drain but what the engine itself knows: which host gets no servers, why, and who is still there. So a run that was
 killed is finished by the same command.
@@ -7,7 +7,7 @@ killed is finished by the same command.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -96,7 +96,8 @@ class Migrating:
                 planner = Planner(self._hosts, self._care)
                 moves = planner.plan(planner.on(host), wish)
                 _note(operation, moves)
-                able = [each for each in moves if each.report.ok]
+                settled = {each.guest.id for each in outcomes if each.final}
+                able = [each for each in moves if each.report.ok and each.guest.id not in settled]
                 outcomes += [_refused(each) for each in moves if not each.report.ok]
                 outcomes += self._mover(operation, policy).run(able)
                 left = [each for each in self._hosts.guests() if each.host == name]
@@ -124,6 +125,39 @@ class Migrating:
             self._enable(host, operation)
             return True
 
+    # Hosts that are gone
+
+    def plan_evacuate(self, name: str, wish: Wish) -> list[Move]:
+        planner = Planner(self._hosts, self._care)
+        return planner.plan(planner.on(planner.host(name)), replace(wish, rebuild=True))
+
+    def evacuate(self, name: str, wish: Wish, policy: Policy, *, fenced: bool = False) -> list[Outcome]:
+        """Make what ran on a host that is gone anew elsewhere. ``fenced``: somebody knows that it is off.
+
+        Raise ConflictError if it is up, or nobody has said that it is off: a server that still runs there would run twice, and write to
+        the same volumes. Raise PartlyDoneError, with the reasons, for what cannot be made anew.
+        """
+        with self._journal.operation("evacuate", name, {"to": wish.to, "fenced": fenced}) as operation:
+            planner = Planner(self._hosts, self._care)
+            host = planner.host(name)
+            self._check_gone(host, fenced=fenced)
+            if not host.fenced:
+                self._hosts.fence(host)
+                operation.event("fenced", host=name, by=self._who)
+            moves = planner.plan(planner.on(host), replace(wish, rebuild=True))
+            _note(operation, moves)
+            refused = [_refused(each) for each in moves if not each.report.ok]
+            return _all_moved([*refused, *self._mover(operation, policy).run([each for each in moves if each.report.ok])])
+
+    def _check_gone(self, host: Host, *, fenced: bool) -> None:
+        if host.up:
+            raise ConflictError(f"{host.name} is up", resolution=f"what runs there can be moved: labcloud drain {host.name}")
+        if not (host.fenced or fenced):
+            raise ConflictError(
+                f"nobody has heard of {host.name} since {host.heard or 'an unknown time'}, and it may run still",
+                resolution=f"switch it off, so that nothing can run twice; then labcloud evacuate {host.name} --fenced",
+            )
+
     def _enable(self, host: Host, operation: Operation) -> None:
         self._hosts.set_enabled(host, enabled=True)
         operation.event("enabled", host=host.name)
@@ -136,12 +170,12 @@ def _note(operation: Operation, moves: Sequence[Move]) -> None:
     for each in moves:
         checks = [answer.noted() for answer in each.report.checks]
         target = each.target.name if each.target else ""
-        operation.event("planned", server=each.guest.label, source=each.source.name, target=target, live=each.live, checks=checks)
+        operation.event("planned", server=each.guest.label, source=each.source.name, target=target, how=each.how, checks=checks)
 
 
 def _refused(move: Move) -> Outcome:
     said = [f"{each.id}: {each.summary}" for each in move.report.checks if each.refuses]
-    return Outcome(move.guest, "", moved=False, seconds=0.0, live=move.live, why=said[0], details=tuple(said[1:]))
+    return Outcome(move.guest, "", moved=False, seconds=0.0, how=move.how, why=said[0], details=tuple(said[1:]))
 
 
 def _all_moved(outcomes: list[Outcome]) -> list[Outcome]:

@@ -63,8 +63,8 @@ class Guest:
     """A server, of this lab's or of anybody's. ``ref`` is the node that it is, if it is one of this lab's.
 
     ``state`` and ``task`` are the engine's words. ``memory`` is MiB; ``disk`` is GiB on its host, which a move has to copy where hosts
-    share no storage; ``volumes`` is how many disks it has elsewhere; ``resources`` is what a host must have left for it, and ``traits``
-    what it must be able to do, in Placement's words.
+    share no storage; ``volumes`` is how many disks it has elsewhere, and ``local`` are the numbers of a node's data volumes that are on its
+    host. ``resources`` is what a host must have left for it, and ``traits`` what it must be able to do, in Placement's words.
     """
 
     id: str
@@ -80,6 +80,7 @@ class Guest:
     volumes: int = 0
     resources: Mapping[str, int] = field(default_factory=dict)
     traits: frozenset[str] = frozenset()
+    local: frozenset[int] = frozenset()
     config_drive: bool = False
     needs: frozenset[Need] = frozenset()
     group: Group | None = None
@@ -112,6 +113,14 @@ class Room:
         return self.left(resource) / self.capacity[resource] if self.capacity.get(resource) else 0.0
 
 
+class How(StrEnum):
+    """``LIVE``: it runs all the while. ``COLD``: it is off while its disk is copied. ``REBUILD``: its host is gone, and it is made anew."""
+
+    LIVE = "live"
+    COLD = "cold"
+    REBUILD = "rebuild"
+
+
 class Phase(StrEnum):
     """How far a move is. ``WAITING``: its host has others to move first. ``COPYING``: only now can it be completed by force."""
 
@@ -142,7 +151,7 @@ class Migration:
     source: str = ""
     target: str = ""
     began: str = ""
-    live: bool = True
+    how: How = How.LIVE
     word: str = ""
     memory: int = 0
     memory_left: int = 0

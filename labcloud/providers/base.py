@@ -240,6 +240,9 @@ class Provider(ABC):
         for ref in refs:
             self.delete_node(ref)
 
+    def renewed(self, ref: NodeRef) -> None:  # noqa: B027 - of most engines a node is made anew by a new node
+        """The node's own disk is as its image has it again: it is to be configured when it is next ensured."""
+
     @abstractmethod
     def delete_volume(self, ref: NodeRef, number: int, snapshot: str = "") -> None:
         """The volume with its data, wherever it lies; or the one beside it that holds ``snapshot``. Raise a LabError if a node uses it."""

@@ -36,6 +36,10 @@ class Hosts(ABC):
     def set_enabled(self, host: Host, *, enabled: bool, reason: str = "") -> None:
         """Let the host get new servers, or not, for a ``reason``."""
 
+    @abstractmethod
+    def fence(self, host: Host) -> None:
+        """Note that a host is off for certain: what ran there may be made anew elsewhere."""
+
     # Moves
 
     @abstractmethod

@@ -83,10 +83,10 @@ class Folders:
             return
         _let_go(folder)
         for each in processes:
-            with suppress(subprocess.TimeoutExpired):
-                each.wait(1)
-            each.kill()
-            each.wait()
+            with each:  # it is waited for, and what it said on its errors closed
+                with suppress(subprocess.TimeoutExpired):
+                    each.wait(1)
+                each.kill()
 
     def close(self) -> None:
         for id in list(self._shown):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from labcloud.errors import EngineError, NotFoundError
-from labcloud.model.hosts import Group, Guest, Host, Migration, Need, Phase, Room
+from labcloud.model.hosts import Group, Guest, Host, How, Migration, Need, Phase, Room
 from labcloud.providers.hosts import Hosts
 from labcloud.providers.openstack import identity
 from labcloud.providers.openstack.connection import Cloud
@@ -34,6 +34,8 @@ _PHASES: Final = {
     "completed": Phase.DONE, "finished": Phase.DONE, "confirmed": Phase.DONE, "done": Phase.DONE,
     "cancelled": Phase.CANCELLED, "reverted": Phase.CANCELLED, "error": Phase.FAILED, "failed": Phase.FAILED,
 }  # fmt: skip
+
+_KINDS: Final = {"live-migration": How.LIVE, "evacuation": How.REBUILD}  # and "migration", "resize"
 
 
 class NovaHosts(Hosts):
@@ -93,6 +95,11 @@ class NovaHosts(Hosts):
                 api.compute.enable_service(service)
             else:
                 api.compute.disable_service(service, disabled_reason=reason)
+
+    def fence(self, host: Host) -> None:
+        with self._cloud.change(f"note that the host {host.name} is off") as api:
+            (service,) = api.compute.services(binary=_COMPUTE, host=host.name)
+            api.compute.update_service_forced_down(service, forced=True)
 
     # Moves
 
@@ -177,13 +184,15 @@ def _guest(lab: str, server: Any, group: Group | None) -> Guest:
     specs: Mapping[str, str] = flavor.extra_specs or {}
     from_volume = not (image and image.id)
     disk = (0 if from_volume else int(flavor.disk or 0)) + int(flavor.ephemeral or 0)
+    node = identity.machine(server) if (server.metadata or {}).get(identity.LAB) == lab else None
     return Guest(
         id=server.id,
         name=server.name,
         host=server.compute_host,
         state=server.status,
         task=server.task_state or "",
-        ref=identity.machine(server).ref if (server.metadata or {}).get(identity.LAB) == lab else None,
+        ref=node.ref if node else None,
+        local=frozenset(number for _, number in identity.local_volumes(node)) if node else frozenset(),
         project=server.project_id or "",
         memory=int(flavor.ram),
         cpus=int(flavor.vcpus),
@@ -222,7 +231,7 @@ def _room(resources: Mapping[str, Any]) -> Room:
 
 def _migration(found: Any) -> Migration:
     """What either list says of a move: all moves, or those of one server that are under way, with their bytes."""
-    kind = getattr(found, "migration_type", "") or "live-migration"
+    kind = str(getattr(found, "migration_type", "") or "live-migration")
     word = str(found.status or "")
     return Migration(
         id=str(found.id),
@@ -231,7 +240,7 @@ def _migration(found: Any) -> Migration:
         source=found.source_compute or "",
         target=found.dest_compute or "",
         began=found.created_at or "",
-        live=kind == "live-migration",
+        how=_KINDS.get(kind, How.COLD),
         word=word,
         **{
             name: int(getattr(found, key, None) or 0)

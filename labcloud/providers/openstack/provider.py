@@ -86,6 +86,9 @@ class OpenStackProvider(Provider):
         self._views_lock = threading.Lock()
         self._shared_lock = threading.Lock()
 
+    def renewed(self, ref: NodeRef) -> None:
+        self._nodes.gone(self._machine(ref, fresh=True))
+
     def hosts(self) -> Hosts:
         return NovaHosts(Cloud(self._settings.operator or self._settings.cloud, self._settings.region), self._lab)
 

@@ -248,6 +248,9 @@ class TenantProjects(Provider):
         tenants = {ref.cluster.tenant for ref, _ in ports}
         return self._of(*tenants).forwarded(ports) if tenants else super().forwarded(ports)
 
+    def renewed(self, ref: NodeRef) -> None:
+        self._of(ref.cluster.tenant).renewed(ref)
+
     def hosts(self) -> Hosts:
         return self._common.hosts()
 

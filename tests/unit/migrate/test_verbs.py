@@ -1,0 +1,153 @@
+"""Moves and drains, on an engine that does what a test wants."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from labcloud.apply.journal import Journal
+from labcloud.apply.watch import Event, Watch
+from labcloud.errors import ConflictError, DeadlineError, PartlyDoneError, PreflightError
+from labcloud.lab import Lab
+from labcloud.lab.locks import cluster_lock
+from labcloud.migrate.moving import AtLimit, Policy
+from labcloud.migrate.planning import Wish
+from labcloud.migrate.verbs import Migrating
+from labcloud.model import ClusterRef, NodeRef
+from labcloud.model.hosts import How, Phase
+from tests.unit.migrate.conftest import Cared, Fleet, fleet, guest
+
+REF = ClusterRef("acme", "c")
+NODE = NodeRef(REF, "worker", 1)
+
+
+class Bench:
+    def __init__(self, home: Path, hosts: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("labcloud.migrate.moving._LEAST_PAUSE", 0.001)
+        self.hosts, self.care, self.home = hosts, Cared(), home
+        self.told: list[Event] = []
+        self.verbs = Migrating(Lab(home), Journal(home), hosts, self.care, Watch(self.told.append), who="somebody")
+
+    def places(self) -> dict[str, str]:
+        return {id: each.host for id, each in self.hosts.there.items()}
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    there = [guest("1", cluster="c"), guest("2", cluster="c"), guest("3", cluster="d"), guest("4"), guest("5", "b")]
+    return Bench(tmp_path, fleet(*there), monkeypatch)
+
+
+def test_a_drain_empties_a_host_and_says_who_did(bench: Bench) -> None:
+    done = bench.verbs.drain("a", Wish(), Policy())
+    assert "a" not in bench.places().values()
+    assert sorted(each.guest.id for each in done.outcomes) == ["1", "2", "3", "4"]
+    assert bench.hosts.known["a"].reason.startswith("labcloud drain by somebody")
+    assert not bench.hosts.known["a"].enabled
+    assert bench.verbs.undrain("a")
+    assert bench.hosts.known["a"].enabled
+
+
+def test_moves_are_bounded_and_one_of_a_cluster_at_a_time(bench: Bench) -> None:
+    bench.verbs.drain("a", Wish(), Policy(parallel=2))
+    assert bench.hosts.most == 2
+    ways = [each for each in bench.care.seen if "acme/c" in each]
+    assert ways == [f"{what} {REF}/worker-{index}" for index in (1, 2) for what in ("hold", "prove", "release")]
+
+
+def test_who_is_refused_keeps_nobody_else(bench: Bench) -> None:
+    bench.care.ill = {NODE}
+    with pytest.raises(PartlyDoneError) as caught:
+        bench.verbs.drain("a", Wish(), Policy())
+    assert "acme/c/worker-1 (ACTIVE): hadoop.answers: asked of acme/c" in caught.value.brief
+    assert [id for id, host in bench.places().items() if host == "a"] == ["1"]
+    bench.verbs.drain("a", Wish(ignored={"hadoop.answers": "it is a test"}), Policy())
+    assert "a" not in bench.places().values()
+
+
+def test_another_target_is_found_for_what_failed(bench: Bench) -> None:
+    bench.hosts.refused = {"b"}
+    with pytest.raises(PartlyDoneError):
+        bench.verbs.drain("a", Wish(to="b"), Policy())
+    bench.hosts.set_enabled(bench.hosts.known["b"], enabled=False)
+    bench.verbs.drain("a", Wish(), Policy())
+    assert {host for id, host in bench.places().items() if id != "5"} == {"c"}
+
+
+def test_a_migrate_refuses_before_anything_moves(bench: Bench) -> None:
+    bench.care.ill = {NodeRef(REF, "worker", 2)}
+    with pytest.raises(PreflightError):
+        bench.verbs.migrate(REF, None, Wish(), Policy())
+    assert bench.hosts.orders == []
+    assert [each.moved for each in bench.verbs.migrate(REF, NODE, Wish(), Policy())] == [True]
+
+
+@pytest.mark.parametrize(
+    ("at_limit", "orders"),
+    [(AtLimit.FORCE, ["complete 4"]), (AtLimit.ABORT, ["abort 4"]), (AtLimit.WAIT, [])],
+)
+def test_a_slow_move_meets_its_limit(bench: Bench, at_limit: AtLimit, orders: list[str]) -> None:
+    bench.hosts.there = {"4": bench.hosts.there["4"]}
+    bench.hosts.course["4"] = lambda asked: Phase.COPYING if asked < 20 else Phase.DONE
+    try:
+        bench.verbs.drain("a", Wish(), Policy(limit=0.005, at_limit=at_limit))
+    except PartlyDoneError as exc:
+        assert at_limit is AtLimit.ABORT
+        assert "aborted after 0.005 s" in exc.brief
+    assert [each for each in bench.hosts.orders if not each.startswith("live")][:1] == orders
+    assert any("75%, 25 MiB left" in each.text for each in bench.told)
+
+
+def test_what_is_not_well_afterwards_is_told(bench: Bench) -> None:
+    bench.care.awaited = "the DataNode to report"
+    with pytest.raises(PartlyDoneError, match="there still was to wait for the DataNode to report"):
+        bench.verbs.migrate(REF, NODE, Wish(), Policy(settle=0.01))
+    assert bench.places()["1"] != "a"
+
+
+def test_a_cluster_that_somebody_changes_is_waited_for(bench: Bench) -> None:
+    with cluster_lock(bench.home, REF, verb="scale"), pytest.raises(DeadlineError, match="2 moves were not over"):
+        bench.verbs.drain("a", Wish(), Policy(timeout=0.2))
+    assert sorted(id for id, host in bench.places().items() if host == "a") == ["1", "2"]
+    assert any("scale" in each.text for each in bench.told)
+
+
+def test_a_move_that_is_under_way_is_awaited_and_not_asked_for_again(bench: Bench) -> None:
+    bench.hosts.move(bench.hosts.there["4"], "b")
+    bench.hosts.there["4"] = guest("4", task="migrating")
+    bench.verbs.drain("a", Wish(), Policy())
+    assert [each for each in bench.hosts.orders if " 4 " in each] == ["live 4 to b"]
+    assert bench.places()["4"] == "b"
+
+
+def test_what_is_off_moves_cold(bench: Bench) -> None:
+    bench.hosts.there = {"4": guest("4", state="SHUTOFF")}
+    (outcome,) = bench.verbs.drain("a", Wish(), Policy()).outcomes
+    assert (outcome.how, outcome.moved) == (How.COLD, True)
+
+
+def test_only_a_host_that_is_off_for_certain_is_evacuated(bench: Bench) -> None:
+    with pytest.raises(ConflictError, match="is up"):
+        bench.verbs.evacuate("a", Wish(), Policy(), fenced=True)
+    bench.hosts.known["a"] = replace(bench.hosts.known["a"], up=False, heard="2026-01-01T00:00:00")
+    with pytest.raises(ConflictError, match="may run still"):
+        bench.verbs.evacuate("a", Wish(), Policy())
+    outcomes = bench.verbs.evacuate("a", Wish(), Policy(), fenced=True)
+    assert {each.how for each in outcomes} == {How.REBUILD}
+    assert "a" not in bench.places().values()
+    assert bench.hosts.known["a"].fenced
+    assert bench.care.seen == [], "nobody can be asked"
+
+
+def test_a_master_whose_data_are_lost_is_left_to_its_backup(bench: Bench) -> None:
+    bench.hosts.known["a"] = replace(bench.hosts.known["a"], up=False, fenced=True)
+    lost = {"disk": 10, "local": frozenset({0})}
+    bench.hosts.there = {"1": guest("1", cluster="c", **lost), "2": guest("2", **{**lost, "ref": NodeRef(REF, "master", 0)})}
+    with pytest.raises(PartlyDoneError) as caught:
+        bench.verbs.evacuate("a", Wish(), Policy())
+    assert "acme/c/master-0: move.data: /data/0 with the file system's own metadata" in caught.value.details
+    assert bench.places() == {"1": bench.places()["1"], "2": "a"}
+    assert bench.places()["1"] != "a"
+    assert all(each.moved for each in bench.verbs.evacuate("a", Wish(shared=True), Policy()))
