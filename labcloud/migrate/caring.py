@@ -1,15 +1,15 @@
 """What Hadoop on a node means for its move, and what the move must have left as it was.
 
 One node of a cluster moves at a time, so that never two are absent that hold the last replicas of a block. If that is wanted, it takes no
-new work meanwhile: YARN is told that it has no room (``rmadmin -updateNodeResource``, in every version since 2.4), until the move is over
-or its NodeManager starts anew.
+new work meanwhile: YARN is told that it has no room (``rmadmin -updateNodeResource``, since Hadoop 2.8), until the move is over or its
+NodeManager starts anew.
 """
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, Final
@@ -27,6 +27,8 @@ from labcloud.services.hadoop import IN_SERVICE, Hadoop, node_name
 _CONTACT: Final = 5
 """Seconds since a DataNode's last heartbeat, of which there is one in three: longer, and it may be gone without anybody knowing yet."""
 
+
+_UNKNOWN: Final = "updateNodeResource: Unknown command"
 
 WHY: Final = {
     "hadoop.answers": "what is not well before a move cannot be told from what the move has broken",
@@ -67,9 +69,9 @@ class Care(ABC):
 
 @dataclass
 class _Held:
-    """How a cluster was before the move of a node, and whether the node's room was taken from it."""
+    """How a cluster was before the move of a node. ``drained``: whether the node's room was taken from it, None if that was not tried."""
 
-    drained: bool = False
+    drained: bool | None = None
     missing_blocks: int = 0
     jobs: dict[str, int] = field(default_factory=dict)
 
@@ -145,9 +147,10 @@ class HadoopCare(Care):
         if not drain or "nodemanager" not in profile.services_of(ref.group):
             return ""
         held = self._held[ref]
+        if held.drained is None:
+            held.drained = self._set_room(ref, 0, 0)
         if not held.drained:
-            self._set_room(ref, 0, 0)
-            held.drained = True
+            return ""
         running = self._containers(hadoop, ref)
         return f"{running} containers on {ref.name} to end" if running else ""
 
@@ -176,7 +179,7 @@ class HadoopCare(Care):
         held = self._held.get(ref)
         if held and held.drained:
             self._set_room(ref, *self._room(ref))
-            held.drained = False
+            held.drained = None
 
     def disturbed(self, ref: NodeRef) -> list[str]:
         held = self._held.pop(ref, None)
@@ -185,16 +188,15 @@ class HadoopCare(Care):
             return []
         now = _jobs(Hadoop(provider, cluster, profile), profile)
         words = {"AppsFailed": "failed", "AppsKilled": "were killed"}
+        undrained = ["this version of YARN cannot let a node's containers end first"] if held.drained is False else []
         more = {key: now.get(key, 0) - held.jobs.get(key, 0) for key in words}
-        return [f"{count} job{'s' if count != 1 else ''} {words[key]}" for key, count in more.items() if count > 0]
+        return undrained + [f"{count} job{'s' if count != 1 else ''} {words[key]}" for key, count in more.items() if count > 0]
 
     # YARN
 
     def _containers(self, hadoop: Hadoop, ref: NodeRef) -> int:
-        try:
-            return int(hadoop.beans("nodemanager", "NodeManagerMetrics", node=ref)["NodeManagerMetrics"]["ContainersRunning"])
-        except (EngineError, KeyError):
-            return 0
+        """How many YARN has given to the node, those that do not run yet among them."""
+        return int(_nodemanager(hadoop, ref).get("NumContainers", 0))
 
     def _room(self, ref: NodeRef) -> tuple[int, int]:
         """MiB and cores that the node's own configuration gives to YARN."""
@@ -206,22 +208,28 @@ class HadoopCare(Care):
             raise EngineError(f"the configuration of {ref} does not say how much room YARN has there", details=str(exc)) from exc
         return memory, cores
 
-    def _set_room(self, ref: NodeRef, memory: int, cores: int) -> None:
+    def _set_room(self, ref: NodeRef, memory: int, cores: int) -> bool:
+        """Let YARN use so many MiB and cores of the node from now on. Returns whether this version of it can be told."""
         cluster, profile, provider = self._open(ref)
-        found = json.loads(Hadoop(provider, cluster, profile).beans("resourcemanager", "RMNMInfo")["RMNMInfo"]["LiveNodeManagers"])
-        id = next((str(each["NodeId"]) for each in found if node_name(each["HostName"]) == ref.name), "")
+        id = str(_nodemanager(Hadoop(provider, cluster, profile), ref).get("NodeId", ""))
         if not id:
             raise EngineError(f"the ResourceManager of {ref.cluster} knows no NodeManager on {ref.name}")
         at = NodeRef(ref.cluster, profile.services["resourcemanager"].group, 0)
         result = provider.execute(at, Command(("yarn", "rmadmin", "-updateNodeResource", id, str(memory), str(cores)), user="yarn"))
-        if result.exit_code:
-            raise EngineError(
-                f"YARN of {ref.cluster} did not change the room of {ref.name}", details=result.stderr.decode(errors="replace")[-1000:]
-            )
+        said = (result.stderr + result.stdout).decode(errors="replace")
+        if result.exit_code and _UNKNOWN not in said:
+            raise EngineError(f"YARN of {ref.cluster} did not change the room of {ref.name}", details=said[-1000:])
+        return result.exit_code == 0
 
 
 def _declared(cluster: Cluster, profile: Profile, service: str) -> list[str]:
     return [node.name for node in cluster.nodes() if service in profile.services_of(node.group)]
+
+
+def _nodemanager(hadoop: Hadoop, ref: NodeRef) -> Mapping[str, Any]:
+    """What the ResourceManager says of the node's NodeManager; nothing if it knows none."""
+    rows = json.loads(hadoop.beans("resourcemanager", "RMNMInfo")["RMNMInfo"]["LiveNodeManagers"])
+    return next((each for each in rows if node_name(each["HostName"]) == ref.name), {})
 
 
 def _blocks(missing: int, few: int, look: str) -> Finding:

@@ -1,4 +1,7 @@
-"""The provider's contract where a node has to answer: on guests of a real Nova, made once for all of these tests."""
+"""The provider's contract where a node has to answer: on guests of a real Nova, made once for all of these tests.
+
+What needs an NFS server in the guest's kernel, datasets, is asked of virtual machines (test_machines.py): containers have none.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +28,14 @@ TESTS = (
     contract.test_execute_passes_streams_on,
     contract.test_execute_runs_as_the_user,
     contract.test_execute_takes_arguments_as_they_are,
-    contract.test_interactive_names_the_node_and_the_command,
     contract.test_names_resolve_forward_and_reverse,
     contract.test_nodes_of_a_tenant_reach_each_other_and_no_others,
-    contract.test_nodes_see_datasets_at_once_and_cannot_change_them,
     contract.test_put_file_needs_an_existing_folder,
     contract.test_put_file_sets_content_owner_and_mode,
     contract.test_snapshots_go_one_by_one_while_their_node_runs,
     contract.test_stop_and_start_keep_the_node_and_its_volume,
 )
 globals().update({each.__name__: each for each in TESTS})
-numbers = contract.numbers
 
 
 @pytest.fixture(scope="module")

@@ -300,5 +300,6 @@ def inspection(found: Machine, history: Iterable[str] = ()) -> Inspection:
     kinds = (kind for kind, signs in _FAULTS.items() if found.status is Status.FAILED and any(sign in fault for sign in signs))
     return Inspection(
         state=found.state, said=found.fault, memory=spec.memory, cpus=spec.cpus, attached=bool(found.address),
-        exit_code=1 if found.status is Status.FAILED else 0, ended=found.updated, why=next(kinds, ""), history=tuple(history),
+        exit_code=1 if found.status is Status.FAILED else 0, ended="" if found.status is Status.RUNNING else found.updated,
+        why=next(kinds, ""), history=tuple(history),
     )  # fmt: skip

@@ -1,0 +1,89 @@
+"""What Hadoop on a node means for its move to another host, asked of real clusters: nothing of the care for it is the engine's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from labcloud.apply.look import Look
+from labcloud.lab import Lab
+from labcloud.migrate.caring import HadoopCare
+from labcloud.model import ClusterRef, NodeRef
+from labcloud.model.checks import Verdict
+from labcloud.providers.docker.provider import DockerProvider
+from tests.acceptance.driver import Cluster, Labcloud, ended, wait_for
+
+
+@pytest.fixture(scope="module", params=["hadoop-2.7", "hadoop-3.4"])
+def cluster(request: pytest.FixtureRequest, labcloud: Labcloud, mark: str) -> Iterator[Cluster]:
+    made = Cluster(labcloud, f"{mark}-mv", request.param)
+    made.create("--workers", "2")
+    made.wait_until_all_runs()
+    yield made
+    made.delete()
+
+
+@pytest.fixture
+def care(cluster: Cluster) -> Iterator[HadoopCare]:
+    lab = Lab(cluster.labcloud.home)
+    provider = DockerProvider(lab.home, lab.id)
+    look = Look(lab, lambda _: provider)
+    yield HadoopCare(lambda ref: look.cluster(ref.cluster))
+    provider.close()
+
+
+def node(cluster: Cluster, name: str) -> NodeRef:
+    return NodeRef.parse(ClusterRef.parse(cluster.ref), name)
+
+
+def containers(cluster: Cluster) -> dict[str, int]:
+    return {name: int(each["numContainers"]) for name, each in cluster.nodemanagers().items()}
+
+
+def test_a_well_cluster_lets_its_nodes_go(cluster: Cluster, care: HadoopCare) -> None:
+    found = {each.id: each.status for each in care.judge(node(cluster, "worker-0"))}
+    assert found == dict.fromkeys(("hadoop.answers", "hadoop.nodes", "hadoop.blocks", "hadoop.work"), Verdict.PASS)
+    master = {each.id: each for each in care.judge(node(cluster, "master-0"))}
+    assert master["hadoop.role"].status is Verdict.WARN
+    assert "namenode and resourcemanager" in master["hadoop.role"].summary
+    assert care.missing(node(cluster, "worker-0")) == ""
+
+
+def test_a_node_gives_up_its_work_and_gets_it_back_while_a_job_goes_on(cluster: Cluster, care: HadoopCare) -> None:
+    if cluster.profile == "hadoop-2.7":
+        assert care.hold(node(cluster, "worker-0"), drain=True) == "", "its YARN has no such command: nobody waits for it"
+        care.release(node(cluster, "worker-0"))
+        assert care.disturbed(node(cluster, "worker-0")) == ["this version of YARN cannot let a node's containers end first"]
+        return
+    moving, job = node(cluster, "worker-0"), cluster.begin("pi", "12", "300000000")
+    try:
+        wait_for("containers on the node", lambda: containers(cluster).get("worker-0", 0) or None, seconds=90)
+        assert care.hold(moving, drain=True) != ""
+        assert "containers run on it" in next(each.summary for each in care.judge(moving) if each.id == "hadoop.work")
+        wait_for("its work to end", lambda: care.hold(moving, drain=True) == "", seconds=150)
+        assert job.poll() is None, "the job goes on, on the other node"
+        assert containers(cluster)["worker-0"] == 0
+        care.release(moving)
+        wait_for("work again", lambda: containers(cluster)["worker-0"] or job.poll() is not None, seconds=90)
+        done = ended(job)
+    finally:
+        job.kill()
+    assert done.code == 0, done
+    assert care.missing(moving) == ""
+    assert care.disturbed(moving) == []
+
+
+def test_what_is_not_well_is_named_and_awaited(cluster: Cluster, care: HadoopCare) -> None:
+    moving = node(cluster, "worker-1")
+    care.hold(moving, drain=False)
+    cluster.exec("s6-svc", "-wD", "-d", "/run/service/datanode", node="worker-1", user="root")
+    assert wait_for("it to be missed", lambda: care.missing(moving), seconds=60) == "the DataNode of worker-1 to report"
+    cluster.exec("s6-svc", "-u", "/run/service/datanode", node="worker-1", user="root")
+    wait_for("it to be back", lambda: care.missing(moving) == "", seconds=60)
+    cluster.exec("hdfs", "dfsadmin", "-safemode", "enter", user="hdfs")
+    try:
+        assert {each.id for each in care.judge(moving) if each.status is Verdict.FAIL} == {"hadoop.answers"}
+        assert care.missing(moving) == "HDFS to leave safe mode"
+    finally:
+        cluster.exec("hdfs", "dfsadmin", "-safemode", "leave", user="hdfs")
