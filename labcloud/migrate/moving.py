@@ -29,6 +29,8 @@ _LEAST_PAUSE: Final = 0.5
 _REST: Final = 1.0  # times what a question takes
 _KNOWN_SECONDS: Final = 90.0
 """How long the engine may take to tell of a move at all."""
+_SHORT: Final = 2.0
+"""Seconds of copying in which nobody asks how many bytes are left."""
 _LOOK_BACK: Final = timedelta(minutes=15)
 _MIB: Final = 1 << 20
 
@@ -244,8 +246,10 @@ class Mover:
 
     def _copy(self, way: _Way, said: Migration) -> None:
         way.copying = way.copying or self._clock()
-        way.known = self._hosts.measured(way.guest) or said
-        if way.ended or self._clock() - way.copying < self._policy.limit:
+        took = self._clock() - way.copying
+        if took > _SHORT:
+            way.known = self._hosts.measured(way.guest) or said
+        if way.ended or took < self._policy.limit:
             return
         way.ended = self._policy.at_limit is not AtLimit.WAIT
         self._operation.event("limit", server=way.guest.label, seconds=self._policy.limit, then=self._policy.at_limit)

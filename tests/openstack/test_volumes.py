@@ -13,6 +13,7 @@ from labcloud.model import Cluster, NodeGroup, NodeSpec, NodeVolume, Status, Sto
 from labcloud.model.checks import Finding, ImageNeed, Subject, Verdict
 from labcloud.providers.openstack.servers import Servers
 from labcloud.providers.openstack.volumes import DRIVER
+from tests.acceptance.driver import wait_for
 from tests.openstack.test_provider import MEMORY, Site, site  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.timeout(900)
@@ -145,4 +146,5 @@ def test_servers_boot_from_volumes_where_the_lab_says_so(site: Site, cloud: Any,
     assert sorted((each.is_bootable, each.size) for each in volumes) == [(False, 1), *[(True, 2)] * 4]
     assert site.provider.find(cluster=site.cluster).volumes == {(site.spec(index).ref, 0) for index in range(4)}
     site.provider.delete_nodes([each.ref for each in (spec(site, 0), *(site.spec(index) for index in (1, 2, 3)))])
-    assert [each.is_bootable for each in cloud.member.block_storage.volumes()] == [False]  # data stays, what was booted from goes
+    storage = cloud.member.block_storage  # data stays; what was booted from goes, soon after its server
+    wait_for("no volumes but those of data", lambda: [each.is_bootable for each in storage.volumes()] == [False], seconds=60)

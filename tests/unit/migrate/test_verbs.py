@@ -26,6 +26,7 @@ NODE = NodeRef(REF, "worker", 1)
 class Bench:
     def __init__(self, home: Path, hosts: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("labcloud.migrate.moving._LEAST_PAUSE", 0.001)
+        monkeypatch.setattr("labcloud.migrate.moving._SHORT", 0.002)
         self.hosts, self.care, self.home = hosts, Cared(), home
         self.told: list[Event] = []
         self.verbs = Migrating(Lab(home), Journal(home), hosts, self.care, Watch(self.told.append), who="somebody")
@@ -97,7 +98,12 @@ def test_a_slow_move_meets_its_limit(bench: Bench, at_limit: AtLimit, orders: li
         assert at_limit is AtLimit.ABORT
         assert "aborted after 0.005 s" in exc.brief
     assert [each for each in bench.hosts.orders if not each.startswith("live")][:1] == orders
-    assert any("75%, 25 MiB left" in each.text for each in bench.told)
+
+
+def test_how_far_a_move_is_is_told(bench: Bench) -> None:
+    bench.hosts.course["4"] = lambda asked: Phase.COPYING if asked < 20 else Phase.DONE
+    bench.verbs.drain("a", Wish(), Policy())
+    assert any("server-4 75%, 25 MiB left at" in each.text for each in bench.told)
 
 
 def test_what_is_not_well_afterwards_is_told(bench: Bench) -> None:
