@@ -7,7 +7,7 @@ cd "$(dirname "$(readlink -f "$0")")"
 . scripts/machine.sh
 
 say "labcloud's tests: installs Docker Engine, mmdebstrap, restic, shellcheck, docker-registry, rclone, rsync, sshd, GRUB, QEMU and tools for"
-say "btrfs and XFS from Debian where they are missing, tox into .venv;"
+say "btrfs and XFS, and OpenStack (950 MB), from Debian where they are missing, tox into .venv;"
 say "builds the images of all profiles, makes clusters of throw-away tenants, and removes them."
 check_python
 install_packages shellcheck:shellcheck docker-registry:docker-registry e2fsprogs:mkfs.ext4 btrfs-progs:mkfs.btrfs xfsprogs:mkfs.xfs \

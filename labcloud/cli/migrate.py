@@ -14,7 +14,7 @@ from labcloud.cli.progress import progress
 from labcloud.cli.request import ignore_option, reasons
 from labcloud.cli.session import Seconds, Session, session
 from labcloud.errors import UsageError
-from labcloud.model import ClusterRef, NodeRef
+from labcloud.model import ClusterRef, NodeRef, format_memory
 
 if TYPE_CHECKING:
     from labcloud.apply.watch import Watch
@@ -227,15 +227,34 @@ def _policy(options: dict[str, Any], *, parallel: int) -> Policy:
 
 
 def _show_plan(moves: Sequence[Move], output: str) -> None:
+    """One move with all of its checks; several as a table, with those checks that did not pass."""
+
     def table() -> None:
-        if not moves:
+        if len(moves) == 1:
+            where = f"{moves[0].source.name} → {moves[0].target.name if moves[0].target else 'nowhere'}"
+            click.secho(f"{moves[0].guest.label}: {where}, {moves[0].how}", bold=True)
+            print_report(moves[0].report)
+        elif moves:
+            print_table(
+                ("SERVER", "TO", "HOW", "MEMORY", "EXPECTED", "PAUSE", "VERDICT"), [_cells(each) for each in moves], right=(3, 4, 5)
+            )
+            for move, each in ((one, each) for one in moves for each in one.report.checks if each.status in ("fail", "warn")):
+                click.echo(
+                    f"{click.style(each.status, fg='red' if each.refuses else 'yellow')} {move.guest.label}: {each.id}: {each.summary}"
+                )
+                click.echo(f"     {click.style('try:', fg='green')} {each.fix}")
+        else:
             note("nothing has to be moved")
-        for each in moves:
-            where = f"{each.source.name} → {each.target.name if each.target else 'nowhere'}"
-            click.secho(f"{each.guest.label}: {where}, {each.how}", bold=True)
-            print_report(each.report)
 
     emit([_public_move(each) for each in moves], output, table)
+
+
+def _cells(move: Move) -> tuple[str, ...]:
+    live, expected = move.how == "live", move.estimate
+    return (
+        move.guest.label, move.target.name if move.target else "-", str(move.how), format_memory(move.guest.memory),
+        f"{expected.seconds:.0f} s" if live else "-", f"{expected.pause:.2f} s" if live else "-", "ok" if move.report.ok else "refused",
+    )  # fmt: skip
 
 
 def _public_move(move: Move) -> dict[str, Any]:

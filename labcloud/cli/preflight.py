@@ -98,7 +98,7 @@ def print_report(report: Report) -> None:
     said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     slowest = max((each.seconds for each in report.checks), default=0.0)
     verdict = click.style("ready to go", fg="green", bold=True) if report.ok else click.style("refused", fg="red", bold=True)
-    click.echo(f"{verdict}: {said}; the slowest took {slowest:.1f} s")
+    click.echo(f"{verdict}: {said}" + (f"; the slowest took {slowest:.1f} s" if slowest else ""))
 
 
 def _mark(answer: Answer) -> str:

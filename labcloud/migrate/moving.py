@@ -129,7 +129,8 @@ class Mover:
     def run(self, moves: Sequence[Move]) -> list[Outcome]:
         """Do all of ``moves``; return how each ended, the first first. Raise DeadlineError, with what is left, at the limit."""
         deadline, waiting, self._outcomes = Deadline(self._policy.timeout), list(moves), []
-        self._watch.tell(Event(self._subject, Kind.PLANNED, "", count=len(moves)))
+        if moves:
+            self._watch.tell(Event(self._subject, Kind.PLANNED, "", count=len(moves)))
         self._newest = max((int(each.id) for each in self._asked()), default=0)
         try:
             while waiting or self._ways:
@@ -255,9 +256,9 @@ class Mover:
         self._operation.event("limit", server=way.guest.label, seconds=self._policy.limit, then=self._policy.at_limit)
         try:
             if self._policy.at_limit is AtLimit.FORCE:
-                self._hosts.complete(way.known)
+                self._hosts.complete(said)
             elif way.ended:
-                self._hosts.abort(way.known)
+                self._hosts.abort(said)
         except (ConflictError, NotFoundError, EngineError) as exc:  # it has come to its end in this very moment
             way.after.append(exc.brief)
 

@@ -5,20 +5,23 @@ Microversions are those of Zed, with those of Queens (2.60) as the floor; the SD
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from labcloud.errors import EngineError, NotFoundError
 from labcloud.model.hosts import Group, Guest, Host, How, Migration, Need, Phase, Room
 from labcloud.providers.hosts import Hosts
 from labcloud.providers.openstack import identity
-from labcloud.providers.openstack.connection import Cloud
+from labcloud.providers.openstack.connection import Cloud, refused
 from labcloud.providers.openstack.facts import room_of_hosts
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
+_Answer = TypeVar("_Answer")
+
+_FORBIDDEN: Final = 403
 _COMPUTE: Final = "nova-compute"
 _CARRIES: Final = frozenset({"Linux bridge agent", "Open vSwitch agent", "OVN Controller agent", "OVN Controller Gateway agent"})
 _DIRECT: Final = frozenset({"direct", "direct-physical", "macvtap", "virtio-forwarder", "accelerator-direct"})
@@ -48,20 +51,28 @@ class NovaHosts(Hosts):
     def close(self) -> None:
         self._cloud.close()
 
+    def _read(self, doing: str, ask: Callable[[Connection], _Answer]) -> _Answer:
+        try:
+            return self._cloud.read(doing, ask)
+        except EngineError as exc:
+            if refused(exc, _FORBIDDEN):
+                exc.resolution = "this is an administrator's: name such an entry of clouds.yaml as 'operator-cloud' in openstack.yaml"
+            raise
+
     # What there is
 
     def hosts(self) -> list[Host]:
-        services = self._cloud.read("ask which hosts there are", lambda api: list(api.compute.services(binary=_COMPUTE)))
-        machines = self._cloud.read("ask for the hypervisors", lambda api: list(api.compute.hypervisors(details=True)))
-        agents = self._cloud.read("ask for the network's agents", lambda api: list(api.network.agents()))
+        services = self._read("ask which hosts there are", lambda api: list(api.compute.services(binary=_COMPUTE)))
+        machines = self._read("ask for the hypervisors", lambda api: list(api.compute.hypervisors(details=True)))
+        agents = self._read("ask for the network's agents", lambda api: list(api.network.agents()))
         carrying = [each for each in agents if each.agent_type in _CARRIES]
         connected = {each.host: all(other.is_alive for other in carrying if other.host == each.host) for each in carrying}
         own = {(each.service_details or {}).get("host"): each for each in machines}
         return sorted((_host(each, own.get(each.host), connected.get(each.host)) for each in services), key=lambda each: each.name)
 
     def guests(self) -> list[Guest]:
-        servers = self._cloud.read("ask which servers there are", lambda api: list(api.compute.servers(all_projects=True)))
-        groups = self._cloud.read("ask which server groups there are", lambda api: list(api.compute.server_groups(all_projects=True)))
+        servers = self._read("ask which servers there are", lambda api: list(api.compute.servers(all_projects=True)))
+        groups = self._read("ask which server groups there are", lambda api: list(api.compute.server_groups(all_projects=True)))
         member_of = {member: _group(each) for each in groups for member in each.member_ids or ()}
         there = (each for each in servers if each.status not in _GONE and each.compute_host)
         return sorted((_guest(self._lab, each, member_of.get(each.id)) for each in there), key=lambda each: each.label)
@@ -72,7 +83,7 @@ class NovaHosts(Hosts):
             found = room_of_hosts(api, guest.resources, guest.traits)
             return {names[id]: _room(resources) for id, resources in found.items() if id in names}
 
-        return self._cloud.read("ask Placement for room", ask)
+        return self._read("ask Placement for room", ask)
 
     def traits(self, host: Host) -> frozenset[str]:
         from openstack.exceptions import raise_from_response
@@ -82,10 +93,10 @@ class NovaHosts(Hosts):
             raise_from_response(answer)
             return frozenset(answer.json()["traits"])
 
-        return self._cloud.read(f"ask Placement for the traits of {host.name}", ask)
+        return self._read(f"ask Placement for the traits of {host.name}", ask)
 
     def direct_ports(self, host: str) -> set[str]:
-        ports = self._cloud.read(f"ask for the ports on {host}", lambda api: list(api.network.ports(**{"binding:host_id": host})))
+        ports = self._read(f"ask for the ports on {host}", lambda api: list(api.network.ports(**{"binding:host_id": host})))
         return {each.device_id for each in ports if each.binding_vnic_type in _DIRECT}
 
     def set_enabled(self, host: Host, *, enabled: bool, reason: str = "") -> None:
@@ -112,7 +123,7 @@ class NovaHosts(Hosts):
             api.compute.migrate_server(guest.id, host=target)
 
     def settle(self, guest: Guest) -> bool:
-        now = self._cloud.read(f"ask for the state of {guest.label}", lambda api: api.compute.get_server(guest.id))
+        now = self._read(f"ask for the state of {guest.label}", lambda api: api.compute.get_server(guest.id))
         if now.status != _MOVED:
             return False
         with self._cloud.change(f"confirm the move of {guest.label}") as api:
@@ -126,11 +137,11 @@ class NovaHosts(Hosts):
     def moves(self, since: datetime, host: str = "") -> list[Migration]:
         asked: dict[str, str] = {"changes_since": since.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")}
         asked |= {"host": host} if host else {}
-        found = self._cloud.read("ask which moves there are", lambda api: list(api.compute.migrations(**asked)))
+        found = self._read("ask which moves there are", lambda api: list(api.compute.migrations(**asked)))
         return sorted(map(_migration, found), key=lambda each: int(each.id), reverse=True)
 
     def measured(self, guest: Guest) -> Migration | None:
-        found = self._cloud.read(f"ask how the move of {guest.label} goes on", lambda api: list(api.compute.server_migrations(guest.id)))
+        found = self._read(f"ask how the move of {guest.label} goes on", lambda api: list(api.compute.server_migrations(guest.id)))
         return _migration(found[0]) if found else None
 
     def complete(self, move: Migration) -> None:
@@ -143,11 +154,11 @@ class NovaHosts(Hosts):
 
     def why(self, guest: Guest) -> list[str]:
         try:
-            actions = self._cloud.read("ask what happened", lambda api: list(api.compute.server_actions(guest.id)))
+            actions = self._read("ask what happened", lambda api: list(api.compute.server_actions(guest.id)))
             last = next((each for each in actions if each.message), None)
             if last is None:
                 return []
-            told = self._cloud.read("ask what failed", lambda api: api.compute.get_server_action(last.request_id, guest.id))
+            told = self._read("ask what failed", lambda api: api.compute.get_server_action(last.request_id, guest.id))
         except (EngineError, NotFoundError):  # it is the explanation of an error: that it is lacking is none
             return []
         lines = [f"{last.action}: {last.message}", f"request id: {last.request_id}"]
