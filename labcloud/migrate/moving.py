@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -82,12 +82,13 @@ class _Stage(StrEnum):
 
 @dataclass
 class _Way:
-    """One move that is under way. ``known`` is the engine's last word of it."""
+    """One move that is under way. ``known`` is the engine's last word of it; what it said up to its record ``before`` is of other moves."""
 
     move: Move
     began: float
     stage: _Stage
     locked: ExitStack
+    before: int
     since: float = 0.0
     how: How = How.LIVE
     known: Migration | None = None
@@ -144,6 +145,9 @@ class Mover:
                     self._watch.pause(max(_LEAST_PAUSE, _REST * (self._clock() - began)))
         finally:
             for way in self._ways:
+                if way.cared:
+                    with suppress(LabError):  # whoever goes on finds out what else is wrong
+                        self._care.release(way.cared)
                 way.locked.close()
             self._ways = []
         return self._outcomes
@@ -172,7 +176,7 @@ class Mover:
                 continue
             waiting.remove(move)
             now = self._clock()
-            way = _Way(move, now, _Stage.HOLDING, locked, since=now, how=move.how)
+            way = _Way(move, now, _Stage.HOLDING, locked, self._newest, since=now, how=move.how)
             self._ways.append(way)
             self._step(way, None)
 
@@ -228,7 +232,7 @@ class Mover:
         way.stage, way.since = stage, self._clock()
 
     def _follow(self, way: _Way, said: Migration | None) -> None:
-        if said is None or (int(said.id) <= self._newest and said.phase.over and not way.adopted):
+        if said is None or (int(said.id) <= way.before and said.phase.over and not way.adopted):
             if self._clock() - way.since > _KNOWN_SECONDS:
                 raise EngineError(f"nothing is known of the move of {way.guest.label}", details="\n".join(self._hosts.why(way.guest)))
             return
@@ -264,7 +268,7 @@ class Mover:
 
     def _failed(self, way: _Way, said: Migration) -> None:
         if way.ended and self._policy.at_limit is AtLimit.COLD and way.how is How.LIVE:
-            way.how, self._newest = How.COLD, int(said.id)
+            way.how, way.before = How.COLD, int(said.id)
             self._ask(way)
             self._enter(way, _Stage.MOVING)
             return

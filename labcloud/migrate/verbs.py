@@ -18,7 +18,7 @@ from labcloud.lab import Lab
 from labcloud.migrate.caring import Care
 from labcloud.migrate.moving import Mover, Outcome, Policy
 from labcloud.migrate.planning import Move, Planner, Wish
-from labcloud.model.hosts import Guest, Host
+from labcloud.model.hosts import MOVED, Guest, Host
 from labcloud.model.names import ClusterRef, NodeRef
 from labcloud.model.periods import stamp
 from labcloud.providers.hosts import Hosts
@@ -91,6 +91,7 @@ class Migrating:
             if host.enabled:
                 self._hosts.set_enabled(host, enabled=False, reason=self._reason())
                 operation.event("disabled", host=name)
+            self._confirm(planner)
             outcomes: list[Outcome] = []
             for _ in range(_ROUNDS):
                 planner = Planner(self._hosts, self._care)
@@ -108,7 +109,14 @@ class Migrating:
                 raise _left(host, left, [last[each.id] for each in left if each.id in last])
             if enable:
                 self._enable(host, operation)
+            _all_moved(list(last.values()))
             return Drained(name, tuple(last.values()), (), enabled=enable)
+
+    def _confirm(self, planner: Planner) -> None:
+        """Confirm the cold moves of runs that were killed: nobody else does."""
+        for guest in planner.guests:
+            if guest.state == MOVED and not guest.task:
+                self._hosts.settle(guest)
 
     def undrain(self, name: str, *, force: bool = False) -> bool:
         """Let the host get servers again. Returns whether it did not before. Without ``force``, raise ConflictError if somebody else has

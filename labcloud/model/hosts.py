@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from labcloud.model.names import NodeRef
+
+MOVED: Final = "VERIFY_RESIZE"
+"""The state of a server that was moved cold, until somebody confirms it."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from labcloud.errors import EngineError, NotFoundError
-from labcloud.model.hosts import Group, Guest, Host, How, Migration, Need, Phase, Room
+from labcloud.model.hosts import MOVED, Group, Guest, Host, How, Migration, Need, Phase, Room
 from labcloud.providers.hosts import Hosts
 from labcloud.providers.openstack import identity
 from labcloud.providers.openstack.connection import Cloud, refused
@@ -27,7 +27,6 @@ _CARRIES: Final = frozenset({"Linux bridge agent", "Open vSwitch agent", "OVN Co
 _DIRECT: Final = frozenset({"direct", "direct-physical", "macvtap", "virtio-forwarder", "accelerator-direct"})
 _TRAITS: Final = "1.6"
 _GONE: Final = frozenset({"DELETED", "SOFT_DELETED", "SHELVED_OFFLOADED"})
-_MOVED: Final = "VERIFY_RESIZE"
 
 # nova/compute/manager.py and nova/conductor/tasks: the words of live and cold moves, and of evacuations.
 _PHASES: Final = {
@@ -124,7 +123,7 @@ class NovaHosts(Hosts):
 
     def settle(self, guest: Guest) -> bool:
         now = self._read(f"ask for the state of {guest.label}", lambda api: api.compute.get_server(guest.id))
-        if now.status != _MOVED:
+        if now.status != MOVED:
             return False
         with self._cloud.change(f"confirm the move of {guest.label}") as api:
             api.compute.confirm_server_resize(guest.id)

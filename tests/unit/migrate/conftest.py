@@ -35,6 +35,7 @@ class Fleet(Hosts):
     made: list[Migration] = field(default_factory=list)
     asked: dict[str, int] = field(default_factory=dict)
     orders: list[str] = field(default_factory=list)
+    aborted: set[str] = field(default_factory=set)
     most: int = 0
 
     def hosts(self) -> list[Host]:
@@ -81,7 +82,7 @@ class Fleet(Hosts):
 
     def _on(self, move: Migration) -> Migration:
         asked = self.asked[move.id] = self.asked.get(move.id, -1) + 1
-        phase = self.course.get(move.server, at_once)(asked)
+        phase = Phase.CANCELLED if move.id in self.aborted else self.course.get(move.server, at_once)(asked)
         if phase is Phase.DONE:
             self.there[move.server] = replace(self.there[move.server], host=move.target)
         return replace(move, phase=phase, word=str(phase))
@@ -96,8 +97,7 @@ class Fleet(Hosts):
 
     def abort(self, move: Migration) -> None:
         self.orders.append(f"abort {move.server}")
-        self.course[move.server] = lambda _: Phase.CANCELLED
-        self.course[move.server + "!"] = at_once
+        self.aborted.add(move.id)
 
     def why(self, guest: Guest) -> Sequence[str]:
         return [f"request id: req-{guest.id}"]

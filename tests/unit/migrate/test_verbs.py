@@ -128,6 +128,34 @@ def test_a_move_that_is_under_way_is_awaited_and_not_asked_for_again(bench: Benc
     assert bench.places()["4"] == "b"
 
 
+def test_of_moves_that_fail_each_has_a_second_way_of_its_own(bench: Bench) -> None:
+    """What one of them goes through must not hide what the engine says of the others."""
+    bench.hosts.there = {"4": guest("4"), "6": guest("6")}
+    bench.hosts.course["4"] = lambda asked: Phase.WAITING if asked < 60 else Phase.DONE
+    bench.hosts.course["6"] = lambda asked: Phase.COPYING if asked < 40 else Phase.DONE
+    done = bench.verbs.drain("a", Wish(), Policy(limit=0.01, at_limit=AtLimit.COLD, timeout=5))
+    assert {each.guest.id for each in done.outcomes if each.moved} == {"4", "6"}
+
+
+def test_an_interruption_gives_nodes_their_work_back(bench: Bench) -> None:
+    bench.hosts.course["1"] = lambda _: Phase.COPYING
+
+    def interrupt(event: Event) -> None:
+        if "copying" in event.text:
+            raise KeyboardInterrupt
+
+    bench.verbs._watch.tell = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        bench.verbs.migrate(REF, NODE, Wish(), Policy())
+    assert bench.care.seen[-1] == f"release {NODE}"
+
+
+def test_cold_moves_of_a_killed_run_are_confirmed(bench: Bench) -> None:
+    bench.hosts.there["6"] = guest("6", "b", state="VERIFY_RESIZE")
+    bench.verbs.drain("a", Wish(), Policy())
+    assert "confirm 6" in bench.hosts.orders
+
+
 def test_what_is_off_moves_cold(bench: Bench) -> None:
     bench.hosts.there = {"4": guest("4", state="SHUTOFF")}
     (outcome,) = bench.verbs.drain("a", Wish(), Policy()).outcomes
