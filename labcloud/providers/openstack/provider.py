@@ -334,8 +334,8 @@ class OpenStackProvider(Provider):
                 resolution=f"a server gets another flavor while it is off: labcloud stop {ref.cluster}; labcloud start {ref.cluster}",
             )
         if before.name != after.name:
-            # Nova makes no server's disk smaller.
-            self._servers.resize(machine, self._flavor_for(machine, memory=memory, cpus=cpus, disk=before.disk))
+            # Nova makes no server's disk smaller, and it may have been made larger than nodes of its size are, for datasets.
+            self._servers.resize(machine, self._flavor_for(machine, memory=memory, cpus=cpus, disk=self._servers.flavor(machine).disk))
         changed = self._servers.note(machine, {identity.MEMORY: str(memory), identity.CPUS: f"{cpus:g}"})
         self._remember([changed])
 

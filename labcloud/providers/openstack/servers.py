@@ -213,12 +213,15 @@ class Servers:
         with self._cloud.change(f"stop the node {machine.ref}") as api:
             api.compute.stop_server(machine.id)
 
+    def flavor(self, machine: Machine) -> Any:
+        """The flavor that a server has now."""
+        return self._cloud.read(f"ask for the flavor of {machine.ref}", lambda api: api.compute.get_server(machine.id).flavor)
+
     def resize(self, machine: Machine, flavor: Any) -> None:
         """Give a server that is off another flavor, and leave it off. What was broken off in the middle is finished."""
         if machine.state == _MOVED:
             self._confirm(machine)
-        now = self._cloud.read(f"ask for the flavor of {machine.ref}", lambda api: api.compute.get_server(machine.id).flavor)
-        if now.original_name == flavor.name:
+        if self.flavor(machine).original_name == flavor.name:
             return
         with self._cloud.change(f"give {machine.ref} the flavor {flavor.name}") as api:
             api.compute.resize_server(machine.id, flavor.id)
