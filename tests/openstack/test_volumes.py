@@ -11,6 +11,7 @@ import pytest
 from labcloud.errors import EngineError, LabError
 from labcloud.model import Cluster, NodeGroup, NodeSpec, NodeVolume, Status, StorageClass, Tenant, Volume
 from labcloud.model.checks import Finding, ImageNeed, Subject, Verdict
+from labcloud.model.protection import BackupPolicy
 from labcloud.providers.openstack.servers import Servers
 from labcloud.providers.openstack.volumes import DRIVER
 from tests.acceptance.driver import wait_for
@@ -100,13 +101,13 @@ def test_a_volume_that_cannot_be_made_is_told(site: Site, cloud: Any) -> None:  
 # Preflight
 
 
-def ask(site: Site, id: str, cls: StorageClass, count: int = 2) -> Finding:  # noqa: F811
+def ask(site: Site, id: str, cls: StorageClass, count: int = 2, target: str = "engine:openstack") -> Finding:  # noqa: F811
     groups = (NodeGroup("worker", count, MEMORY, volumes=(Volume(1, cls.name),)),)
     cluster = Cluster(site.cluster, "tiny", "openstack", "0" * 32, site.image, groups)
     need = ImageNeed(site.image.partition("@")[0], 8, "none")
     subject = Subject(
         site.nodes._rendered, "openstack", site.provider.capacity, cluster=cluster, tenant=Tenant(site.tenant, 1), image=need,
-        storage={cls.name: cls},
+        storage={cls.name: cls}, policy=lambda _: BackupPolicy(target),
     )  # fmt: skip
     return next(each for each in site.provider.checks() if each.id == id).run(subject)
 
@@ -131,6 +132,19 @@ def test_quotas_and_types_of_volumes_are_asked_first(site: Site, cloud: Any) -> 
         )
     finally:
         cloud.admin.block_storage.delete_type(kind)
+
+
+def test_quotas_of_cinders_own_backups_are_asked_first(site: Site, cloud: Any) -> None:  # noqa: F811
+    project = cloud.member.current_project_id
+    before = cloud.admin.get_volume_quotas(project)
+    cloud.admin.set_volume_quotas(project, backups=3, backup_gigabytes=100)
+    try:
+        assert ask(site, "cloud.backup-quota", FAST, 3).verdict is Verdict.PASS
+        short = ask(site, "cloud.backup-quota", FAST, 4)
+        assert (short.verdict, short.fix) == (Verdict.FAIL, f"openstack quota set --backups 4 {project}")
+        assert ask(site, "cloud.backup-quota", FAST, 4, target="/var/backups").verdict is Verdict.SKIP
+    finally:
+        cloud.admin.set_volume_quotas(project, backups=before.backups, backup_gigabytes=before.backup_gigabytes)
 
 
 def test_servers_boot_from_volumes_where_the_lab_says_so(site: Site, cloud: Any, tmp_path: Path) -> None:  # noqa: F811
