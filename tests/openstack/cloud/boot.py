@@ -43,6 +43,7 @@ def main() -> None:
     say("database and messages are there, starting services")
     services.start_all(settings, processes)
     services.start_keystone(settings, processes)
+    services.start_other_hosts(settings, processes)
     services.wait_for_all(settings, processes, passwords["database"])
     say("services are there")
     catalog.set_up(settings, passwords["admin"])

@@ -49,7 +49,7 @@ def fill(settings: Settings, passwords: dict[str, str]) -> None:
 def set_up(settings: Settings, password: str) -> None:
     """Zones ``simulated`` and ``real``, flavors, room for large clusters, and the network ``public``, whose addresses reach the machine."""
     cloud = connect(settings, password)
-    for zone, hosts in (("simulated", settings.simulated), ("real", ("real1",) if settings.guests != "none" else ())):
+    for zone, hosts in (("simulated", settings.simulated), ("real", settings.real)):
         aggregate = cloud.compute.create_aggregate(name=zone, availability_zone=zone)
         for host in hosts:
             cloud.compute.add_host_to_aggregate(aggregate, host)

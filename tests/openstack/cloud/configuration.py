@@ -11,13 +11,14 @@ from settings import CLOUD, Settings
 
 USERS = ("admin", "member", "services", "database")
 _FOLDERS = (
-    "pids tmp lock/real1 data glance/images glance/staging glance/tasks nova/instances nova/mnt nova/real1/instances neutron "
+    "pids tmp lock data glance/images glance/staging glance/tasks nova/instances nova/mnt neutron "
     "cinder/conversion cinder/mnt cinder/backup rabbit socket"
 )
 
 
 def make_folders(settings: Settings) -> None:
-    of_hosts = [each for host in settings.simulated for each in (f"nova/{host}/instances", f"lock/{host}")]
+    hosts = (*settings.simulated, *settings.real)
+    of_hosts = [each for host in hosts for each in (f"nova/{host}/instances", f"lock/{host}")]
     for each in (*_FOLDERS.split(), *of_hosts):
         (settings.run / each).mkdir(parents=True, exist_ok=True)
     (settings.run / "tmp").chmod(0o1777)
@@ -55,10 +56,16 @@ def write_configuration(settings: Settings, passwords: dict[str, str]) -> None:
         "password": passwords["services"],
         "passwords": passwords,
         "guests": settings.guests,
+        "real": settings.real,
+        "host_addresses": {host: settings.address_of(host) for host in ("real1", *settings.real)},
+        "host": "real1",
     }
     for name in templates.list_templates(extensions=["conf", "yaml"]):
         if name not in {"nova-simulated.conf", "clouds.yaml"}:
             write_secret(settings.etc / name, templates.get_template(name).render(values))
+    for host in settings.real[1:]:
+        for name in ("nova-real", "neutron-agents"):
+            write_secret(settings.etc / f"{name}-{host}.conf", templates.get_template(f"{name}.conf").render(values | {"host": host}))
     for host in settings.simulated:
-        write_secret(settings.etc / f"nova-{host}.conf", templates.get_template("nova-simulated.conf").render(values, host=host))
+        write_secret(settings.etc / f"nova-{host}.conf", templates.get_template("nova-simulated.conf").render(values | {"host": host}))
     write_secret(settings.etc / "clouds.yaml", templates.get_template("clouds.yaml").render(values))

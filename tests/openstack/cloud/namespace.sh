@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # The first process inside the cloud's namespaces: makes them fit for its services, then lives as long as they do. Called by start.sh.
-# Nothing that is mounted or changed here is seen outside, and all of it ends with this process.
+# Nothing that is mounted or changed here is seen outside, and all of it ends with this process. NAMESPACE.SH FOLDER [HOST]: where HOST is
+# given, this is the first process of another real compute host inside the cloud, in a network, a mount and a UTS namespace of its own.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=settings.sh
 LABCLOUD_TEST_CLOUD=$1 . "$(dirname "$(readlink -f "$0")")/settings.sh"
+host=${2:-real1}
 
 # Its own view of control groups: a guest's are below the cloud's, and go with it.
 control_groups_here() {
@@ -30,9 +32,9 @@ mount_control_groups() {
 cover() { # FOLDER...
   local folder
   for folder; do
-    mkdir -p "$run/cover$folder" "$folder"
-    cp -a "$folder/." "$run/cover$folder/"
-    mount --bind "$run/cover$folder" "$folder"
+    mkdir -p "$run/cover/$host$folder" "$folder"
+    cp -a "$folder/." "$run/cover/$host$folder/"
+    mount --bind "$run/cover/$host$folder" "$folder"
   done
 }
 
@@ -79,14 +81,62 @@ END
   printf 'auth_unix_%s = "none"\n' rw ro >/etc/libvirt/libvirtd.conf
 }
 
-mount_control_groups
+# Two hosts need namespaces of their own: libvirt moves nothing to a host of its own name or UUID (which it makes at random here), and a
+# server has an interface and a disk of the same name on both while it moves. One libvirt speaks to the other by its socket; a server's
+# memory and disk take the network between the two, and so do its packets and what Nova and Neutron say.
+make_way_to_other_host() {
+  mkdir -p "$run/libvirt/$host" /run/libvirt
+  mount --bind "$run/libvirt/$host" /run/libvirt
+  printf "migration_%s = \"$between.${host#real}\"\n" address host >>/etc/libvirt/qemu.conf
+}
+
+make_other_host() { # HOST
+  local pid
+  unshare --net --mount --uts --propagation private bash "$cloud/namespace.sh" "$state" "$1" &
+  pid=$!
+  while [ "$(readlink "/proc/$pid/ns/uts")" = "$(readlink /proc/self/ns/uts)" ]; do sleep 0.05; done
+  ip link add hosts0 type veth peer name hosts0 netns "$pid"
+  ip address add "$between.1/24" dev hosts0
+  ip link set hosts0 up
+  printf '%s' "$pid" >"$run/$1"
+  while [ ! -e "$run/ready-$1" ]; do
+    kill -0 "$pid"
+    sleep 0.05
+  done
+}
+
+become_other_host() {
+  hostname "$host"
+  mkdir /run/cgroup
+  mount --rbind /sys/fs/cgroup /run/cgroup
+  mount -t sysfs sysfs /sys # where Neutron's agent looks for interfaces: those of this network
+  mount --move /run/cgroup /sys/fs/cgroup
+  mkdir -p "$run/nova/"{real1,"$host"}
+  mount --bind "$run/nova/$host" "$run/nova/real1"
+  while [ ! -e "$run/$host" ]; do sleep 0.05; done
+  ip link set lo up
+  ip address add "$between.${host#real}/24" dev hosts0
+  ip link set hosts0 up
+  ip route add "198.18.$number.0/24" via "$between.1"
+  sysctl -q -w net.ipv6.conf.all.disable_ipv6=1 2>/dev/null || true
+}
+
+[ "$host" != real1 ] || mount_control_groups
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/lock /run/netns
-make_share
-make_links
+if [ "$host" = real1 ]; then
+  make_share
+  make_links
+else
+  become_other_host
+fi
 cover /etc/libvirt /var/lib/libvirt /var/log/libvirt
 configure_libvirt
-: >"$run/namespace-ready"
+if [ "${LABCLOUD_TEST_CLOUD_REAL:-1}" -gt 1 ]; then
+  make_way_to_other_host
+  [ "$host" != real1 ] || make_other_host real2
+fi
+: >"$run/ready-$host"
 while :; do
   sleep infinity &
   wait $! || true

@@ -11,8 +11,9 @@ import pymysql
 from processes import Processes
 from settings import CLOUD, Settings
 
+_SWITCH = "neutron-linuxbridge-agent"
 _NEUTRON_AGENTS = {
-    "neutron-linuxbridge-agent": ("neutron.cmd.eventlet.plugins.linuxbridge_neutron_agent", "Agent RPC Daemon Started"),
+    _SWITCH: ("neutron.cmd.eventlet.plugins.linuxbridge_neutron_agent", "Agent RPC Daemon Started"),
     "neutron-dhcp-agent": ("neutron.cmd.eventlet.agents.dhcp", "DHCP agent started"),
     "neutron-l3-agent": ("neutron.cmd.eventlet.agents.l3", "L3 agent started"),
     "neutron-metadata-agent": ("neutron.cmd.eventlet.agents.metadata", ""),
@@ -72,14 +73,14 @@ def start_all(settings: Settings, processes: Processes) -> None:
 def _neutron(settings: Settings) -> dict[str, list[str]]:
     server = ["neutron.cmd.eventlet.server", *_files(settings, "common", "neutron", "neutron-ml2")]
     files = _files(settings, "common", "neutron", "neutron-agents")
-    agents = {name: [entry, *files] for name, (entry, _) in _NEUTRON_AGENTS.items()} if settings.guests != "none" else {}
+    agents = {name: [entry, *files] for name, (entry, _) in _NEUTRON_AGENTS.items()} if settings.real else {}
     return {"neutron-server": server, **agents}
 
 
 def _nova(settings: Settings) -> dict[str, list[str]]:
     controllers = _files(settings, "common", "nova", "nova-database")
     services = {f"nova-{name}": [f"nova.cmd.{name}", *controllers] for name in ("conductor", "scheduler", "api")}
-    hosts = [*settings.simulated, *(("real",) if settings.guests != "none" else ())]
+    hosts = [*settings.simulated, *("real" for _ in settings.real[:1])]
     return services | {f"nova-compute-{host}": ["nova.cmd.compute", *_files(settings, "common", "nova", f"nova-{host}")] for host in hosts}
 
 
@@ -102,17 +103,37 @@ def _files(settings: Settings, *names: str) -> list[str]:
 
 
 def start_libvirt(settings: Settings, processes: Processes) -> None:
-    if settings.guests != "none":
+    if settings.real:
         processes.start("libvirtd", ["libvirtd"])
+    for host in settings.real[1:]:
+        processes.start(f"libvirtd-{host}", [*_on(settings, host), "libvirtd"])
+
+
+def start_other_hosts(settings: Settings, processes: Processes) -> None:
+    """What runs on real hosts but the first: their compute services and switches. Not before Neutron answers: see serve.py."""
+    for host in settings.real[1:]:
+        processes.start(f"nova-compute-{host}", [
+            *_on(settings, host), "nova-compute", *_files(settings, "common", "nova", f"nova-real-{host}")
+        ])  # fmt: skip
+        processes.wait("neutron", lambda: _serves(f"http://{settings.address}:9696/"))
+        processes.start(f"{_SWITCH}-{host}", [
+            *_on(settings, host), _SWITCH, *_files(settings, "common", "neutron", f"neutron-agents-{host}")
+        ])  # fmt: skip
+
+
+def _on(settings: Settings, host: str) -> list[str]:
+    """What puts a command into the namespaces of another real host."""
+    return ["nsenter", "--target", (settings.run / host).read_text().strip(), "--net", "--mount", "--uts", "--"]
 
 
 def wait_for_all(settings: Settings, processes: Processes, database_password: str) -> None:
     for name, url in {"glance": ":9292/", "placement": ":8778/", "neutron": ":9696/", "nova": ":8774/", "cinder": ":8776/"}.items():
         processes.wait(name, lambda url=url: _serves(f"http://{settings.address}{url}"))  # type: ignore[misc]
-    hosts = len(settings.simulated) + (settings.guests != "none")
+    hosts = len(settings.simulated) + len(settings.real)
     processes.wait(f"{hosts} compute hosts", lambda: _hosts_known(database_password) >= hosts)
-    if settings.guests != "none":
-        for name, (_, sign) in _NEUTRON_AGENTS.items():
+    if settings.real:
+        switches = {f"{_SWITCH}-{host}": _NEUTRON_AGENTS[_SWITCH] for host in settings.real[1:]}
+        for name, (_, sign) in (_NEUTRON_AGENTS | switches).items():
             processes.wait(name, lambda name=name, sign=sign: _says(processes.log(name), sign))  # type: ignore[misc]
 
 

@@ -17,7 +17,11 @@ class Settings:
     public: str
     """The first three numbers of the public network."""
     guests: str
-    """What the real compute host runs: lxc, qemu or none."""
+    """What the real compute hosts run: lxc, qemu or none."""
+    real: tuple[str, ...]
+    """Names of the real compute hosts. The first one's namespaces are the cloud's own, where all but the other's services are."""
+    between: str
+    """The first three numbers of the network between them."""
     simulated: tuple[str, ...]
     """Names of the simulated compute hosts."""
     heat: bool
@@ -34,18 +38,25 @@ class Settings:
     def logs(self) -> Path:
         return self.state / "logs"
 
+    def address_of(self, host: str) -> str:
+        """Of a real compute host, for the other. A single one has nobody to speak to."""
+        return f"{self.between}.{host.removeprefix('real')}" if len(self.real) > 1 else "127.0.0.1"
+
     @property
     def identity_url(self) -> str:
         return f"http://{self.address}:5000/v3"
 
 
 def from_environment() -> Settings:
-    hosts = int(os.environ["CLOUD_HOSTS"])
+    hosts, guests = int(os.environ["CLOUD_HOSTS"]), os.environ["CLOUD_GUESTS"]
+    real = int(os.environ["CLOUD_REAL"]) if guests != "none" else 0
     return Settings(
         state=Path(os.environ["CLOUD_STATE"]),
         address=os.environ["CLOUD_ADDRESS"],
         public=os.environ["CLOUD_PUBLIC"],
-        guests=os.environ["CLOUD_GUESTS"],
+        guests=guests,
+        real=tuple(f"real{number}" for number in range(1, real + 1)),
+        between=os.environ["CLOUD_BETWEEN"],
         simulated=tuple(f"simulated{number}" for number in range(1, hosts + 1)),
         heat=os.environ["CLOUD_HEAT"] == "yes",
     )

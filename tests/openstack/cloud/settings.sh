@@ -7,6 +7,7 @@
 #   LABCLOUD_TEST_CLOUD_VCPUS, _MEMORY_MIB, _DISK_GIB   of each of them         64, 262144, 4096
 #   LABCLOUD_TEST_CLOUD_HEAT       whether there is Heat as well                no
 #   LABCLOUD_TEST_CLOUD_GUESTS     what the real compute host runs: lxc, qemu, or none   lxc
+#   LABCLOUD_TEST_CLOUD_REAL       real compute hosts: 1, or 2, between which qemu's guests move live   1
 
 cloud=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 state=$(readlink -m "${LABCLOUD_TEST_CLOUD:-/var/tmp/labcloud-test-cloud}")
@@ -20,6 +21,7 @@ link=labcloud-$number
 machine_address=198.18.$number.1
 address=198.18.$number.2
 public=198.19.$number
+between=203.0.113 # the network between two real compute hosts, which nobody else sees: RFC 5737
 
 # Not the tests' virtualenv: the services are Debian's, and so is their Python.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin

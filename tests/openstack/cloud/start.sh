@@ -5,6 +5,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=settings.sh
 . "$(dirname "$(readlink -f "$0")")/settings.sh"
 [ "$(id -u)" = 0 ] || fail "the cloud needs namespaces and mounts, which only root can make" "sudo $0"
+case ${LABCLOUD_TEST_CLOUD_REAL:-1} in [12]) ;; *) fail "there are 1 or 2 real compute hosts" "LABCLOUD_TEST_CLOUD_REAL=2 $0" ;; esac
 command -v nova-compute neutron-l3-agent libvirtd >/dev/null || fail "OpenStack is not installed" "$cloud/install.sh"
 
 if init_of_cloud >/dev/null && [ -e "$run/clouds.yaml" ]; then
@@ -38,11 +39,11 @@ make_namespaces() {
   local outer=$! waited
   disown
   for ((waited = 0; waited < 100; waited++)); do
-    [ ! -e "$run/namespace-ready" ] || break
+    [ ! -e "$run/ready-real1" ] || break
     kill -0 "$outer" 2>/dev/null || break
     sleep 0.1
   done
-  [ -e "$run/namespace-ready" ] || { tail -n 3 "$logs/namespace.log" >&2; fail "the cloud's namespaces could not be made" "read $logs/namespace.log"; }
+  [ -e "$run/ready-real1" ] || { tail -n 3 "$logs/namespace.log" >&2; fail "the cloud's namespaces could not be made" "read $logs/namespace.log"; }
   printf '%s' "$outer" >"$run/outer"
   tr -d ' ' <"/proc/$outer/task/$outer/children" >"$run/init"
 }
@@ -65,6 +66,7 @@ make_namespaces
 make_link
 "$cloud/in.sh" env -i PATH="$PATH" LANG=C.UTF-8 TMPDIR="$run/tmp" CLOUD_STATE="$state" CLOUD_ADDRESS="$address" CLOUD_PUBLIC="$public" \
   CLOUD_GUESTS="${LABCLOUD_TEST_CLOUD_GUESTS:-lxc}" CLOUD_HOSTS="${LABCLOUD_TEST_CLOUD_HOSTS:-3}" \
+  CLOUD_REAL="${LABCLOUD_TEST_CLOUD_REAL:-1}" CLOUD_BETWEEN="$between" \
   CLOUD_VCPUS="${LABCLOUD_TEST_CLOUD_VCPUS:-64}" CLOUD_MEMORY_MIB="${LABCLOUD_TEST_CLOUD_MEMORY_MIB:-262144}" \
   CLOUD_HEAT="${LABCLOUD_TEST_CLOUD_HEAT:-no}" CLOUD_DISK_GIB="${LABCLOUD_TEST_CLOUD_DISK_GIB:-4096}" \
   /usr/bin/python3 "$cloud/boot.py"
