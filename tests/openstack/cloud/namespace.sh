@@ -54,6 +54,25 @@ END
   mount -t overlay sbin -o "lowerdir=$run/share/sbin:/usr/sbin" /usr/sbin
 }
 
+# Debian's ebtables deletes a rule with --among-src by its number alone, and fails where the rule is given ("RULE_DELETE failed (Invalid
+# argument)"). Neutron's agent asks for that when it sets a port up again, as after a move, and again and again, and does nothing else.
+mend_ebtables() {
+  mkdir -p "$run/share/sbin"
+  cat >"$run/share/sbin/ebtables" <<'END'
+#!/bin/sh
+case "$*" in
+  *' -D '*' --among-src '*)
+    options=${*%% -D *} rest=${*#* -D }
+    chain=${rest%% *}
+    number=$(ebtables-nft $options -L "$chain" --Ln | awk -v rule="${rest#* }" 'index($0, rule) { print $1 + 0; exit }')
+    [ -z "$number" ] || exec ebtables-nft $options -D "$chain" "$number"
+    ;;
+esac
+exec ebtables-nft "$@"
+END
+  chmod 755 "$run/share/sbin/ebtables"
+}
+
 # The public network: what Neutron's bridge takes is public0, and the machine's way to it is the other end.
 make_links() {
   ip link set lo up
@@ -81,13 +100,14 @@ END
   printf 'auth_unix_%s = "none"\n' rw ro >/etc/libvirt/libvirtd.conf
 }
 
-# Two hosts need namespaces of their own: libvirt moves nothing to a host of its own name or UUID (which it makes at random here), and a
-# server has an interface and a disk of the same name on both while it moves. One libvirt speaks to the other by its socket; a server's
-# memory and disk take the network between the two, and so do its packets and what Nova and Neutron say.
+# Two hosts need namespaces of their own: libvirt moves nothing to a host of its own name or UUID, and a server has an interface and a
+# disk of the same name on both while it moves. One libvirt speaks to the other by its socket; a server's memory and disk take the network
+# between the two, and so do its packets and what Nova and Neutron say.
 make_way_to_other_host() {
   mkdir -p "$run/libvirt/$host" /run/libvirt
   mount --bind "$run/libvirt/$host" /run/libvirt
   printf "migration_%s = \"$between.${host#real}\"\n" address host >>/etc/libvirt/qemu.conf
+  printf 'host_uuid = "%s"\n' "$(cat /proc/sys/kernel/random/uuid)" >>/etc/libvirt/libvirtd.conf
 }
 
 make_other_host() { # HOST
@@ -125,6 +145,7 @@ become_other_host() {
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/lock /run/netns
 if [ "$host" = real1 ]; then
+  mend_ebtables
   make_share
   make_links
 else
