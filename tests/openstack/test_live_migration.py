@@ -27,6 +27,7 @@ from labcloud.lab import Lab
 from labcloud.migrate.moving import Outcome, Policy
 from labcloud.migrate.planning import Wish
 from labcloud.migrate.verbs import Migrating
+from labcloud.model.hosts import How
 from labcloud.providers.openstack.connection import Cloud as Door
 from labcloud.providers.openstack.hosts import NovaHosts
 from tests.acceptance.driver import wait_for
@@ -216,7 +217,7 @@ def drain(verbs: Migrating, machine: Machine, say: pytest.CaptureFixture[str]) -
     pause, silence = ticks.pause(began, ended), ticks.silence()
     with say.disabled():
         print(f"\n{source} → {outcome.target}: {outcome.seconds:.1f} s, stood still {pause:.2f} s, silent {silence:.2f} s")  # noqa: T201
-    assert (outcome.moved, outcome.live, outcome.why) == (True, True, "")
+    assert (outcome.moved, outcome.how, outcome.why) == (True, How.LIVE, "")
     assert machine.host == outcome.target != source
     assert machine.boot == boot, "it has been started again"
     assert [number for number, _, _ in ticks.seen] == list(range(len(ticks.seen))), "the program went on, and so did its connection"
