@@ -14,6 +14,7 @@ import configuration
 import database
 import heat
 import services
+import watcher
 from processes import NotReadyError, Processes
 from settings import Settings, from_environment
 
@@ -49,6 +50,8 @@ def main() -> None:
     catalog.set_up(settings, passwords["admin"])
     if settings.heat:
         heat.start(settings, processes, passwords)
+    if settings.watcher:
+        watcher.start(settings, processes, passwords)
     (settings.etc / "clouds.yaml").rename(settings.run / "clouds.yaml")
     say("the cloud is there")
 

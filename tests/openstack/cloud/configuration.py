@@ -59,6 +59,7 @@ def write_configuration(settings: Settings, passwords: dict[str, str]) -> None:
         "real": settings.real,
         "host_addresses": {host: settings.address_of(host) for host in ("real1", *settings.real)},
         "host": "real1",
+        "watcher": settings.watcher,
     }
     for name in templates.list_templates(extensions=["conf", "yaml"]):
         if name not in {"nova-simulated.conf", "clouds.yaml"}:

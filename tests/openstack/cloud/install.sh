@@ -14,6 +14,7 @@ packages=(
   e2fsprogs openssh-client rsync sshfs sudo dropbear-bin
 )
 [ "${LABCLOUD_TEST_CLOUD_HEAT:-no}" = no ] || packages+=(heat-api heat-engine)
+[ "${LABCLOUD_TEST_CLOUD_WATCHER:-no}" = no ] || packages+=(watcher-api watcher-decision-engine watcher-applier)
 command -v busybox >/dev/null || packages+=(busybox) # or busybox-static, which excludes it
 policy=/usr/sbin/policy-rc.d
 

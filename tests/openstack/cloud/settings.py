@@ -25,6 +25,7 @@ class Settings:
     simulated: tuple[str, ...]
     """Names of the simulated compute hosts."""
     heat: bool
+    watcher: bool
 
     @property
     def run(self) -> Path:
@@ -59,4 +60,5 @@ def from_environment() -> Settings:
         between=os.environ["CLOUD_BETWEEN"],
         simulated=tuple(f"simulated{number}" for number in range(1, hosts + 1)),
         heat=os.environ["CLOUD_HEAT"] == "yes",
+        watcher=os.environ["CLOUD_WATCHER"] == "yes",
     )

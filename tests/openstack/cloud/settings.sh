@@ -6,6 +6,7 @@
 #   LABCLOUD_TEST_CLOUD_HOSTS      simulated compute hosts                      3
 #   LABCLOUD_TEST_CLOUD_VCPUS, _MEMORY_MIB, _DISK_GIB   of each of them         64, 262144, 4096
 #   LABCLOUD_TEST_CLOUD_HEAT       whether there is Heat as well                no
+#   LABCLOUD_TEST_CLOUD_WATCHER    whether there is Watcher as well             no
 #   LABCLOUD_TEST_CLOUD_GUESTS     what the real compute host runs: lxc, qemu, or none   lxc
 #   LABCLOUD_TEST_CLOUD_REAL       real compute hosts: 1, or 2, between which qemu's guests move live   1
 
