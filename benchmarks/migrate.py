@@ -5,10 +5,12 @@ command: the test cloud is one (docs/openstack-testing.md). Servers are made on 
 
     labcloud       ``labcloud drain HOST``, as a user runs it
     nova           ``nova host-evacuate-live HOST``, which asks for all moves and waits for none; then it is waited for as a script does
+    watcher        OpenStack Watcher's host maintenance (watcher.py), where the cloud has it
 
     python benchmarks/migrate.py --servers 100 --api-log …/nova-api.log
 
-Seconds are until no server is on the host any more and all are ACTIVE; requests are those that Nova's interface has answered, by its log;
+The project's quotas of servers and ports are lifted for it. Seconds are until no server is on the host any more and all are ACTIVE;
+requests are those that Nova's interface has answered, by its log, the looks of this script and what Neutron sends for each move among them;
 disturbed are servers that were not ACTIVE at the end, or that moved more than once.
 """
 
@@ -27,6 +29,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import openstack
+import watcher
 
 _NAME: Final = "labcloud-bench"
 _LIMIT: Final = 3600.0
@@ -39,6 +42,8 @@ class Bench:
         self.host = host
         self.parallel = parallel
         self.api = openstack.connect()
+        self.api.set_compute_quotas(self.api.current_project_id, instances=-1, cores=-1, ram=-1)
+        self.api.set_network_quotas(self.api.current_project_id, ports=-1)
         kind = {"disk_format": "raw", "container_format": "bare"}
         self.image = self.api.create_image(_NAME, data=b"no guest reads this", wait=True, **kind)
 
@@ -84,6 +89,10 @@ class Bench:
         subprocess.run(["nova", "host-evacuate-live", self.host], check=True, capture_output=True, env={**without, **who, **domains})
         self._until(lambda: not [each for each in self._all() if each.compute_host == self.host or each.task_state])
 
+    def watcher(self) -> None:
+        done = watcher.drain(self.api, self.host, len(self._all()))
+        print(f"  watcher: planned for {done.planning:.1f} s, empty after {done.empty or 0:.1f} s, {dict(done.actions)}", file=sys.stderr)
+
     def _all(self) -> list[Any]:
         return list(self.api.compute.servers(name=_NAME))
 
@@ -110,7 +119,7 @@ def main() -> None:
     parser.add_argument("--servers", type=int, nargs="+", default=[100])
     parser.add_argument("--host", default="simulated1")
     parser.add_argument("--parallel", type=int, default=4)
-    parser.add_argument("--methods", nargs="+", default=["nova", "labcloud"], choices=["nova", "labcloud"])
+    parser.add_argument("--methods", nargs="+", default=["nova", "labcloud"], choices=["nova", "labcloud", "watcher"])
     parser.add_argument("--api-log", type=Path, required=True)
     words = parser.parse_args()
     print("| servers | how | seconds | requests to Nova | disturbed |\n|---|---|---|---|---|")

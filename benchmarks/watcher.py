@@ -1,34 +1,18 @@
-"""How long Watcher's host maintenance takes until a host is empty, and what it asks of Nova meanwhile.
+"""Watcher's host maintenance, as its users ask for it: an audit (goal ``cluster_maintaining``, strategy ``host_maintenance``), its plan.
 
-    OS_CLOUD=admin python benchmarks/watcher.py [--servers 20 100] [--host simulated1] [--log .../logs/nova-api.log]
-
-Makes servers of m1.tiny on that host, has Watcher plan and do the maintenance (goal ``cluster_maintaining``, strategy
-``host_maintenance``), enables the host again and removes the servers; the project's quotas of servers and ports are lifted. Nobody looks
-into a server: simulated computes, which move them at once, are enough (docs/openstack-testing.md; ``LABCLOUD_TEST_CLOUD_WATCHER=yes``).
-All states are looked at once a second. With ``--log`` the requests that Nova's API has served meanwhile are counted: Watcher's and those
-that Neutron sends for each move, not this command's.
+Measured by migrate.py. The test cloud has Watcher where it is asked for (``LABCLOUD_TEST_CLOUD_WATCHER=yes``, docs/openstack-testing.md).
 """
 
 from __future__ import annotations
 
-import argparse
-import re
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import openstack
-
-NAME = "labcloud-watcher"
-FLAVOR = "m1.tiny"
 LIMIT = 1800.0
 _ENDED = {"SUCCEEDED", "FAILED", "CANCELLED", "SUPERSEDED"}
-_REQUEST = re.compile(r'osapi_compute\.wsgi\.server \[(?P<context>[^]]*)\] \S+ "(?P<what>\S+ \S+)')
 
 
 class Watcher:
@@ -82,8 +66,10 @@ class Drained:
     actions: Counter[str] = field(default_factory=Counter)
 
 
-def drain(api: Any, host: str) -> Drained:
+def drain(api: Any, host: str, servers: int) -> Drained:
+    """Empty ``host``, once Watcher has heard of all ``servers`` there."""
     watcher, done = Watcher(api), Drained()
+    _until(lambda: watcher.known(host) == servers)
     began = time.monotonic()
     audit = watcher.audit(host)
     plan = str(_until(lambda: watcher.plan_of(audit)))
@@ -110,84 +96,3 @@ def _until(done: Callable[[], Any]) -> Any:
             raise TimeoutError(f"not within {LIMIT:g} s")
         time.sleep(1)
     return found
-
-
-class Requests:
-    """What Nova's API has served, by its log: of everybody but the user who measures."""
-
-    def __init__(self, log: Path | None, own: str) -> None:
-        self._log = log
-        self._own = own
-        self._from = log.stat().st_size if log else 0
-
-    def served(self) -> str:
-        if not self._log:
-            return ""
-        with self._log.open("rb") as log:
-            log.seek(self._from)
-            found = [each for each in map(_REQUEST.search, log.read().decode(errors="replace").splitlines()) if each]
-        others = [each["what"] for each in found if self._own not in each["context"].split()]
-        events = sum("/os-server-external-events" in what for what in others)
-        return f"{len(others) - events} + {events} of Neutron"
-
-
-@contextmanager
-def servers(api: Any, count: int, host: str) -> Iterator[list[str]]:
-    """Ids of so many new ones on ``host``."""
-    zone = next(each.availability_zone for each in api.compute.services(binary="nova-compute", host=host))
-    image = api.create_image(NAME, data=b"no guest reads this", wait=True, disk_format="raw", container_format="bare")
-    network = api.network.create_network(name=NAME)
-    try:
-        api.network.create_subnet(network_id=network.id, ip_version=4, cidr="10.60.0.0/22")
-        api.compute.create_server(
-            name=NAME, image_id=image.id, flavor_id=api.compute.find_flavor(FLAVOR).id, networks=[{"uuid": network.id}],
-            availability_zone=f"{zone}:{host}", min_count=count, max_count=count,
-        )  # fmt: skip
-        _until(lambda: sum(each.status == "ACTIVE" for each in api.compute.servers(name=NAME)) == count)
-        yield [each.id for each in api.compute.servers(name=NAME)]
-    finally:
-        for each in api.compute.servers(name=NAME):
-            api.compute.delete_server(each)
-        _until(lambda: not list(api.compute.servers(name=NAME)))
-        api.network.delete_network(network)
-        api.image.delete_image(image)
-
-
-def measure(api: Any, count: int, host: str, log: Path | None) -> str:
-    with servers(api, count, host) as ids:
-        _until(lambda: Watcher(api).known(host) == count)
-        requests = Requests(log, api.current_user_id)
-        try:
-            done = drain(api, host)
-            served = requests.served()
-        finally:
-            for each in api.compute.services(binary="nova-compute", host=host):
-                api.compute.enable_service(each)
-        moved = sum(api.compute.get_server(id).compute_host != host for id in ids)
-        moves = Counter(each.status for each in api.compute.migrations() if each.server_id in ids)
-    empty = "never" if done.empty is None else f"{done.empty:.1f} s"
-    times = [empty, f"{done.planning:.1f} s", f"{done.doing:.1f} s, {done.state.lower()}"]
-    cells = [count, *times, _said(done.actions), moved, _said(moves), served]
-    return f"| {' | '.join(map(str, cells))} |"
-
-
-def _said(counted: Counter[str]) -> str:
-    return ", ".join(f"{count} {what}" for what, count in sorted(counted.items()))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--servers", type=int, nargs="+", default=[20, 100])
-    parser.add_argument("--host", default="simulated1")
-    parser.add_argument("--log", type=Path)
-    words = parser.parse_args()
-    print("| servers | until empty | planning | doing | actions | servers moved | moves | requests to Nova |", f"|{'---|' * 8}", sep="\n")
-    with openstack.connect() as api:
-        api.set_compute_quotas(api.current_project_id, instances=-1, cores=-1, ram=-1)
-        api.set_network_quotas(api.current_project_id, ports=-1)
-        for count in words.servers:
-            print(measure(api, count, words.host, words.log), flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
