@@ -149,6 +149,7 @@ def evacuate_command(
     from labcloud.apply.verbs import Terms
     from labcloud.migrate.moving import Policy
     from labcloud.migrate.planning import Wish
+    from labcloud.migrate.verbs import check_all
 
     wish = Wish(to, shared=shared, ignored=reasons(ignored))
     with session() as opened:
@@ -158,12 +159,14 @@ def evacuate_command(
             return
         with progress() as watch, _verbs(opened, provider, watch) as verbs:
             outcomes = verbs.evacuate(host, wish, Policy(parallel, timeout=timeout), fenced=fenced)
-            anew = [each.guest.ref for each in outcomes if each.guest.ref and not (shared or not each.guest.disk)]
+            anew = [each.guest.ref for each in outcomes if each.moved and each.guest.ref and each.guest.disk and not shared]
+            lost = {each.guest.ref.cluster for each in outcomes if not each.moved and each.guest.ref}
             for ref in anew:
                 opened.provider(provider).renewed(ref)
-            for cluster in sorted({ref.cluster for ref in anew}):
+            for cluster in sorted({ref.cluster for ref in anew} - lost):
                 opened.clusters(watch).start(cluster, Terms(timeout))
     _show_outcomes(outcomes, output)
+    check_all(outcomes)
 
 
 @click.group("host")

@@ -28,6 +28,7 @@ _CONTACT: Final = 5
 """Seconds since a DataNode's last heartbeat, of which there is one in three: longer, and it may be gone without anybody knowing yet."""
 
 
+_METADATA: Final = "namenode"
 _UNKNOWN: Final = "updateNodeResource: Unknown command"
 
 WHY: Final = {
@@ -45,6 +46,10 @@ class Care(ABC):
     @abstractmethod
     def load(self, ref: NodeRef) -> Load:
         """What it does to its memory."""
+
+    @abstractmethod
+    def irreplaceable(self, ref: NodeRef) -> bool:
+        """Whether its data are nowhere else in its cluster."""
 
     @abstractmethod
     def judge(self, ref: NodeRef) -> list[Answer]:
@@ -93,6 +98,10 @@ class HadoopCare(Care):
             said = {}
         return Load(said.get("used"), said.get("dirtied"))
 
+    def irreplaceable(self, ref: NodeRef) -> bool:
+        _, profile, _ = self._open(ref)
+        return _METADATA in profile.services_of(ref.group)
+
     # Before
 
     def judge(self, ref: NodeRef) -> list[Answer]:
@@ -115,22 +124,12 @@ class HadoopCare(Care):
         yield "hadoop.answers", passed("HDFS and YARN answer") if not hdfs.safe_mode else failed("HDFS is in safe mode", look)
         data, work = (_declared(cluster, profile, service) for service in ("datanode", "nodemanager"))
         away = sorted({each for each in data if hdfs.live.get(each) != IN_SERVICE} | {each for each in work if yarn.get(each) != "RUNNING"})
-        yield (
-            "hadoop.nodes",
-            failed(f"not in service: {', '.join(away)}", look, away=away)
-            if away
-            else passed(f"all {len(data)} DataNodes and {len(work)} NodeManagers are in service"),
-        )
+        all_there = passed(f"all {len(data)} DataNodes and {len(work)} NodeManagers are in service")
+        yield "hadoop.nodes", failed(f"not in service: {', '.join(away)}", look, away=away) if away else all_there
         yield "hadoop.blocks", _blocks(hdfs.missing_blocks, int(name_node.get("UnderReplicatedBlocks", 0)), look)
-        once = [name for name in own if name in ("namenode", "resourcemanager")]
-        if once:
-            yield (
-                "hadoop.role",
-                warned(
-                    f"it has the cluster's only {' and '.join(once)}: clients wait while it stands still",
-                    "nothing: they go on by themselves",
-                ),
-            )
+        if once := [name for name in own if name in (_METADATA, "resourcemanager")]:
+            said = f"it has the cluster's only {' and '.join(once)}: clients wait while it stands still"
+            yield "hadoop.role", warned(said, "nothing: they go on by themselves")
         if "nodemanager" in own:
             running = self._containers(hadoop, ref)
             yield "hadoop.work", passed(f"{running} containers run on it" if running else "nothing runs on it", containers=running)
@@ -238,9 +237,7 @@ def _blocks(missing: int, few: int, look: str) -> Finding:
         return failed(f"{missing} blocks are missing already", look, **figures)
     if few:
         return warned(
-            f"{few} blocks have fewer replicas than they should: one that waits may be on this node alone",
-            "wait until HDFS has copied them",
-            **figures,
+            f"{few} blocks have too few replicas: one of them may be on this node alone", "wait until HDFS has copied them", **figures
         )
     return passed("every block has all its replicas", **figures)
 

@@ -14,7 +14,6 @@ from labcloud.model.hosts import Guest, Host, How, Need
 from labcloud.preflight.checklist import Answer
 
 _MOVABLE: Final = {How.LIVE: {"ACTIVE", "PAUSED"}, How.COLD: {"ACTIVE", "SHUTOFF"}, How.REBUILD: {"ACTIVE", "SHUTOFF", "ERROR"}}
-_MASTER: Final = "master"
 _MOVING: Final = frozenset({"migrating", "resize_migrating", "resize_migrated", "resize_finish"})
 
 # Each check with what goes wrong otherwise.
@@ -35,7 +34,8 @@ WHY: Final = {
 class Facts:
     """What is known of one move. ``choice`` is its target, None if there is none; then ``unfit`` says why, by host. ``traits`` are those of
     the source and the target. ``direct``: it has a port in its host's network card. ``limit`` is how many seconds a move may
-    take; with ``force`` it is completed then. ``shared``: the disks of servers outlive their host."""
+    take; with ``force`` it is completed then. ``shared``: the disks of servers outlive their host;
+    ``irreplaceable``: nobody else in its cluster has what the server's node has."""
 
     guest: Guest
     source: Host
@@ -49,6 +49,7 @@ class Facts:
     limit: float = 0.0
     force: bool = False
     shared: bool = False
+    irreplaceable: bool = False
 
 
 def judge(facts: Facts) -> list[Answer]:
@@ -70,7 +71,7 @@ def _findings(facts: Facts) -> Iterator[tuple[str, Finding]]:
         yield "move.processor", _processor(facts)
         yield "move.devices", _devices(guest, direct=facts.direct)
     if facts.how is How.REBUILD:
-        yield "move.data", _lost(guest, shared=facts.shared)
+        yield "move.data", _lost(facts)
         return
     yield "move.storage", _storage(guest)
     if live and guest.config_drive and guest.disk:
@@ -139,8 +140,9 @@ def _storage(guest: Guest) -> Finding:
     return passed(f"nothing has to be copied but memory; {elsewhere}", **figures)
 
 
-def _lost(guest: Guest, *, shared: bool) -> Finding:
+def _lost(facts: Facts) -> Finding:
     """What a server that is made anew has lost."""
+    guest, shared = facts.guest, facts.shared
     figures = {"disk_gib": guest.disk, "volumes": guest.volumes, "local": sorted(guest.local)}
     if shared or not guest.disk:
         return passed("its disk has outlived its host" if guest.disk else "it boots from a volume: nothing is lost", **figures)
@@ -149,7 +151,7 @@ def _lost(guest: Guest, *, shared: bool) -> Finding:
     if not guest.local:
         return passed("its data are on volumes; the rest is configured anew", **figures)
     numbers = ", ".join(f"/data/{number}" for number in sorted(guest.local))
-    if guest.ref.group == _MASTER:
+    if facts.irreplaceable:
         return failed(
             f"{numbers} with the file system's own metadata were on its host alone",
             f"bring back the newest backup instead: labcloud backup list {guest.ref.cluster}; labcloud backup restore {guest.ref.cluster}",

@@ -139,10 +139,17 @@ class Planner:
             (self._traits_of(source), self._traits_of(best.host)) if best and how is How.LIVE else ((), ()),
             load, expected, direct=how is How.LIVE and guest.id in self._direct_on(source),
             limit=wish.limit, force=wish.force, shared=wish.shared,
+            irreplaceable=how is How.REBUILD and self._irreplaceable(guest),
         )  # fmt: skip
         found = [*judge(facts), *answers]
         report = Report(tuple(_passed_over(each, wish.ignored) for each in found))
         return Move(guest, source, best.host if best else None, how, report, expected, best.reasons if best else ())
+
+    def _irreplaceable(self, guest: Guest) -> bool:
+        try:
+            return guest.ref is not None and self._care.irreplaceable(guest.ref)
+        except LabError:  # its cluster is wanted no longer
+            return False
 
     def _room(self, guest: Guest) -> dict[str, Room]:
         key = (*sorted(guest.resources.items()), *sorted(guest.traits))

@@ -69,7 +69,7 @@ class Migrating:
             _note(operation, moves)
             for move in moves:
                 move.report.refuse(f"to move {move.guest.label}")
-            return _all_moved(self._mover(operation, policy).run(moves))
+            return check_all(self._mover(operation, policy).run(moves))
 
     def _mover(self, operation: Operation, policy: Policy) -> Mover:
         return Mover(self._hosts, self._care, self._lab.home, self._watch, operation, policy)
@@ -109,7 +109,7 @@ class Migrating:
                 raise _left(host, left, [last[each.id] for each in left if each.id in last])
             if enable:
                 self._enable(host, operation)
-            _all_moved(list(last.values()))
+            check_all(list(last.values()))
             return Drained(name, tuple(last.values()), (), enabled=enable)
 
     def _confirm(self, planner: Planner) -> None:
@@ -143,7 +143,7 @@ class Migrating:
         """Make what ran on a host that is gone anew elsewhere. ``fenced``: somebody knows that it is off.
 
         Raise ConflictError if it is up, or nobody has said that it is off: a server that still runs there would run twice, and write to
-        the same volumes. Raise PartlyDoneError, with the reasons, for what cannot be made anew.
+        the same volumes. What cannot be made anew is among the outcomes, with the reason: see `check_all`.
         """
         with self._journal.operation("evacuate", name, {"to": wish.to, "fenced": fenced}) as operation:
             planner = Planner(self._hosts, self._care)
@@ -155,7 +155,7 @@ class Migrating:
             moves = planner.plan(planner.on(host), replace(wish, rebuild=True))
             _note(operation, moves)
             refused = [_refused(each) for each in moves if not each.report.ok]
-            return _all_moved([*refused, *self._mover(operation, policy).run([each for each in moves if each.report.ok])])
+            return [*refused, *self._mover(operation, policy).run([each for each in moves if each.report.ok])]
 
     def _check_gone(self, host: Host, *, fenced: bool) -> None:
         if host.up:
@@ -186,7 +186,7 @@ def _refused(move: Move) -> Outcome:
     return Outcome(move.guest, "", moved=False, seconds=0.0, how=move.how, why=said[0], details=tuple(said[1:]))
 
 
-def _all_moved(outcomes: list[Outcome]) -> list[Outcome]:
+def check_all(outcomes: list[Outcome]) -> list[Outcome]:
     """Raise PartlyDoneError if one stayed or is not well."""
     bad = [each for each in outcomes if each.why]
     if bad:

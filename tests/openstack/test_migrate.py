@@ -56,6 +56,9 @@ class Cared(Care):
         del ref
         return self.memory
 
+    def irreplaceable(self, ref: NodeRef) -> bool:
+        return ref.group == "master"
+
     def judge(self, ref: NodeRef) -> list[Answer]:
         return [Answer("hadoop.answers", Verdict.FAIL if self.ill else Verdict.PASS, f"{ref.cluster} is {'ill' if self.ill else 'well'}")]
 

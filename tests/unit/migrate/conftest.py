@@ -117,6 +117,9 @@ class Cared(Care):
         del ref
         return Load()
 
+    def irreplaceable(self, ref: NodeRef) -> bool:
+        return ref.group == "master"
+
     def judge(self, ref: NodeRef) -> list[Answer]:
         return [Answer("hadoop.answers", Verdict.FAIL if ref in self.ill else Verdict.PASS, f"asked of {ref.cluster}")]
 

@@ -14,7 +14,7 @@ from labcloud.lab import Lab
 from labcloud.lab.locks import cluster_lock
 from labcloud.migrate.moving import AtLimit, Policy
 from labcloud.migrate.planning import Wish
-from labcloud.migrate.verbs import Migrating
+from labcloud.migrate.verbs import Migrating, check_all
 from labcloud.model import ClusterRef, NodeRef
 from labcloud.model.hosts import How, Phase
 from tests.unit.migrate.conftest import Cared, Fleet, fleet, guest
@@ -180,7 +180,7 @@ def test_a_master_whose_data_are_lost_is_left_to_its_backup(bench: Bench) -> Non
     lost = {"disk": 10, "local": frozenset({0})}
     bench.hosts.there = {"1": guest("1", cluster="c", **lost), "2": guest("2", **{**lost, "ref": NodeRef(REF, "master", 0)})}
     with pytest.raises(PartlyDoneError) as caught:
-        bench.verbs.evacuate("a", Wish(), Policy())
+        check_all(bench.verbs.evacuate("a", Wish(), Policy()))
     assert "acme/c/master-0: move.data: /data/0 with the file system's own metadata" in caught.value.details
     assert bench.places() == {"1": bench.places()["1"], "2": "a"}
     assert bench.places()["1"] != "a"
