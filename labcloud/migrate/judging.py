@@ -85,7 +85,7 @@ def _findings(facts: Facts) -> Iterator[tuple[str, Finding]]:
 
 def _state(guest: Guest, how: How) -> Finding:
     figures = {"state": guest.state}
-    if guest.state in _MOVABLE[how]:
+    if guest.state in _MOVABLE[how] or guest.task in _MOVING:
         return passed(f"it is {guest.state}", **figures)
     return failed(f"it is {guest.state}: it cannot be moved", f"openstack server show {guest.id}", **figures)
 

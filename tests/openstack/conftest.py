@@ -21,7 +21,8 @@ def cloud() -> Iterator[Cloud]:
     ran_before = driver.runs()
     driver.script("install.sh")
     try:
-        yield driver.connect(Path(driver.script("start.sh")))
+        with driver.connected(Path(driver.script("start.sh"))) as made:
+            yield made
     finally:
         if not ran_before:
             driver.script("stop.sh")

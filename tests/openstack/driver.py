@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +40,15 @@ class Cloud:
     def inside(self, *argv: str) -> str:
         """What a command prints that runs in the cloud's namespaces, as root."""
         return script("in.sh", *argv)
+
+
+@contextmanager
+def connected(clouds_yaml: Path) -> Iterator[Cloud]:
+    cloud = connect(clouds_yaml)
+    yield cloud
+    for each in (cloud.admin, cloud.member):
+        each.close()
+        each.session.session.close()
 
 
 def connect(clouds_yaml: Path) -> Cloud:

@@ -368,26 +368,6 @@ def test_a_target_that_vanishes_is_replaced(fleet: Fleet) -> None:
     assert fleet.host_of(id) not in {FIRST, *gone}
 
 
-def test_what_ran_on_a_dead_host_is_made_anew_elsewhere(fleet: Fleet, nodes: Any) -> None:
-    (id,), (ref,), api = fleet.make(), nodes("one", 1), fleet.cloud.admin.compute
-    dead = host_of(fleet, ref)
-    with pytest.raises(ConflictError, match="is up"):
-        fleet.verbs().evacuate(dead, Wish(), Policy(), fenced=True)
-    (service,) = api.services(binary="nova-compute", host=dead)
-    api.update_service_forced_down(service, forced=True)
-    try:
-        plan = {each.guest.label: each for each in fleet.verbs().plan_evacuate(dead, Wish())}
-        lost = next(each for each in plan[str(ref)].report.checks if each.id == "move.data")
-        assert lost.summary == "/data/0 were on its host alone: HDFS copies what others have"
-        outcomes = fleet.verbs().evacuate(dead, Wish(), Policy())
-    finally:
-        api.update_service_forced_down(service, forced=False)
-    assert {each.how for each in outcomes} == {How.REBUILD}
-    assert host_of(fleet, ref) != dead
-    assert fleet.host_of(id) != dead
-    assert fleet.state_of(id) == ("ACTIVE", None)
-
-
 def test_a_drain_that_was_killed_is_finished_by_the_same_command(fleet: Fleet) -> None:
     ids = fleet.make(4, flavor="copies-4")
     (fleet.home / "lab").mkdir(parents=True, exist_ok=True)

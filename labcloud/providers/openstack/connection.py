@@ -40,6 +40,7 @@ class Cloud:
         self._project = project
         self._lock = threading.Lock()
         self._connection: Connection | None = None
+        self._opened: list[Connection] = []
 
     @property
     def label(self) -> str:
@@ -70,7 +71,8 @@ class Cloud:
         with self._lock:
             if self._connection is None:
                 opened = Connection(config=self._configuration(), app_name="labcloud", app_version=__version__)
-                self._connection = opened.connect_as(project_id=self._project) if self._project else opened
+                self._opened = [opened, *([opened.connect_as(project_id=self._project)] if self._project else ())]
+                self._connection = self._opened[-1]
             return self._connection
 
     def _configuration(self) -> CloudRegion:
@@ -105,9 +107,10 @@ class Cloud:
 
     def close(self) -> None:
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
+            for each in self._opened:
+                each.close()
+                each.session.session.close()  # which the SDK leaves to whoever collects it: its sockets
+            self._opened, self._connection = [], None
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:

@@ -122,7 +122,7 @@ def test_a_cluster_that_somebody_changes_is_waited_for(bench: Bench) -> None:
 
 def test_a_move_that_is_under_way_is_awaited_and_not_asked_for_again(bench: Bench) -> None:
     bench.hosts.move(bench.hosts.there["4"], "b")
-    bench.hosts.there["4"] = guest("4", task="migrating")
+    bench.hosts.there["4"] = guest("4", task="migrating", state="MIGRATING")
     bench.verbs.drain("a", Wish(), Policy())
     assert [each for each in bench.hosts.orders if " 4 " in each] == ["live 4 to b"]
     assert bench.places()["4"] == "b"

@@ -1,0 +1,51 @@
+"""What ran on a host that is dead, made anew elsewhere. In a cloud of its own: such a host is back only when its service was started anew."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labcloud.errors import ConflictError
+from labcloud.migrate.moving import Policy
+from labcloud.migrate.planning import Wish
+from labcloud.model.hosts import How
+from tests.openstack import driver
+from tests.openstack.driver import Cloud
+from tests.openstack.test_migrate import Fleet, fleet, host_of, nodes  # noqa: F401 - fixtures
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[Cloud]:
+    with pytest.MonkeyPatch.context() as patch:
+        state = os.environ.get("LABCLOUD_TEST_CLOUD") or "/var/tmp/labcloud-test-cloud"
+        patch.setenv("LABCLOUD_TEST_CLOUD", f"{state}-dying")
+        patch.setenv("LABCLOUD_TEST_CLOUD_GUESTS", "none")
+        driver.script("install.sh")
+        try:
+            with driver.connected(Path(driver.script("start.sh"))) as made:
+                yield made
+        finally:
+            driver.script("stop.sh", "--wipe")
+
+
+def test_what_ran_on_a_dead_host_is_made_anew_elsewhere(fleet: Fleet, nodes: Any) -> None:  # noqa: F811
+    (id,), (ref,), api = fleet.make(), nodes("one", 1), fleet.cloud.admin.compute
+    dead = host_of(fleet, ref)
+    with pytest.raises(ConflictError, match="is up"):
+        fleet.verbs().evacuate(dead, Wish(), Policy(), fenced=True)
+    (service,) = api.services(binary="nova-compute", host=dead)
+    api.update_service_forced_down(service, forced=True)
+    plan = {each.guest.label: each for each in fleet.verbs().plan_evacuate(dead, Wish())}
+    lost = next(each for each in plan[str(ref)].report.checks if each.id == "move.data")
+    assert lost.summary == "/data/0 were on its host alone: HDFS copies what others have"
+    outcomes = fleet.verbs().evacuate(dead, Wish(), Policy())
+    assert {each.how for each in outcomes} == {How.REBUILD}
+    assert host_of(fleet, ref) != dead
+    assert fleet.host_of(id) != dead
+    assert fleet.state_of(id) == ("ACTIVE", None)
