@@ -1,4 +1,4 @@
-"""What ran on a host that is dead, made anew elsewhere. In a cloud of its own: such a host is back only when its service was started anew."""
+"""What ran on a host that is dead, made anew elsewhere. In a cloud of its own: it is back only when its service was started anew."""
 
 from __future__ import annotations
 
