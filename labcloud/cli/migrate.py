@@ -40,9 +40,19 @@ class NodeParam(click.ParamType[tuple[ClusterRef, NodeRef | None]]):
         return ref, NodeRef.parse(ref, node) if slash else None
 
 
+_to_option = click.option("--to", default="", metavar="HOST", help="Where to; otherwise the best host, with its reasons.")
+_parallel_option = click.option(
+    "--parallel", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N", help="How many at once."
+)
+_timeout_option = click.option(
+    "--timeout", type=Seconds(1, 604800), default=7200.0, show_default=True, metavar="S", help="Limit of all of it."
+)
+_dry_run_option = click.option("--dry-run", is_flag=True, help="Print the plan and its preflight; change nothing.")
+
+
 def _move_options(command: _Made) -> _Made:
     options = (
-        click.option("--to", default="", metavar="HOST", help="Where to; otherwise the best host, with its reasons."),
+        _to_option,
         click.option("--cold", is_flag=True, help="Off, moved, and on again: for what cannot be moved live."),
         click.option(
             "--at-limit", type=click.Choice(["wait", "force-complete", "abort", "cold"]), default="abort", show_default=True,
@@ -52,8 +62,8 @@ def _move_options(command: _Made) -> _Made:
         click.option("--bandwidth", type=click.FloatRange(1), default=110.0, show_default=True, metavar="M", help="MiB/s for each."),
         click.option("--drain-yarn", is_flag=True, help="Nodes get no new containers before they move, and those that run may end."),
         click.option("--drain-limit", type=Seconds(1, 86400), default=300.0, show_default=True, metavar="S", help="For how long."),
-        click.option("--timeout", type=Seconds(1, 604800), default=7200.0, show_default=True, metavar="S", help="Limit of all of it."),
-        click.option("--dry-run", is_flag=True, help="Print the plan and its preflight; move nothing."),
+        _timeout_option,
+        _dry_run_option,
         ignore_option,
         output_option,
     )  # fmt: skip
@@ -93,7 +103,7 @@ def migrate_command(node: tuple[ClusterRef, NodeRef | None], dry_run: bool, outp
 @click.option(
     "--then", type=click.Choice(["disable", "enable"]), default="disable", show_default=True, help="What the empty host shall be."
 )
-@click.option("--parallel", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N", help="How many move at once.")
+@_parallel_option
 @_move_options
 def drain_command(host: str, provider: str, then: str, parallel: int, dry_run: bool, output: str, **options: Any) -> None:
     """Move everything away from HOST, so that it can go down: first it gets no new servers, then those it has go.
@@ -129,12 +139,12 @@ def undrain_command(host: str, provider: str, force: bool) -> None:
 @click.command("evacuate")
 @click.argument("host")
 @provider_option
-@click.option("--to", default="", metavar="HOST", help="Where to; otherwise the best host, with its reasons.")
+@_to_option
 @click.option("--fenced", is_flag=True, help="HOST is off for certain: nothing there runs any more.")
 @click.option("--shared", is_flag=True, help="Hosts share the disks of servers: nothing is lost with one.")
-@click.option("--parallel", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N", help="How many at once.")
-@click.option("--timeout", type=Seconds(1, 604800), default=7200.0, show_default=True, metavar="S", help="Limit of all of it.")
-@click.option("--dry-run", is_flag=True, help="Print the plan and its preflight; make nothing.")
+@_parallel_option
+@_timeout_option
+@_dry_run_option
 @ignore_option
 @output_option
 def evacuate_command(

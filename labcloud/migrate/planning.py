@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Final
 
 from labcloud.errors import ConflictError, LabError, NotFoundError
@@ -56,16 +57,20 @@ class Move:
 
 
 class Planner:
-    """Plans with all hosts and servers as they are now. ``care`` asks nodes of this lab how they are."""
+    """Plans with all hosts as they are now, and all servers as they are when somebody first asks. ``care`` asks nodes of this lab how they
+    are."""
 
     def __init__(self, hosts: Hosts, care: Care) -> None:
         self._hosts = hosts
         self._care = care
         self.all = {each.name: each for each in hosts.hosts()}
-        self.guests = hosts.guests()
         self._rooms: dict[tuple[object, ...], dict[str, Room]] = {}
         self._traits: dict[str, frozenset[str]] = {}
         self._direct: dict[str, Collection[str]] = {}
+
+    @cached_property
+    def guests(self) -> list[Guest]:
+        return self._hosts.guests()
 
     def host(self, name: str) -> Host:
         """Raise NotFoundError, with the nearest names, if there is none."""
@@ -154,7 +159,8 @@ class Planner:
     def _room(self, guest: Guest) -> dict[str, Room]:
         key = (*sorted(guest.resources.items()), *sorted(guest.traits))
         if key not in self._rooms:
-            self._rooms[key] = self._hosts.room(guest)
+            found = self._hosts.room(guest)
+            self._rooms[key] = {each.name: found[each.id] for each in self.all.values() if each.id in found}
         return self._rooms[key]
 
     def _traits_of(self, host: Host) -> frozenset[str]:

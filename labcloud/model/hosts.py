@@ -77,9 +77,7 @@ class Guest:
     state: str
     task: str = ""
     ref: NodeRef | None = None
-    project: str = ""
     memory: int = 0
-    cpus: int = 0
     disk: int = 0
     volumes: int = 0
     resources: Mapping[str, int] = field(default_factory=dict)
@@ -143,8 +141,8 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class Migration:
-    """One move of one server, as the engine tells of it: from ``source`` to ``target`` (empty until it is chosen), since ``began`` (ISO
-    8601, UTC); ``word`` is the engine's for its phase.
+    """One move of one server, as the engine tells of it: from ``source`` to ``target`` (empty until it is chosen);
+    ``word`` is the engine's for its phase.
 
     Bytes are 0 where the engine does not count them: ``memory_left`` of ``memory``, ``disk_left`` of ``disk``.
     """
@@ -154,7 +152,6 @@ class Migration:
     phase: Phase
     source: str = ""
     target: str = ""
-    began: str = ""
     how: How = How.LIVE
     word: str = ""
     memory: int = 0

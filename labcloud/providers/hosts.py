@@ -26,7 +26,7 @@ class Hosts(ABC):
 
     @abstractmethod
     def room(self, guest: Guest) -> dict[str, Room]:
-        """By name, the hosts that have room for one more of the same, by the engine's own reckoning; its own host may be among them."""
+        """By their ids, the hosts with room for one more of the same, by the engine's own reckoning; its own host may be among them."""
 
     @abstractmethod
     def traits(self, host: Host) -> frozenset[str]:
@@ -59,8 +59,8 @@ class Hosts(ABC):
         """Begin to make the server of a host that is down anew, elsewhere: with its volumes, and with what hosts share of its own disk."""
 
     @abstractmethod
-    def moves(self, since: datetime, host: str = "") -> list[Migration]:
-        """All moves that changed after ``since``, or those from or to one host; the newest first."""
+    def moves(self, since: datetime) -> list[Migration]:
+        """All moves that changed after ``since``, the newest first."""
 
     @abstractmethod
     def measured(self, guest: Guest) -> Migration | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import openstack
+import pytest
 from openstack.connection import Connection
 
 SCRIPTS = Path(__file__).parent / "cloud"
@@ -49,6 +50,22 @@ def connected(clouds_yaml: Path) -> Iterator[Cloud]:
     for each in (cloud.admin, cloud.member):
         each.close()
         each.session.session.close()
+
+
+@contextmanager
+def own_cloud(name: str, **settings: str) -> Iterator[Cloud]:
+    """Another cloud than the run's, beside it: ``settings`` are those of ``settings.sh``, as ``GUESTS``. It leaves nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        state = os.environ.get("LABCLOUD_TEST_CLOUD") or "/var/tmp/labcloud-test-cloud"
+        for setting, value in {"": f"{state}-{name}", **{f"_{each}": value for each, value in settings.items()}}.items():
+            patch.setenv(f"LABCLOUD_TEST_CLOUD{setting}", value)
+        script("install.sh")
+        try:
+            with connected(Path(script("start.sh"))) as made:
+                yield made
+        finally:
+            script("stop.sh", "--wipe")
+        assert leftovers() == []
 
 
 def connect(clouds_yaml: Path) -> Cloud:

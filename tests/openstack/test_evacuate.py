@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,16 +20,8 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Cloud]:
-    with pytest.MonkeyPatch.context() as patch:
-        state = os.environ.get("LABCLOUD_TEST_CLOUD") or "/var/tmp/labcloud-test-cloud"
-        patch.setenv("LABCLOUD_TEST_CLOUD", f"{state}-dying")
-        patch.setenv("LABCLOUD_TEST_CLOUD_GUESTS", "none")
-        driver.script("install.sh")
-        try:
-            with driver.connected(Path(driver.script("start.sh"))) as made:
-                yield made
-        finally:
-            driver.script("stop.sh", "--wipe")
+    with driver.own_cloud("dying", GUESTS="none") as made:
+        yield made
 
 
 def test_what_ran_on_a_dead_host_is_made_anew_elsewhere(fleet: Fleet, nodes: Any) -> None:  # noqa: F811

@@ -7,7 +7,6 @@ nobody inside has noticed. The cloud is another one, with two libvirt hosts. The
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import subprocess
 import threading
@@ -138,17 +137,8 @@ class Machine:
 
 @pytest.fixture(scope="module")
 def moving() -> Iterator[Cloud]:
-    with pytest.MonkeyPatch.context() as patch:
-        state = os.environ.get("LABCLOUD_TEST_CLOUD") or "/var/tmp/labcloud-test-cloud"
-        patch.setenv("LABCLOUD_TEST_CLOUD", f"{state}-moving")
-        for name, value in {"GUESTS": "qemu", "REAL": "2", "HOSTS": "0"}.items():
-            patch.setenv(f"LABCLOUD_TEST_CLOUD_{name}", value)
-        driver.script("install.sh")
-        try:
-            yield driver.connect(Path(driver.script("start.sh")))
-        finally:
-            driver.script("stop.sh", "--wipe")
-        assert driver.leftovers() == []
+    with driver.own_cloud("moving", GUESTS="qemu", REAL="2", HOSTS="0") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

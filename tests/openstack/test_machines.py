@@ -6,7 +6,6 @@ machine, and datasets by NFS, which is the kernel's on both sides. The cloud is 
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,17 +27,8 @@ pytestmark = pytest.mark.timeout(SECONDS + 300)
 
 @pytest.fixture(scope="module")
 def emulated() -> Iterator[Cloud]:
-    with pytest.MonkeyPatch.context() as patch:
-        state = os.environ.get("LABCLOUD_TEST_CLOUD") or "/var/tmp/labcloud-test-cloud"
-        patch.setenv("LABCLOUD_TEST_CLOUD", f"{state}-emulated")
-        patch.setenv("LABCLOUD_TEST_CLOUD_GUESTS", "qemu")
-        patch.setenv("LABCLOUD_TEST_CLOUD_HOSTS", "1")
-        driver.script("install.sh")
-        try:
-            yield driver.connect(Path(driver.script("start.sh")))
-        finally:
-            driver.script("stop.sh", "--wipe")
-        assert driver.leftovers() == []
+    with driver.own_cloud("emulated", GUESTS="qemu", HOSTS="1") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -77,12 +77,8 @@ class NovaHosts(Hosts):
         return sorted((_guest(self._lab, each, member_of.get(each.id)) for each in there), key=lambda each: each.label)
 
     def room(self, guest: Guest) -> dict[str, Room]:
-        def ask(api: Connection) -> dict[str, Room]:
-            names = {each.id: (each.service_details or {}).get("host", each.name) for each in api.compute.hypervisors(details=True)}
-            found = room_of_hosts(api, guest.resources, guest.traits)
-            return {names[id]: _room(resources) for id, resources in found.items() if id in names}
-
-        return self._read("ask Placement for room", ask)
+        found = self._read("ask Placement for room", lambda api: room_of_hosts(api, guest.resources, guest.traits))
+        return {id: _room(resources) for id, resources in found.items()}
 
     def traits(self, host: Host) -> frozenset[str]:
         from openstack.exceptions import raise_from_response
@@ -133,10 +129,9 @@ class NovaHosts(Hosts):
         with self._cloud.change(f"make {guest.label} anew elsewhere") as api:
             api.compute.evacuate_server(guest.id, host=target or None)
 
-    def moves(self, since: datetime, host: str = "") -> list[Migration]:
-        asked: dict[str, str] = {"changes_since": since.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")}
-        asked |= {"host": host} if host else {}
-        found = self._read("ask which moves there are", lambda api: list(api.compute.migrations(**asked)))
+    def moves(self, since: datetime) -> list[Migration]:
+        changed = since.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        found = self._read("ask which moves there are", lambda api: list(api.compute.migrations(changes_since=changed)))
         return sorted(map(_migration, found), key=lambda each: int(each.id), reverse=True)
 
     def measured(self, guest: Guest) -> Migration | None:
@@ -203,9 +198,7 @@ def _guest(lab: str, server: Any, group: Group | None) -> Guest:
         task=server.task_state or "",
         ref=node.ref if node else None,
         local=frozenset(number for _, number in identity.local_volumes(node)) if node else frozenset(),
-        project=server.project_id or "",
         memory=int(flavor.ram),
-        cpus=int(flavor.vcpus),
         disk=disk,
         volumes=len(server.attached_volumes or ()),
         resources=_resources(flavor, specs, disk),
@@ -249,7 +242,6 @@ def _migration(found: Any) -> Migration:
         phase=_PHASES.get(word, Phase.PREPARING),
         source=found.source_compute or "",
         target=found.dest_compute or "",
-        began=found.created_at or "",
         how=_KINDS.get(kind, How.COLD),
         word=word,
         **{

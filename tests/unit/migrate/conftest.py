@@ -75,8 +75,8 @@ class Fleet(Hosts):
         self.orders.append(f"confirm {guest.id}")
         return True
 
-    def moves(self, since: datetime, host: str = "") -> list[Migration]:
-        del since, host
+    def moves(self, since: datetime) -> list[Migration]:
+        del since
         self.made = [each if each.phase.over else self._on(each) for each in self.made]
         return sorted(self.made, key=lambda each: int(each.id), reverse=True)
 
