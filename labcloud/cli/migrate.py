@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from labcloud.model.hosts import Guest, Host
 
 _Made = TypeVar("_Made", bound=Callable[..., Any])
-_ENGINE = "openstack"
+_ENGINE = "docker"
 
 
 class NodeParam(click.ParamType[tuple[ClusterRef, NodeRef | None]]):

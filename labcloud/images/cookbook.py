@@ -7,7 +7,8 @@ from pathlib import Path
 from labcloud import profiles
 from labcloud.errors import NotFoundError
 from labcloud.images import declarations
-from labcloud.images.declarations import Base, Declarations, Java, Machine, System
+from labcloud.images.declarations import Base, Declarations, Helper, Java, Machine, System
+from labcloud.images.helper import HelperRecipe
 from labcloud.images.java import JavaRecipe
 from labcloud.images.machine import MachineRecipe
 from labcloud.images.recipes import Recipe
@@ -44,6 +45,8 @@ class Cookbook:
                 return JavaRecipe(name, declared, self.recipe(declared.parent), self.declarations)
             case Machine():
                 return MachineRecipe(name, declared, self.recipe(declared.parent), self.declarations)
+            case Helper():
+                return HelperRecipe(name, declared, self.recipe(declared.parent), self.declarations)
         if name not in profiles.names(self.profile_root):
             raise NotFoundError(f"there is no image {name!r}", resolution=f"choose one of {', '.join(self.names())}")
         profile = profiles.load(name, self.profile_root)

@@ -81,6 +81,15 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Helper:
+    """What is no node: ``packages`` of Debian, and ``files``, a folder under images/."""
+
+    parent: str
+    files: str
+    packages: list[str]
+
+
+@dataclass(frozen=True)
 class StackRules:
     """What all stacks have in common.
 
@@ -98,7 +107,14 @@ class StackRules:
     not_in_libraries: list[str]
 
 
-_KINDS: Final[Mapping[str, type]] = {"system": System, "base": Base, "java": Java, "machine": Machine, "stack": StackRules}
+_KINDS: Final[Mapping[str, type]] = {
+    "system": System,
+    "base": Base,
+    "java": Java,
+    "machine": Machine,
+    "helper": Helper,
+    "stack": StackRules,
+}
 
 
 @dataclass(frozen=True)
@@ -106,7 +122,7 @@ class Declarations:
     """Everything under ``folder``, by name: ``debian``, ``base``, ``java-8``, ``machine``, …"""
 
     folder: Path
-    images: Mapping[str, System | Base | Java | Machine]
+    images: Mapping[str, System | Base | Java | Machine | Helper]
     stack: StackRules
 
     @property

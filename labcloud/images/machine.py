@@ -12,12 +12,6 @@ from labcloud.images.declarations import Declarations, Machine
 from labcloud.images.recipes import Dockerfile, Recipe, Tools
 
 _BUILD: Final = "/usr/lib/labcloud/build"
-# An image is written as a whole or not at all, so dpkg need not wait for the disk after each file.
-_INSTALL: Final = (
-    "export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8; apt-get -q update && "
-    'apt-get -q -y -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-unsafe-io install --no-install-recommends "$@" && '
-    "rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/*.deb"
-)
 
 
 class MachineRecipe(Recipe):
@@ -39,7 +33,7 @@ class MachineRecipe(Recipe):
     def build(self, tools: Tools) -> None:
         self.say(tools, f"installing {len(self.declared.packages)} packages and what they need from {debian.mirror()}")
         self.layer().write(tools.work / "layer.tar")
-        install = ["sh", "-c", _INSTALL, "install", *self.declared.packages]
+        install = debian.installing(self.declared.packages)
         dockerfile = Dockerfile(self.parent_reference, self.labels(), ["layer.tar"], runs=[[f"{_BUILD}/machine"]], first=install)
         Path(tools.work, "Dockerfile").write_text(dockerfile.text(), encoding="utf-8")
         tools.store.build_online(tools.work, self.reference)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from labcloud.images.helper import HelperRecipe
 from labcloud.images.model import Check, Event, Level, Progress, Verified
 from labcloud.images.recipes import Recipe
 from labcloud.images.store import Sandbox
@@ -46,6 +47,8 @@ def _checks(recipe: Recipe, sandbox: Sandbox, supervisor: str) -> list[Callable[
     """Every check of a node that applies: Java and Hadoop only where the image has them. ``supervisor``: the shell's path of its name."""
     checks: list[Callable[[], Check]] = []
     names = [each.name for each in recipe.ancestry()]
+    if isinstance(recipe, HelperRecipe):
+        checks.append(lambda: _programs(sandbox, recipe.declared.packages))
     if "base" in names:
         checks += [lambda: _users(sandbox), lambda: _supervisor(sandbox, supervisor)]
     if recipe.java:
@@ -111,6 +114,11 @@ def _layout(sandbox: Sandbox) -> Check:
     wanted = ["classpath", "commands", "namenode/current/VERSION"]
     code, said = sandbox.run(["ls", "-d", *(f"/opt/stacks/hadoop/libexec/{each}" for each in wanted), "/etc/hadoop"])
     return Check("layout", code == 0, "class path, commands and a formatted file system" if code == 0 else said.strip())
+
+
+def _programs(sandbox: Sandbox, packages: Sequence[str]) -> Check:
+    code, said = sandbox.run(["dpkg-query", "--show", "--showformat=${Package} ${Version}, ", *packages])
+    return Check("packages", code == 0, said.strip().rstrip(","))
 
 
 def _users(sandbox: Sandbox) -> Check:

@@ -16,7 +16,6 @@ PAUSE: Final = 0.5
 """Seconds that a server may stand still: Nova's own ``live_migration_downtime``."""
 
 _ROUNDS: Final = 64
-_MIB_PER_GIB: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,11 @@ class Estimate:
     converges: bool
 
 
-def estimate(memory: float, load: Load, *, disk: int = 0, bandwidth: float = BANDWIDTH, allowed: float = PAUSE) -> Estimate:
-    """For a server of ``memory`` MiB with ``disk`` GiB that have to be copied as well, over ``bandwidth`` MiB/s."""
+def estimate(memory: float, load: Load, *, disk: float = 0, bandwidth: float = BANDWIDTH, allowed: float = PAUSE) -> Estimate:
+    """For a server of ``memory`` MiB with ``disk`` MiB that have to be copied as well, over ``bandwidth`` MiB/s."""
     dirtied = load.dirtied or 0.0
     left = min(memory, load.used if load.used is not None else memory)
-    copied = float(disk * _MIB_PER_GIB)
+    copied = float(disk)
     rounds = 0
     while left / bandwidth > allowed and rounds < _ROUNDS:
         again = min(memory, dirtied * left / bandwidth)

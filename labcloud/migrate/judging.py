@@ -13,7 +13,12 @@ from labcloud.model.checks import Finding, Severity, failed, passed, warned
 from labcloud.model.hosts import Guest, Host, How, Need
 from labcloud.preflight.checklist import Answer
 
-_MOVABLE: Final = {How.LIVE: {"ACTIVE", "PAUSED"}, How.COLD: {"ACTIVE", "SHUTOFF"}, How.REBUILD: {"ACTIVE", "SHUTOFF", "ERROR"}}
+_MOVABLE: Final = {
+    How.LIVE: {"ACTIVE", "PAUSED"},
+    How.RESTART: {"ACTIVE"},
+    How.COLD: {"ACTIVE", "SHUTOFF"},
+    How.REBUILD: {"ACTIVE", "SHUTOFF", "ERROR"},
+}
 _MOVING: Final = frozenset({"migrating", "resize_migrating", "resize_migrated", "resize_finish"})
 
 # Each check with what goes wrong otherwise.
@@ -24,6 +29,9 @@ WHY: Final = {
     "move.processor": "a server that was started with what its processor can do fails where that is missing",
     "move.storage": "what hosts do not share has to be copied",
     "move.data": "what a host had alone is gone with it",
+    "move.network": "a node keeps its name and its address",
+    "move.volumes": "what is not on its host's own disk does not come along",
+    "move.image": "a container needs its image",
     "move.devices": "what is plugged into a host stays there",
     "move.config-drive": "some hypervisors cannot copy the disk with a server's first configuration",
     "move.convergence": "a server that changes its memory faster than it is copied never arrives",
@@ -54,10 +62,11 @@ class Facts:
 
 def judge(facts: Facts) -> list[Answer]:
     """The answers of all checks that concern the engine."""
-    return [_answer(id, finding) for id, finding in _findings(facts)]
+    return [answer(id, finding) for id, finding in _findings(facts)]
 
 
-def _answer(id: str, finding: Finding) -> Answer:
+def answer(id: str, finding: Finding) -> Answer:
+    """The finding of a check, with what goes wrong otherwise."""
     return Answer(id, finding.verdict, finding.summary, finding.evidence, finding.fix, Severity.BLOCKING, WHY.get(id, ""))
 
 
@@ -73,7 +82,7 @@ def _findings(facts: Facts) -> Iterator[tuple[str, Finding]]:
     if facts.how is How.REBUILD:
         yield "move.data", _lost(facts)
         return
-    yield "move.storage", _storage(guest)
+    yield "move.storage", _storage(facts)
     if live and guest.config_drive and guest.disk:
         yield (
             "move.config-drive",
@@ -132,7 +141,12 @@ def _devices(guest: Guest, *, direct: bool) -> Finding:
     return passed("nothing of it is plugged into its host")
 
 
-def _storage(guest: Guest) -> Finding:
+def _storage(facts: Facts) -> Finding:
+    guest, expected = facts.guest, facts.estimate
+    if facts.how is How.RESTART:
+        amount = format_memory(round(expected.copied))
+        said = f"{amount} are copied while it runs, in about {expected.seconds:.0f} s; then it is stopped, and starts there"
+        return passed(said, disk_mib=round(expected.copied), seconds=round(expected.seconds, 1))
     figures = {"disk_gib": guest.disk, "volumes": guest.volumes}
     elsewhere = f"{guest.volumes} volume{'s' if guest.volumes != 1 else ''} stay where they are" if guest.volumes else "it has no volumes"
     if guest.disk:

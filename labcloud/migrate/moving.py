@@ -61,7 +61,8 @@ class Policy:
 @dataclass(frozen=True)
 class Outcome:
     """How one move ended: ``moved``; if not, ``why`` in a sentence, and what the engine remembers in ``details``. ``disturbed`` is what did
-    not survive it; ``final``: another try would end as this one. ``seconds`` is from the request until it was proved."""
+    not survive it; ``final``: another try would end as this one. ``seconds`` is from the request until it was proved, ``pause`` how long
+    it stood still, where the engine says that."""
 
     guest: Guest
     target: str
@@ -72,6 +73,7 @@ class Outcome:
     details: tuple[str, ...] = ()
     disturbed: tuple[str, ...] = ()
     final: bool = False
+    pause: float = 0.0
 
 
 class _Stage(StrEnum):
@@ -222,7 +224,7 @@ class Mover:
     def _ask(self, way: _Way) -> None:
         target = way.move.target.name if way.move.target else ""
         self._operation.event("asked", server=way.guest.label, id=way.guest.id, source=way.guest.host, target=target, how=way.how)
-        ask = {How.LIVE: self._hosts.move, How.COLD: self._hosts.move_cold, How.REBUILD: self._hosts.rebuild}
+        ask = {How.LIVE: self._hosts.move, How.RESTART: self._hosts.move, How.COLD: self._hosts.move_cold, How.REBUILD: self._hosts.rebuild}
         try:
             ask[way.how](way.guest, target)
         except LabError as exc:
@@ -237,7 +239,7 @@ class Mover:
                 raise EngineError(f"nothing is known of the move of {way.guest.label}", details="\n".join(self._hosts.why(way.guest)))
             return
         way.known = said
-        if said.phase is Phase.COPYING and said.how is How.LIVE:
+        if said.phase is Phase.COPYING and said.how is not How.COLD:
             self._copy(way, said)
         elif said.phase in (Phase.FAILED, Phase.CANCELLED):
             self._failed(way, said)
@@ -267,7 +269,7 @@ class Mover:
             way.after.append(exc.brief)
 
     def _failed(self, way: _Way, said: Migration) -> None:
-        if way.ended and self._policy.at_limit is AtLimit.COLD and way.how is How.LIVE:
+        if way.ended and self._policy.at_limit is AtLimit.COLD and way.how is not How.COLD:
             way.how, way.before = How.COLD, int(said.id)
             self._ask(way)
             self._enter(way, _Stage.MOVING)
@@ -301,11 +303,22 @@ class Mover:
         way.locked.close()
         self._ways.remove(way)
         seconds = self._clock() - way.began
-        outcome = Outcome(way.guest, target, moved, seconds, way.how, why, (*way.after, *details), tuple(disturbed), final)
+        outcome = Outcome(
+            way.guest,
+            target,
+            moved,
+            seconds,
+            way.how,
+            why,
+            (*way.after, *details),
+            tuple(disturbed),
+            final,
+            way.known.pause if way.known else 0.0,
+        )
         self._outcomes.append(outcome)
         self._operation.event(
             "moved" if moved and not why else "failed", server=way.guest.label, id=way.guest.id, source=way.guest.host, target=target,
-            seconds=round(seconds, 2), why=why, details=list(outcome.details), disturbed=disturbed,
+            seconds=round(seconds, 2), pause=round(outcome.pause, 2), why=why, details=list(outcome.details), disturbed=disturbed,
         )  # fmt: skip
         text = f"{way.guest.label} → {target}" if moved else f"{way.guest.label} stays on {way.guest.host}: {why}"
         self._watch.tell(Event(self._subject, Kind.DONE, text, seconds=seconds))

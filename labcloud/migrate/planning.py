@@ -13,7 +13,7 @@ from labcloud.errors import ConflictError, LabError, NotFoundError
 from labcloud.migrate.caring import Care
 from labcloud.migrate.choosing import Choice, Places, ranked, why_none
 from labcloud.migrate.estimating import BANDWIDTH, Estimate, Load, estimate
-from labcloud.migrate.judging import Facts, judge
+from labcloud.migrate.judging import Facts, answer, judge
 from labcloud.model.checks import failed
 from labcloud.model.hosts import Guest, Host, How, Room
 from labcloud.model.names import ClusterRef, NodeRef
@@ -133,12 +133,12 @@ class Planner:
         self, guest: Guest, wish: Wish, places: Places, given: Mapping[str, Mapping[str, int]], load: Load, answers: Sequence[Answer]
     ) -> Move:
         source = self.host(guest.host)
-        how = How.REBUILD if wish.rebuild else How.COLD if wish.cold or guest.state == "SHUTOFF" else How.LIVE
+        how = How.REBUILD if wish.rebuild else How.COLD if wish.cold or guest.state == "SHUTOFF" else self._hosts.way
         room = {name: each.after(given.get(name, {})) for name, each in self._room(guest).items()}
         hosts = [self.all[wish.to]] if wish.to else list(self.all.values())
         choices = ranked(guest, source, hosts, room, places)
         best: Choice | None = choices[0] if choices else None
-        expected = estimate(guest.memory, load, disk=guest.disk, bandwidth=wish.bandwidth)
+        expected = self._expected(guest, how, load, wish)
         facts = Facts(
             guest, source, how, best, {} if best else why_none(guest, source, hosts, room, places),
             (self._traits_of(source), self._traits_of(best.host)) if best and how is How.LIVE else ((), ()),
@@ -146,9 +146,16 @@ class Planner:
             limit=wish.limit, force=wish.force, shared=wish.shared,
             irreplaceable=how is How.REBUILD and self._irreplaceable(guest),
         )  # fmt: skip
-        found = [*judge(facts), *answers]
+        own = [] if best is None or wish.rebuild else self._hosts.judge(guest, best.host)
+        found = [*judge(facts), *(answer(id, finding) for id, finding in own), *answers]
         report = Report(tuple(_passed_over(each, wish.ignored) for each in found))
         return Move(guest, source, best.host if best else None, how, report, expected, best.reasons if best else ())
+
+    def _expected(self, guest: Guest, how: How, load: Load, wish: Wish) -> Estimate:
+        data = self._hosts.data(guest)
+        if how is How.RESTART:
+            return Estimate(data / wish.bandwidth, 0.0, data, converges=True)
+        return estimate(guest.memory, load, disk=data, bandwidth=wish.bandwidth)
 
     def _irreplaceable(self, guest: Guest) -> bool:
         try:

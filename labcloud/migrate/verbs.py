@@ -65,6 +65,7 @@ class Migrating:
         """Move them, one after the other. Raise PreflightError, with all that speaks against it, before anything is moved."""
         target = str(node or cluster)
         with self._journal.operation("migrate", target, {"to": wish.to, "cold": wish.cold}) as operation:
+            self._confirm(Planner(self._hosts, self._care))
             moves = self.plan(cluster, node, wish)
             _note(operation, moves)
             for move in moves:

@@ -116,9 +116,11 @@ class Room:
 
 
 class How(StrEnum):
-    """``LIVE``: it runs all the while. ``COLD``: it is off while its disk is copied. ``REBUILD``: its host is gone, and it is made anew."""
+    """``LIVE``: it runs all the while. ``RESTART``: it runs while its disk is copied, is stopped for the last of that, and starts anew.
+    ``COLD``: it is off while its disk is copied. ``REBUILD``: its host is gone, and it is made anew."""
 
     LIVE = "live"
+    RESTART = "restart"
     COLD = "cold"
     REBUILD = "rebuild"
 
@@ -144,7 +146,8 @@ class Migration:
     """One move of one server, as the engine tells of it: from ``source`` to ``target`` (empty until it is chosen);
     ``word`` is the engine's for its phase.
 
-    Bytes are 0 where the engine does not count them: ``memory_left`` of ``memory``, ``disk_left`` of ``disk``.
+    Bytes are 0 where the engine does not count them: ``memory_left`` of ``memory``, ``disk_left`` of ``disk``. ``pause`` is how many
+    seconds the server stood still, where the engine says that.
     """
 
     id: str
@@ -158,3 +161,4 @@ class Migration:
     memory_left: int = 0
     disk: int = 0
     disk_left: int = 0
+    pause: float = 0.0

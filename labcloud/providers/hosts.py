@@ -9,12 +9,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import ClassVar
 
-from labcloud.model.hosts import Guest, Host, Migration, Room
+from labcloud.model.checks import Finding
+from labcloud.model.hosts import Guest, Host, How, Migration, Room
 
 
 class Hosts(ABC):
-    """The hosts of one engine."""
+    """The hosts of one engine. ``way`` is how they move what runs."""
+
+    way: ClassVar[How] = How.LIVE
 
     @abstractmethod
     def hosts(self) -> list[Host]:
@@ -27,6 +31,15 @@ class Hosts(ABC):
     @abstractmethod
     def room(self, guest: Guest) -> dict[str, Room]:
         """By their ids, the hosts with room for one more of the same, by the engine's own reckoning; its own host may be among them."""
+
+    def data(self, guest: Guest) -> int:
+        """MiB on its host's disks that a move has to copy, at most."""
+        return guest.disk << 10
+
+    def judge(self, guest: Guest, target: Host) -> Sequence[tuple[str, Finding]]:
+        """What this engine knows besides of a move to ``target``: names of checks (``move.network``), and what they found."""
+        del guest, target
+        return ()
 
     @abstractmethod
     def traits(self, host: Host) -> frozenset[str]:

@@ -27,6 +27,12 @@ MEMORY: Final = PREFIX + "memory"
 CPUS: Final = PREFIX + "cpus"
 FOLDER: Final = PREFIX + "folder"
 SNAPSHOT: Final = PREFIX + "snapshot"
+HOST: Final = PREFIX + "host"
+"""Of a stand-in: the host that has the node (`labcloud.providers.docker.seats`)."""
+CARRIER: Final = PREFIX + "carrier"
+"""Of a helper: the node that it works for."""
+MIRROR: Final = PREFIX + "mirror"
+"""Of a volume on another host: which of the home's folders it repeats."""
 
 _LOOPBACK: Final = "127.0.0.1"
 _STATUS: Final = {

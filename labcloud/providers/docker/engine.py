@@ -14,6 +14,7 @@ from labcloud.errors import ConflictError, EngineError, LabError, NotFoundError
 
 if TYPE_CHECKING:
     from docker import APIClient
+    from docker.tls import TLSConfig
 
 API_VERSION: Final = "1.41"
 """The version of Docker's interface that is spoken: Engine 20.10's."""
@@ -22,10 +23,13 @@ _START = "start it with 'dockerd &' or 'systemctl start docker'; ./quickstart.sh
 
 
 class Engine:
-    """A Docker Engine, by its URL (``unix:///var/run/docker.sock`` by default) with a time limit a request, in seconds."""
+    """A Docker Engine, by its URL (``unix:///var/run/docker.sock`` by default) or a ``context`` of Docker's command line, with a time limit
+    a request, in seconds. Another machine's has a ``name``, for people."""
 
-    def __init__(self, url: str | None = None, *, timeout: int = 60) -> None:
+    def __init__(self, url: str | None = None, *, timeout: int = 60, context: str = "", name: str = "") -> None:
         self._url = url
+        self._context = context
+        self._name = name
         self._timeout = timeout
         self._local = threading.local()
         self._clients: list[APIClient] = []
@@ -33,7 +37,7 @@ class Engine:
     @contextmanager
     def api(self, doing: str) -> Iterator[APIClient]:
         """This thread's client. ``doing`` begins the sentence if Docker refuses: ``"create the node a/b/worker-0"``."""
-        with translated(doing):
+        with translated(f"{doing} on {self._name}" if self._name else doing):
             client = getattr(self._local, "client", None)
             if client is None:
                 client = self._local.client = self._connect()
@@ -43,8 +47,30 @@ class Engine:
     def _connect(self) -> APIClient:
         from docker import APIClient
 
+        url, tls = self._way()
         # Naming it saves the request that "auto" needs.
-        return APIClient(base_url=self._url, version=API_VERSION, timeout=self._timeout)
+        return APIClient(
+            base_url=url, version=API_VERSION, timeout=self._timeout, tls=tls or False, use_ssh_client=(url or "").startswith("ssh://")
+        )
+
+    def _way(self) -> tuple[str | None, TLSConfig | None]:
+        """The URL, and how the engine is to be believed."""
+        if not self._context:
+            return self._url, None
+        from docker.context import ContextAPI
+
+        found = ContextAPI.get_context(self._context)
+        if found is None:
+            raise NotFoundError(
+                f"there is no Docker context {self._context}", resolution="'docker context ls' shows them; docker.yaml names it"
+            )
+        return found.Host, found.TLSConfig
+
+    def arguments(self) -> list[str]:
+        """What leads the ``docker`` command to this engine."""
+        if self._context:
+            return ["--context", self._context]
+        return ["--host", self._url] if self._url and self._name else []
 
     def close(self) -> None:
         for client in self._clients:

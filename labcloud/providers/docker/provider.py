@@ -30,6 +30,7 @@ from labcloud.providers.docker import containers, limits, streams, volumes
 from labcloud.providers.docker.engine import Engine, refused
 from labcloud.providers.docker.facts import Facts
 from labcloud.providers.docker.probes import Probes
+from labcloud.providers.docker.seats import is_node
 from labcloud.providers.docker.subnets import claimed_subnet, free_subnet, host_routes
 from labcloud.providers.tree import delete_tree, read_tree, write_tree
 
@@ -58,6 +59,7 @@ class DockerProvider(Provider):
         self._network_lock = threading.Lock()
         self._config_lock = threading.Lock()
         self._views_lock = threading.Lock()
+        self._here = volumes.is_local()
         self._facts = Facts(self._engine)
         self._probes = Probes(self._engine, lab_id)
 
@@ -74,19 +76,19 @@ class DockerProvider(Provider):
             found = self._nodes(api, nodes)
             if cluster is not None:
                 found = [limits.with_limits(api, node) for node in found]
-            kept = api.volumes(filters=nodes).get("Volumes") or []
+            kept = [_which(each) for each in api.volumes(filters=nodes).get("Volumes") or () if containers.VOLUME in each["Labels"]]
             tenants = [each["Labels"][containers.TENANT] for each in api.networks(filters=networks)]
         return Found(
             nodes=tuple(sorted(found, key=lambda node: node.ref)),
             networks=frozenset(tenants),
-            volumes=frozenset((ref, number) for ref, number, snapshot in map(_which, kept) if not snapshot),
-            snapshots=frozenset(each for each in map(_which, kept) if each[2]),
+            volumes=frozenset((ref, number) for ref, number, snapshot in kept if not snapshot),
+            snapshots=frozenset(each for each in kept if each[2]),
             configs=Digests(clusters_below(self._rendered, tenant, cluster), self.config),
             datasets={ref: self._views.shown(ref) for ref in self._views.clusters(tenant, cluster)},
         )
 
     def _nodes(self, api: APIClient, filters: dict[str, list[str]]) -> list[FoundNode]:
-        return [containers.found_node(each) for each in api.containers(all=True, filters=filters)]
+        return [containers.found_node(each) for each in api.containers(all=True, filters=filters) if is_node(each)]
 
     def _config(self, cluster: ClusterRef) -> Path:
         return self._rendered / cluster.tenant / cluster.name
@@ -110,7 +112,7 @@ class DockerProvider(Provider):
 
     def capacity(self) -> Capacity:
         facts = self._facts.info().answer  # asked once: machines keep their size
-        folders = {"images and volumes": Path(facts["DockerRootDir"])} if volumes.is_local() else {}
+        folders = {"images and volumes": Path(facts["DockerRootDir"])} if self._here else {}
         return Capacity(memory=facts["MemTotal"] // 2**20, cpus=float(facts["NCPU"]), folders=folders)
 
     def checks(self) -> tuple[Check, ...]:
@@ -180,10 +182,9 @@ class DockerProvider(Provider):
         from docker.errors import APIError
 
         name = spec.ref.qualified
-        mounts = containers.Mounts(self._base, self._config(spec.ref.cluster), self._views.prepare(spec.ref.cluster))
-        body = containers.create_body(self._lab, spec, mounts)
+        body = self._body(spec)
         with self._engine.api(f"create the node {spec.ref}") as api:
-            volumes.ensure(api, self._lab, spec, here=volumes.is_local())
+            volumes.ensure(api, self._lab, spec, here=self._here)
             try:
                 api.create_container_from_config(body, name)
             except APIError as exc:
@@ -193,6 +194,14 @@ class DockerProvider(Provider):
             api.start(name)
         self._addresses.pop(spec.ref, None)
 
+    def _body(self, spec: NodeSpec) -> dict[str, Any]:
+        """What the engine is asked for."""
+        return containers.create_body(self._lab, spec, self.mounts(spec.ref.cluster))
+
+    def mounts(self, cluster: ClusterRef) -> containers.Mounts:
+        """The folders of this machine that the cluster's nodes see."""
+        return containers.Mounts(self._base, self._config(cluster), self._views.prepare(cluster))
+
     def _replace_if_unfit(self, api: APIClient, spec: NodeSpec, body: Mapping[str, Any]) -> None:
         name = spec.ref.qualified
         there = api.inspect_container(name)
@@ -201,6 +210,11 @@ class DockerProvider(Provider):
             raise ConflictError(
                 f"a container named {name} exists already, and is not this lab's",
                 resolution="choose another cluster name, or remove that container",
+            )
+        if containers.HOST in labels:
+            raise ConflictError(
+                f"the node {spec.ref} is on the host {labels[containers.HOST]}, which docker.yaml does not name",
+                resolution="name that host in docker.yaml again",
             )
         # One that never started may have been refused for what has been mended since: it holds nothing, so it is made anew.
         if labels.get(containers.DIGEST) != spec.digest or there["State"]["Status"] in ("created", "dead"):
@@ -228,11 +242,11 @@ class DockerProvider(Provider):
 
     def ensure_volume(self, ref: NodeRef, number: int, volume: NodeVolume, snapshot: str = "") -> Path:
         with self._engine.api(f"make volume {number} of {ref}") as api:
-            return volumes.ensure_alone(api, self._lab, (ref, number, snapshot), volume, here=volumes.is_local())
+            return volumes.ensure_alone(api, self._lab, (ref, number, snapshot), volume, here=self._here)
 
     def volume_folder(self, ref: NodeRef, number: int, snapshot: str = "") -> Path:
         with self._engine.api(f"look for volume {number} of {ref}") as api:
-            return volumes.folder_of(api, self._lab, (ref, number, snapshot), here=volumes.is_local())
+            return volumes.folder_of(api, self._lab, (ref, number, snapshot), here=self._here)
 
     # Talking to nodes
 
@@ -241,7 +255,7 @@ class DockerProvider(Provider):
             return streams.run(api, ref.qualified, command, stdout=stdout, stderr=stderr)
 
     def interactive(self, ref: NodeRef, argv: Sequence[str], *, user: str) -> list[str]:
-        return ["docker", "exec", "--interactive", "--tty", "--user", user, ref.qualified, *argv]
+        return ["docker", *self._engine.arguments(), "exec", "--interactive", "--tty", "--user", user, ref.qualified, *argv]
 
     def put_file(self, ref: NodeRef, path: str, content: Iterable[bytes], *, size: int, owner: int) -> None:
         folder, _, name = path.rpartition("/")

@@ -1,0 +1,42 @@
+"""The image of what is no node: a few of Debian's programs, and ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from labcloud.images import debian, tree
+from labcloud.images.declarations import Declarations, Helper
+from labcloud.images.recipes import Dockerfile, Recipe, Tools
+
+
+class HelperRecipe(Recipe):
+    """The operating system with packages. It does nothing unless whoever runs it says what."""
+
+    def __init__(self, name: str, declared: Helper, parent: Recipe, declarations: Declarations) -> None:
+        self.name, self.parent = name, parent
+        self.version = parent.version
+        self.declared, self._epoch = declared, declarations.epoch
+        self._files = declarations.folder / declared.files
+        self._text = declarations.text(name)
+
+    def facts(self) -> Sequence[object]:
+        return [self._text, tree.digest_of_folder(self._files)]
+
+    def fetch(self, tools: Tools) -> None:
+        """Nothing: apt brings the packages while it builds."""
+
+    def build(self, tools: Tools) -> None:
+        self.say(tools, f"installing {', '.join(self.declared.packages)} and what they need from {debian.mirror()}")
+        layer = tree.Tree(self._epoch)
+        layer.add_folder(self._files)
+        layer.write(tools.work / "layer.tar")
+        dockerfile = Dockerfile(
+            self.parent_reference,
+            self.labels(),
+            ["layer.tar"],
+            entrypoint=["sleep", "infinity"],
+            first=debian.installing(self.declared.packages),
+        )
+        Path(tools.work, "Dockerfile").write_text(dockerfile.text(), encoding="utf-8")
+        tools.store.build_online(tools.work, self.reference)
