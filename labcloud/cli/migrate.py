@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from labcloud.model.hosts import Guest, Host
 
 _Made = TypeVar("_Made", bound=Callable[..., Any])
-_ENGINE = "docker"
 
 
 class NodeParam(click.ParamType[tuple[ClusterRef, NodeRef | None]]):
@@ -72,7 +71,9 @@ def _move_options(command: _Made) -> _Made:
     return command
 
 
-provider_option = click.option("--provider", default=_ENGINE, show_default=True, metavar="NAME", help="Whose hosts.")
+provider_option = click.option(
+    "--provider", default="", metavar="NAME", help="Whose hosts: docker where docker.yaml names some, else openstack."
+)
 
 
 @click.command("migrate")
@@ -172,7 +173,7 @@ def evacuate_command(
             anew = [each.guest.ref for each in outcomes if each.moved and each.guest.ref and each.guest.disk and not shared]
             lost = {each.guest.ref.cluster for each in outcomes if not each.moved and each.guest.ref}
             for ref in anew:
-                opened.provider(provider).renewed(ref)
+                opened.provider(provider or _engine(opened)).renewed(ref)
             for cluster in sorted({ref.cluster for ref in anew} - lost):
                 opened.clusters(watch).start(cluster, Terms(timeout))
     _show_outcomes(outcomes, output)
@@ -210,17 +211,22 @@ def _public_host(host: Host, guests: Sequence[Guest]) -> dict[str, Any]:
 
 @contextmanager
 def _verbs(opened: Session, provider: str, watch: Watch | None = None) -> Iterator[Migrating]:
+    """The verbs for the hosts of ``provider``, or of the engine that has several."""
     from labcloud.apply.watch import Watch as Quiet
     from labcloud.cli.changing import who
     from labcloud.migrate.caring import HadoopCare
     from labcloud.migrate.verbs import Migrating
 
-    look, hosts = opened.look(), opened.provider(provider).hosts()
+    look, hosts = opened.look(), opened.provider(provider or _engine(opened)).hosts()
     try:
         care = HadoopCare(lambda ref: look.cluster(ref.cluster))
         yield Migrating(opened.lab, opened.journal(), hosts, care, watch or Quiet(), who=who().name)
     finally:
         hosts.close()
+
+
+def _engine(opened: Session) -> str:
+    return "docker" if (opened.lab.home / "lab" / "docker.yaml").exists() else "openstack"
 
 
 def _wish(options: dict[str, Any]) -> Wish:
@@ -284,7 +290,8 @@ def _show_outcomes(outcomes: Sequence[Outcome], output: str) -> None:
     rows = [
         {
             "server": each.guest.label, "id": each.guest.id, "source": each.guest.host, "target": each.target, "how": each.how,
-            "moved": each.moved, "seconds": round(each.seconds, 2), "why": each.why, "disturbed": list(each.disturbed),
+            "moved": each.moved, "seconds": round(each.seconds, 2), "pause": round(each.pause, 2), "why": each.why,
+            "disturbed": list(each.disturbed),
         }
         for each in outcomes
     ]  # fmt: skip
@@ -296,10 +303,11 @@ def _show_outcomes(outcomes: Sequence[Outcome], output: str) -> None:
                 each.guest.host,
                 each.target,
                 f"{each.seconds:.1f} s",
+                f"{each.pause:.1f} s" if each.pause else "-",
                 ", ".join((each.why, *each.disturbed)).strip(", ") or "ok",
             )
             for each in outcomes
         ]
-        print_table(("SERVER", "FROM", "TO", "TOOK", "RESULT"), cells, right=(3,))
+        print_table(("SERVER", "FROM", "TO", "TOOK", "PAUSE", "RESULT"), cells, right=(3, 4))
 
     emit(rows, output, table)

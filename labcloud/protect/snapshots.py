@@ -89,6 +89,9 @@ class Snapshots(Clusters):
         found = provider.find(cluster=wanted.ref)
         if not found.volumes:
             raise ConflictError(f"{wanted.ref} has no data yet", resolution=f"finish making it: labcloud start {wanted.ref}")
+        if not provider.far:
+            for each in sorted(found.volumes):  # nothing is begun that one of them would break off
+                provider.volume_folder(*each)
         left = [id for id in _ids(found) if _readable(provider, found, SnapshotRef(wanted.ref, id)) is None]
         self._drop(provider, operation, found, left)
         tenant = self._lab.tenant(wanted.ref.tenant)

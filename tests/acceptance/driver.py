@@ -127,6 +127,10 @@ class Labcloud:
         """Start labcloud and go on; its messages come unbuffered."""
         return subprocess.Popen((str(PROGRAM), *argv), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env)
 
+    def begin_fed(self, *argv: str) -> subprocess.Popen[bytes]:
+        """As `begin`, with a standard input that somebody writes to."""
+        return subprocess.Popen((str(PROGRAM), *argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env)
+
     def kill_after(self, lines: int, *argv: str, with_signal: signal.Signals = signal.SIGKILL) -> Done:
         """Start labcloud, and end it with a signal as soon as it has written so many lines of progress."""
         process = self.begin(*argv)

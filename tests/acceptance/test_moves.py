@@ -56,19 +56,25 @@ def test_a_node_gives_up_its_work_and_gets_it_back_while_a_job_goes_on(cluster: 
         care.release(node(cluster, "worker-0"))
         assert care.disturbed(node(cluster, "worker-0")) == ["this version of YARN cannot let a node's containers end first"]
         return
-    moving, job = node(cluster, "worker-0"), cluster.begin("pi", "12", "300000000")
+    # Its reducer waits for all maps, and would wait for them on the node that shall be empty.
+    job = cluster.begin("pi", "-Dmapreduce.job.reduce.slowstart.completedmaps=1", "24", "150000000")
     try:
-        wait_for("containers on the node", lambda: containers(cluster).get("worker-0", 0) or None, seconds=90)
+        master = cluster.running_app()["amHostHttpAddress"]
+        name = next(each for each in ("worker-0", "worker-1") if not master.startswith(f"{each}."))
+        moving = node(cluster, name)
+        wait_for("containers on the node", lambda: containers(cluster).get(name, 0) or None, seconds=90)
         assert care.hold(moving, drain=True) != ""
         assert "containers run on it" in next(each.summary for each in care.judge(moving) if each.id == "hadoop.work")
         wait_for("its work to end", lambda: care.hold(moving, drain=True) == "", seconds=150)
         assert job.poll() is None, "the job goes on, on the other node"
-        assert containers(cluster)["worker-0"] == 0
+        assert containers(cluster)[name] == 0
         care.release(moving)
-        wait_for("work again", lambda: containers(cluster)["worker-0"] or job.poll() is not None, seconds=90)
+        wait_for("work again", lambda: containers(cluster)[name] or job.poll() is not None, seconds=90)
         done = ended(job)
     finally:
         job.kill()
+        for each in ("worker-0", "worker-1"):
+            care.release(node(cluster, each))
     assert done.code == 0, done
     assert care.missing(moving) == ""
     assert care.disturbed(moving) == []

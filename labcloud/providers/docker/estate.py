@@ -6,11 +6,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from labcloud.errors import LabError, NotFoundError
+from labcloud.errors import NotFoundError
 from labcloud.model import ClusterRef, NodeRef
 from labcloud.providers.docker import carrying, containers, seats, tunnel
 from labcloud.providers.docker.engine import Engine, refused
@@ -158,15 +157,22 @@ class Estate:
 
     def part(self, tenant: str) -> None:
         """Let the tenant's network leave the hosts that have nothing of it any more, and be the home's own in the end."""
-        needed = self.places(tenant=tenant).hosts()
-        for host, remote in self.remotes.items():
-            if host not in needed:
-                with suppress(LabError), remote.engine.api(f"leave the network of {tenant}") as api:
-                    tunnel.remove(api, tenant)
+        with self._lock:
+            with self.home_engine.api(f"look for the link of {tenant}") as api:
+                peers = tunnel.peers(api, tenant)
+            if not peers:
+                return
+            needed = self.places(tenant=tenant).hosts()
+            for host in (name for name, place in self.settings.hosts.items() if place.address in peers and name not in needed):
+                with self.engine(host).api(f"leave the network of {tenant}") as api:
+                    tunnel.remove(api, tunnel.link_name(tenant))
                     tunnel.remove_network(api, tenant)
-        if not needed:
-            with self.home_engine.api(f"leave the network of {tenant}") as api:
-                tunnel.remove(api, tenant, tunnel.link_name(tenant), tunnel.names_name(tenant))
+            if needed:
+                self.join(tenant)
+            else:
+                with self.home_engine.api(f"leave the network of {tenant}") as api:
+                    tunnel.remove(api, tunnel.names_name(tenant))
+                    tunnel.remove(api, tunnel.link_name(tenant))  # last: it tells which hosts there were
 
     # Mirrors
 
@@ -256,9 +262,17 @@ class Estate:
             if each == ref:
                 provider.delete_volume(ref, number)
 
+    def forget_if_gone(self, ref: NodeRef, hosts: Collection[str]) -> None:
+        """As `forget`, once none of its volumes is left on ``hosts``; the last of several threads that delete them does it."""
+        with self._lock:
+            if not any(each == ref for host in hosts for each, _ in self.on(host).find(cluster=ref.cluster).volumes):
+                self.forget(ref)
+                self.part(ref.cluster.tenant)
+
     def forget(self, ref: NodeRef) -> None:
         """Remove the seats of a node that nothing is left of, wherever it was."""
-        for each in self.places(cluster=ref.cluster).of(ref):
-            if each.host:
-                self._clear(each, None)
-        self.changed()
+        with self._lock:
+            for each in self.places(cluster=ref.cluster).of(ref):
+                if each.host:
+                    self._clear(each, None)
+            self.changed()

@@ -59,9 +59,13 @@ class DockerProvider(Provider):
         self._network_lock = threading.Lock()
         self._config_lock = threading.Lock()
         self._views_lock = threading.Lock()
-        self._here = volumes.is_local()
         self._facts = Facts(self._engine)
         self._probes = Probes(self._engine, lab_id)
+
+    @property
+    def _here(self) -> bool:
+        """Whether the engine's folders are this machine's."""
+        return volumes.is_local()
 
     def close(self) -> None:
         self._probes.close()

@@ -37,8 +37,11 @@ class RemoteDocker(DockerProvider):
         self.engine = Engine(place.url or None, context=place.context, name=host)
         super().__init__(home, lab_id, engine=self.engine)
         self.host = host
-        self._here = False
         self._seats: dict[NodeRef, tuple[str, str]] = {}
+
+    @property
+    def _here(self) -> bool:
+        return False
 
     def seated(self, ref: NodeRef, address: str, names: str) -> None:
         """Which address the node has when it is made, and whom it asks for names."""

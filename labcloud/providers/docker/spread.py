@@ -155,9 +155,8 @@ class SpreadDocker(Provider):
         for host in sorted(hosts):
             self._estate.on(host).delete_volume(ref, number, snapshot)
         self._home.delete_volume(ref, number, snapshot)
-        if hosts and not any(each == ref for host in hosts for each, _ in self._estate.on(host).find(cluster=ref.cluster).volumes):
-            self._estate.forget(ref)
-            self._estate.part(ref.cluster.tenant)
+        if hosts:
+            self._estate.forget_if_gone(ref, hosts)
 
     def ensure_volume(self, ref: NodeRef, number: int, volume: NodeVolume, snapshot: str = "") -> Path:
         return self._reached(ref).ensure_volume(ref, number, volume, snapshot)

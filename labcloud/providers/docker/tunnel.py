@@ -154,17 +154,22 @@ def _ensure(api: APIClient, name: str, body: Mapping[str, Any]) -> None:
     api.start(name)
 
 
-def remove(api: APIClient, tenant: str, *names: str) -> None:
-    """A tenant's link, or what ``names`` says instead."""
+def peers(api: APIClient, tenant: str) -> frozenset[IPv4Address]:
+    """Whom the tenant's link on an engine speaks to; nobody if there is none."""
+    found = api.containers(all=True, filters={"label": [f"{_LINK}={tenant}"], "name": f"^/{link_name(tenant)}$"})
+    return frozenset(IPv4Address(each) for link in found for each in link["Labels"][_PEERS].split()[2:])
+
+
+def remove(api: APIClient, name: str) -> None:
+    """A link, in order, so that its VXLAN goes with it; or the names."""
     from docker.errors import APIError
 
-    for name in names or (link_name(tenant),):
-        try:
-            api.stop(name, timeout=5)
-            api.remove_container(name, force=True)
-        except APIError as exc:
-            if not refused(exc, 404):
-                raise
+    try:
+        api.stop(name, timeout=5)
+        api.remove_container(name, force=True)
+    except APIError as exc:
+        if not refused(exc, 404):
+            raise
 
 
 def remove_network(api: APIClient, tenant: str) -> None:
@@ -175,9 +180,3 @@ def remove_network(api: APIClient, tenant: str) -> None:
     except APIError as exc:
         if not refused(exc, 404):
             raise
-
-
-def joined(api: APIClient, lab: str) -> frozenset[str]:
-    """The tenants that have a link on this engine."""
-    filters = {"label": [f"{containers.LAB}={lab}", _LINK]}
-    return frozenset(str(each["Labels"][_LINK]) for each in api.containers(all=True, filters=filters))

@@ -13,7 +13,7 @@ def test_a_quiet_server_is_copied_once() -> None:
 
 
 def test_only_used_memory_is_copied_and_disks_are() -> None:
-    found = estimate(8192, Load(used=1100), disk=2, bandwidth=110)
+    found = estimate(8192, Load(used=1100), disk=2048, bandwidth=110)
     assert found.copied == pytest.approx(2048 + 1100)
 
 

@@ -280,11 +280,11 @@ def test_a_deleted_lab_leaves_nothing(cluster: SimulatedProvider) -> None:
 
 def test_five_thousand_nodes_are_quick() -> None:
     provider = open_provider()
-    began = time.perf_counter()
+    began = time.process_time()  # others work on this machine as well
     build(provider, workers=4999)
     assert len(provider.find(cluster=REF).nodes) == 5000
     assert len(live(provider)) == 4999
-    assert time.perf_counter() - began < 2  # 0.15 s on a quiet machine
+    assert time.process_time() - began < 2  # 0.15 s on a quiet machine
 
 
 def test_one_cluster_among_many_is_found_quickly() -> None:
@@ -294,10 +294,10 @@ def test_one_cluster_among_many_is_found_quickly() -> None:
     provider.ensure_network("other")
     provider.ensure_config(other, FILES)
     provider.ensure_node(spec(NodeRef(other, "master", 0)))
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(1000):
         assert len(provider.find(cluster=other).nodes) == 1
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 def test_a_network_is_where_it_shall_be_and_overlaps_no_other() -> None:

@@ -1,0 +1,98 @@
+"""A second Docker host on this machine: an engine in a network namespace of its own, behind a pair of virtual network cards, that does not
+see the lab's folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.acceptance.driver import run, wait_for
+
+NAME = "lab2"
+HERE, THERE = "198.51.100.1", "198.51.100.2"  # RFC 5737: addresses for documentation
+_START = 'mount -t tmpfs tmpfs "$1"; shift; exec "$@"'
+
+
+@dataclass
+class AnotherHost:
+    """``space`` is its network namespace; a lab at ``hidden`` is not there."""
+
+    folder: Path
+    space: str
+    hidden: Path
+    engine: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.folder}/docker.sock"
+
+    def docker(self, *argv: str, expect: int | None = 0) -> str:
+        return run(("docker", "--host", self.url, *argv), timeout=60, expect=expect).text
+
+    def inside(self, *argv: str, expect: int | None = 0) -> str:
+        """Run a program of this machine in the host's network."""
+        return run(("ip", "netns", "exec", self.space, *argv), expect=expect).text
+
+    def start(self) -> None:
+        dockerd = ["dockerd", "--host", self.url, "--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec")]
+        argv = ["unshare", "--mount", "sh", "-ec", _START, "start", str(self.hidden), *dockerd, "--pidfile", str(self.folder / "pid")]
+        with (self.folder / "log").open("ab") as log:
+            within = ["nsenter", f"--net=/run/netns/{self.space}", *argv]
+            self.engine = subprocess.Popen(within, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+        wait_for("the other host's engine", lambda: run(("docker", "--host", self.url, "version"), expect=None).code == 0, seconds=60)
+
+    def stop(self) -> None:
+        if self.engine:
+            self.engine.send_signal(signal.SIGTERM)
+            self.engine.wait(120)
+            self.engine = None
+
+    def left(self, lab: str) -> list[str]:
+        """What there is of a lab."""
+        mine = f"label=labcloud.lab={lab}"
+        kinds = (("ps", "-a", "--format", "container {{.Names}}"), ("network", "ls", "--format", "network {{.Name}}"))
+        kinds += (("volume", "ls", "--format", "volume {{.Name}}"),)
+        found = [line for each in kinds for line in self.docker(*each, "--filter", mine).splitlines()]
+        links = [line for line in self.inside("ip", "-brief", "link", "show", "type", "vxlan").splitlines() if line]
+        return found + links
+
+    def describe(self, home: Path) -> None:
+        """Let a lab know of it."""
+        text = f"address: {HERE}\nhosts:\n  {NAME}: {{url: '{self.url}', address: {THERE}}}\n"
+        (home / "lab").mkdir(parents=True, exist_ok=True)
+        (home / "lab" / "docker.yaml").write_text(text)
+
+
+@contextmanager
+def another_host(hidden: Path) -> Iterator[AnotherHost]:
+    """The host, for as long as the block lasts."""
+    folder, space = Path("/run") / f"labcloud-host-{os.getpid()}", f"lch{os.getpid()}"  # an engine's socket has a short name
+    made = AnotherHost(folder, space, hidden)
+    try:
+        folder.mkdir()
+        hidden.mkdir(parents=True, exist_ok=True)
+        run(("ip", "netns", "add", space))
+        run(("ip", "link", "add", f"{space}a", "type", "veth", "peer", "name", f"{space}b", "netns", space))
+        run(("ip", "address", "add", f"{HERE}/30", "dev", f"{space}a"))
+        run(("ip", "link", "set", f"{space}a", "up"))
+        for argv in (
+            ("ip", "address", "add", f"{THERE}/30", "dev", f"{space}b"),
+            ("ip", "link", "set", f"{space}b", "up"),
+            ("ip", "link", "set", "lo", "up"),
+            ("ip", "route", "add", "default", "via", HERE),
+            ("sysctl", "-qw", "net.ipv4.ip_forward=1"),
+        ):
+            made.inside(*argv)
+        made.start()
+        yield made
+    finally:
+        made.stop()
+        run(("ip", "link", "delete", f"{space}a"), expect=None)
+        run(("ip", "netns", "delete", space), expect=None)
+        shutil.rmtree(folder, ignore_errors=True)

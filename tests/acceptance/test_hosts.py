@@ -1,0 +1,333 @@
+"""Nodes of real clusters between two Docker hosts: under work, there and back, killed on the way, refused, deleted."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from labcloud.providers.docker import tunnel
+from tests.acceptance.another_host import HERE, NAME, THERE, AnotherHost, another_host
+from tests.acceptance.driver import Cluster, Labcloud, docker, ended, run, wait_for
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnotherHost]:
+    with another_host(tmp_path_factory.mktemp("two") / "home") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def two(labcloud: Labcloud, host: AnotherHost) -> Iterator[Labcloud]:
+    """A lab with two hosts. What it deletes is gone on both."""
+    lab = Labcloud(host.hidden, labcloud.cache)
+    lab("backup", "policy", "set", "--lab", "enabled=false")
+    lab("image", "build", "carrier", timeout=300)
+    host.describe(lab.home)
+    try:
+        yield lab
+        refs = [f"{each['tenant']}/{each['name']}" for each in lab.json("list")]
+        if refs:
+            lab("delete", "--yes", *refs)
+        assert (lab.leftovers(), host.left(lab.id)) == ([], [])
+    finally:
+        for each in docker("ps", "-aq", "--filter", f"label=labcloud.lab={lab.id}").split():
+            docker("rm", "-f", each)
+        for each in docker("volume", "ls", "-q", "--filter", f"label=labcloud.lab={lab.id}").split():
+            docker("volume", "rm", "-f", each)
+        for each in docker("network", "ls", "-q", "--filter", f"label=labcloud.lab={lab.id}").split():
+            docker("network", "rm", each)
+
+
+@contextmanager
+def ready(two: Labcloud, tenant: str, profile: str) -> Iterator[Cluster]:
+    made = Cluster(two, tenant, profile)
+    made.create("--workers", "2")
+    try:
+        made.wait_until_all_runs()
+        yield made
+    finally:
+        made.delete()
+
+
+@pytest.fixture(scope="module")
+def cluster(two: Labcloud, mark: str) -> Iterator[Cluster]:
+    with ready(two, f"{mark}-h", "hadoop-2.7") as made:
+        yield made
+
+
+def hosts_of(cluster: Cluster) -> dict[str, str]:
+    """By node, the host that really has it: each engine is asked."""
+    found = {}
+    names = {NAME: f"unix://{_folder(cluster)}/docker.sock"}
+    for name, url in {"home": "", **names}.items():
+        argv = [
+            "docker",
+            *(["--host", url] if url else []),
+            "ps",
+            "--format",
+            '{{.Names}} {{.Label "labcloud.host"}} {{.Label "labcloud.group"}}',
+        ]
+        for line in run(argv).text.splitlines():
+            parts = line.split(" ")
+            if parts[0].endswith(f".{cluster.name}.{cluster.tenant}") and not parts[1] and parts[2]:
+                found[parts[0].split(".")[0]] = name
+    return found
+
+
+def _folder(cluster: Cluster) -> Path:
+    text = (cluster.labcloud.home / "lab/docker.yaml").read_text()
+    return Path(text.split("unix://")[1].split("/docker.sock")[0])
+
+
+class Writer:
+    """A client of HDFS that writes all the time, on a node that stays: `hdfs dfs -put -`, fed by and by."""
+
+    def __init__(self, cluster: Cluster, path: str) -> None:
+        argv = ["exec", "-i", "--node", "master-0", cluster.ref, "--", "hdfs", "dfs", "-put", "-", path]
+        self._process = cluster.labcloud.begin_fed(*argv)
+        self._digest, self._over = hashlib.sha256(), threading.Event()
+        self._thread = threading.Thread(target=self._feed)
+        self._thread.start()
+
+    def _feed(self) -> None:
+        assert self._process.stdin is not None
+        while not self._over.wait(0.02):
+            chunk = os.urandom(1 << 16)
+            self._digest.update(chunk)
+            self._process.stdin.write(chunk)
+            self._process.stdin.flush()
+        self._process.stdin.close()
+        self._process.stdin = None
+
+    def end(self) -> tuple[int, str, str]:
+        """Its exit code, what it said, and the digest of what it wrote."""
+        self._over.set()
+        self._thread.join()
+        done = ended(self._process)
+        return done.code, done.said, self._digest.hexdigest()
+
+
+def moved_under_work(cluster: Cluster, host: AnotherHost, *options: str) -> str:
+    """Move worker-1 while terasort runs and a client writes; returns how long that took, in words."""
+    home = f"/user/{cluster.tenant}"
+    cluster.submit("teragen", "-Dmapreduce.job.maps=2", "400000", f"{home}/in")
+    written = "".join(cluster.exec("hdfs", "dfs", "-checksum", f"{home}/in/part-m-00000").text.split())
+    sorting = cluster.begin("terasort", "-Dmapreduce.job.reduces=2", f"{home}/in", f"{home}/out")
+    writer = Writer(cluster, "/tmp/stream")
+    cluster.running_app()
+    (moved,) = cluster.labcloud.json("migrate", f"{cluster.ref}/worker-1", "--to", NAME, *options)
+    code, said, digest = writer.end()
+    assert (moved["moved"], moved["target"], moved["disturbed"]) == (True, NAME, [])
+    assert hosts_of(cluster) == {"master-0": "home", "worker-0": "home", "worker-1": NAME}
+    assert code == 0, said
+    assert hashlib.sha256(cluster.exec("hdfs", "dfs", "-cat", "/tmp/stream").stdout).hexdigest() == digest
+    done = ended(sorting)
+    assert done.code == 0, done
+    cluster.submit("teravalidate", f"{home}/out", f"{home}/valid")
+    assert "".join(cluster.exec("hdfs", "dfs", "-checksum", f"{home}/in/part-m-00000").text.split()) == written
+    assert "Status: HEALTHY" in cluster.exec("hdfs", "fsck", "/", user="hdfs").text
+    assert cluster.show()["status"] == "ready"
+    assert host.docker(
+        "volume", "ls", "-q", "--filter", f"label=labcloud.tenant={cluster.tenant}", "--filter", "label=labcloud.volume"
+    ).split() == [f"worker-1.{cluster.name}.{cluster.tenant}.data-0"]
+    return f"{cluster.profile}: stood still for {moved['pause']:.1f} s of {moved['seconds']:.1f} s"
+
+
+def test_a_worker_moves_under_a_terasort_and_a_writing_client(
+    cluster: Cluster, two: Labcloud, mark: str, host: AnotherHost, show_table: Callable[[str, str], None]
+) -> None:
+    told = [moved_under_work(cluster, host)]
+    with ready(two, f"{mark}-n", "hadoop-3.4") as newest:
+        told.append(moved_under_work(newest, host, "--drain-yarn"))
+    show_table("Workers moved to another Docker host under terasort and a writing client", "\n".join(told))
+
+
+def test_names_agree_on_both_hosts(cluster: Cluster) -> None:
+    addresses = {each["name"]: each["address"] for each in cluster.show()["nodes"]}
+    domain = f"{cluster.name}.{cluster.tenant}.labcloud-{cluster.tenant}"
+    for asked in ("worker-0", "worker-1"):
+        for name, address in addresses.items():
+            assert cluster.exec("getent", "hosts", f"{name}.{domain}", node=asked).text.split()[0] == address
+            assert f"{name}.{domain}" in cluster.exec("getent", "hosts", address, node=asked).text
+
+
+def test_what_is_changed_at_home_is_seen_elsewhere(cluster: Cluster) -> None:
+    def seen() -> str:
+        return cluster.exec("cat", "/etc/labcloud/cluster/conf/hdfs-site.xml", node="worker-1").text
+
+    assert "<value>7654321</value>" not in seen()
+    cluster.labcloud("config", "set", cluster.ref, "hdfs-site:dfs.stream-buffer-size=7654321")
+    cluster.labcloud("config", "apply", cluster.ref)
+    assert "<value>7654321</value>" in seen()
+    cluster.labcloud("stop", cluster.ref)
+    assert hosts_of(cluster) == {}
+    cluster.labcloud("start", cluster.ref)
+    assert hosts_of(cluster) == {"master-0": "home", "worker-0": "home", "worker-1": NAME}
+
+
+def test_what_needs_data_of_another_host_is_refused(cluster: Cluster) -> None:
+    refused = cluster.labcloud("snapshot", "create", cluster.ref, expect=None)
+    assert refused.code != 0
+    assert f"labcloud migrate {cluster.ref}/worker-1 --to home" in refused.said
+    assert cluster.labcloud.json("snapshot", "list", cluster.ref) == []
+
+
+def test_all_of_a_cluster_moves_and_comes_back_by_a_drain(cluster: Cluster, host: AnotherHost) -> None:
+    lab = cluster.labcloud
+    moved = lab.json("drain", "home")
+    assert {each["server"].rsplit("/")[-1] for each in moved} == {"master-0", "worker-0"}
+    assert set(hosts_of(cluster).values()) == {NAME}
+    assert "Pi is" in cluster.submit("pi", "2", "10").text
+    pages = cluster.show()["endpoints"]
+    assert run(("curl", "-sfo", "/dev/null", "-w", "%{http_code}", pages["namenode"])).text == "200"
+    refused = lab("create", cluster.profile, "--tenant", cluster.tenant, "--name", "other", "--workers", "1", expect=None)
+    assert refused.code != 0
+    assert "labcloud undrain home" in refused.said
+    lab("delete", "--yes", f"{cluster.tenant}/other", expect=None)
+    lab("undrain", "home")
+    lab("drain", NAME, "--then", "enable")
+    assert set(hosts_of(cluster).values()) == {"home"}
+    assert host.left(lab.id) == []
+    assert "Pi is" in cluster.submit("pi", "2", "10").text
+
+
+@pytest.mark.parametrize("after", [2, 4, 6, 8])
+def test_a_move_that_is_killed_is_finished_by_the_same_command(cluster: Cluster, after: int) -> None:
+    target = NAME if hosts_of(cluster)["worker-0"] == "home" else "home"
+    argv = ("migrate", f"{cluster.ref}/worker-0", "--to", target)
+    cluster.labcloud.kill_after(after, *argv)
+    again = cluster.labcloud(*argv, expect=None)
+    assert again.code == 0 or "already" in again.said, again
+    cluster.labcloud("start", cluster.ref)
+    assert hosts_of(cluster)["worker-0"] == target
+    names = [
+        line for line in docker("ps", "-a", "--format", "{{.Names}}").splitlines() if f"worker-0.{cluster.name}.{cluster.tenant}" in line
+    ]
+    assert names == [f"worker-0.{cluster.name}.{cluster.tenant}"], "nothing is left of it"
+
+
+def test_a_node_that_cannot_start_there_is_where_it_was(cluster: Cluster, host: AnotherHost) -> None:
+    lab = cluster.labcloud
+    lab("migrate", f"{cluster.ref}/worker-0", "--to", NAME)
+    address = next(each["address"] for each in cluster.show()["nodes"] if each["name"] == "worker-1")
+    network = f"labcloud-{cluster.tenant}"
+    host.docker("run", "-d", "--name", "squatter", "--network", network, "--ip", address, "labcloud/carrier:latest")
+    try:
+        failed = lab("migrate", f"{cluster.ref}/worker-1", "--to", NAME, expect=10)
+    finally:
+        host.docker("rm", "-f", "squatter")
+    assert "Address already in use" in failed.said
+    assert hosts_of(cluster) == {"master-0": "home", "worker-0": NAME, "worker-1": "home"}
+    wait_for("all to be well", lambda: cluster.show()["status"] == "ready", seconds=90)
+    assert host.docker("ps", "-aq", "--filter", "name=worker-1") == ""
+    assert host.docker("volume", "ls", "-q", "--filter", "name=worker-1") == ""
+
+
+def test_a_move_that_takes_too_long_is_as_if_it_had_not_begun(cluster: Cluster, host: AnotherHost) -> None:
+    cluster.exec("dd", "if=/dev/urandom", "of=/data/0/ballast", "bs=1M", "count=1500", node="worker-1", user="root")
+    try:
+        failed = cluster.labcloud("migrate", f"{cluster.ref}/worker-1", "--to", NAME, "--limit", "1", expect=10)
+        assert "aborted after 1 s of copying" in failed.said
+        assert hosts_of(cluster)["worker-1"] == "home"
+        assert host.docker("volume", "ls", "-q", "--filter", "name=worker-1") == ""
+        (forced,) = cluster.labcloud.json("migrate", f"{cluster.ref}/worker-1", "--limit", "1", "--at-limit", "force-complete")
+        assert forced["moved"]
+    finally:
+        cluster.exec("rm", "/data/0/ballast", node="worker-1", user="root")
+
+
+def test_tenants_cannot_speak_to_each_other_on_any_host(cluster: Cluster, two: Labcloud, mark: str, host: AnotherHost) -> None:
+    """Not over bridges, and not by datagrams that look like another tenant's VXLAN."""
+    with ready(two, f"{mark}-x", "hadoop-2.7") as other:
+        two("migrate", f"{other.ref}/worker-1", "--to", NAME)
+        addresses = {each["name"]: each["address"] for each in cluster.show()["nodes"]}
+        for node in ("worker-0", "worker-1"):
+            for address in addresses.values():
+                argv = ("timeout", "3", "bash", "-c", f"exec 3<>/dev/tcp/{address}/22 || exec 3<>/dev/tcp/{address}/50010")
+                assert other.exec(*argv, node=node, expect=None).code != 0
+        # A datagram to a host that looks as if it came by the VXLAN of the first tenant.
+        speaker = pid("", other.container("master-0"))
+        for name, url, target in (("master-0", "", HERE), ("worker-1", host.url, THERE)):
+            ears = pid(url, cluster.container(name))
+            forged = vxlan(tunnel.vni(two.id, cluster.tenant), addresses["worker-0"], addresses[name], b"forged")
+            assert heard(ears, lambda forged=forged, target=target: speak(speaker, target, forged)) == b""
+        table = f"lc{tunnel.vni(two.id, cluster.tenant):06x}"
+        for at in ((), ("--host", host.url)):
+            run(("docker", *at, "exec", tunnel.link_name(cluster.tenant), "nft", "delete", "table", "inet", table))
+        assert heard(ears, lambda: speak(speaker, THERE, forged)) == b"forged", "the table is what keeps it out"
+
+
+def pid(url: str, container: str) -> str:
+    return run(("docker", *(("--host", url) if url else ()), "inspect", "-f", "{{.State.Pid}}", container)).text
+
+
+def within(pid: str, program: str, *argv: str) -> tuple[str, ...]:
+    """A program of Python in the network of a container."""
+    return ("nsenter", "--target", pid, "--net", sys.executable, "-c", program, *argv)
+
+
+def speak(pid: str, target: str, content: bytes) -> None:
+    program = "import socket,sys; socket.socket(type=socket.SOCK_DGRAM).sendto(bytes.fromhex(sys.argv[2]), (sys.argv[1], 4789))"
+    for _ in range(3):
+        run(within(pid, program, target, content.hex()))
+
+
+def heard(pid: str, say: Callable[[], None]) -> bytes:
+    """What comes to a port in the container's network while somebody ``says`` something."""
+    program = (
+        "import socket,sys; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 9999)); s.settimeout(4); print(flush=True)\n"
+        "try: sys.stdout.buffer.write(s.recv(100))\nexcept TimeoutError: pass"
+    )
+    with subprocess.Popen(within(pid, program), stdout=subprocess.PIPE) as listener:
+        assert listener.stdout is not None
+        listener.stdout.readline()
+        say()
+        return listener.stdout.read()
+
+
+def vxlan(number: int, source: str, target: str, content: bytes) -> bytes:
+    """RFC 7348: what a bridge on another host would have sent, for all to hear."""
+    datagram = struct.pack(">HHHH", 9999, 9999, 8 + len(content), 0) + content
+    header = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(datagram), 0, 0, 64, 17, 0, *map(socket.inet_aton, (source, target)))
+    total = sum(struct.unpack(">10H", header))
+    total = (total & 0xFFFF) + (total >> 16)
+    header = header[:10] + struct.pack(">H", ~total & 0xFFFF) + header[12:]
+    frame = b"\xff" * 6 + b"\x02\x00\x00\x00\x00\x99" + b"\x08\x00" + header + datagram
+    return struct.pack(">II", 0x08 << 24, number << 8) + frame
+
+
+def test_a_host_that_does_not_answer_is_named(cluster: Cluster, host: AnotherHost) -> None:
+    lab = cluster.labcloud
+    lab("drain", NAME, "--then", "enable")
+    host.stop()
+    try:
+        down = {each["name"]: each for each in lab.json("host", "list")}[NAME]
+        assert (down["status"], cluster.show()["status"]) == ("down", "ready")
+        refused = lab("migrate", f"{cluster.ref}/worker-1", "--to", NAME, expect=None)
+        assert refused.code != 0
+        assert "it is down" in refused.said
+        assert "Pi is" in cluster.submit("pi", "2", "10").text
+    finally:
+        host.start()
+    lab("migrate", f"{cluster.ref}/worker-1", "--to", NAME)
+    host.stop()
+    try:
+        silent = lab("show", cluster.ref, expect=None)
+        assert silent.code != 0
+        assert NAME in silent.said
+    finally:
+        host.start()
+    wait_for("the engine's containers to be back", lambda: cluster.show()["status"] == "ready", seconds=120)
+    assert cluster.exec("getent", "hosts", "master-0", node="worker-1").text
