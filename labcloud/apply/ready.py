@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from labcloud.apply.watch import Deadline, Event, Kind, Watch, wait_until_nothing
 from labcloud.errors import ConfiguringError, DeadlineError, EngineError
@@ -87,6 +87,10 @@ class Readiness:
             )
 
     # Each of these returns what is missing still, or nothing.
+
+    def known_to(self, masters: Collection[str]) -> str:
+        """What those of ``masters`` (services) that have workers do not know of after their start; it is asked again until nothing is."""
+        return (self._hdfs() if "namenode" in masters else "") or (self._yarn() if "resourcemanager" in masters else "")
 
     def _hdfs(self) -> str:
         try:

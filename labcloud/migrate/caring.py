@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, Final
 
+from labcloud.apply.ready import Readiness
 from labcloud.errors import EngineError, LabError
 from labcloud.migrate.estimating import Load
 from labcloud.model import Cluster, NodeRef, Wanted
@@ -74,11 +75,13 @@ class Care(ABC):
 
 @dataclass
 class _Held:
-    """How a cluster was before the move of a node. ``drained``: whether the node's room was taken from it, None if that was not tried."""
+    """How a cluster was before the move of a node; ``ready`` asks its masters afterwards. ``drained``: whether the node's room was taken
+    from it, None if that was not tried."""
 
     drained: bool | None = None
     missing_blocks: int = 0
     jobs: dict[str, int] = field(default_factory=dict)
+    ready: Readiness | None = None
 
 
 class HadoopCare(Care):
@@ -123,9 +126,10 @@ class HadoopCare(Care):
             return
         yield "hadoop.answers", passed("HDFS and YARN answer") if not hdfs.safe_mode else failed("HDFS is in safe mode", look)
         data, work = (_declared(cluster, profile, service) for service in ("datanode", "nodemanager"))
-        away = sorted({each for each in data if hdfs.live.get(each) != IN_SERVICE} | {each for each in work if yarn.get(each) != "RUNNING"})
+        away = {each for each in data if hdfs.live.get(each) != IN_SERVICE} | {each for each in work if yarn.get(each) != "RUNNING"}
+        away -= {ref.name}  # it stands still already: then the others matter
         all_there = passed(f"all {len(data)} DataNodes and {len(work)} NodeManagers are in service")
-        yield "hadoop.nodes", failed(f"not in service: {', '.join(away)}", look, away=away) if away else all_there
+        yield "hadoop.nodes", failed(f"not in service: {', '.join(sorted(away))}", look, away=sorted(away)) if away else all_there
         yield "hadoop.blocks", _blocks(hdfs.missing_blocks, int(name_node.get("UnderReplicatedBlocks", 0)), look)
         if once := [name for name in own if name in (_METADATA, "resourcemanager")]:
             said = f"it has the cluster's only {' and '.join(once)}: clients wait while it stands still"
@@ -166,13 +170,15 @@ class HadoopCare(Care):
             work_there = hadoop.yarn().get(name) == "RUNNING" if "nodemanager" in own else True
         except EngineError as exc:
             return exc.brief
+        held = self._held.get(ref, _Held())
+        held.ready = held.ready or Readiness(provider, cluster, profile)
         awaited = (
             (bool(hdfs.safe_mode), "HDFS to leave safe mode"),
             (not data_there, f"the DataNode of {name} to report"),
             (not work_there, f"the NodeManager of {name} to report"),
-            (hdfs.missing_blocks > self._held.get(ref, _Held()).missing_blocks, f"HDFS to find {hdfs.missing_blocks} blocks"),
+            (hdfs.missing_blocks > held.missing_blocks, f"HDFS to find {hdfs.missing_blocks} blocks"),
         )
-        return next((what for lacks, what in awaited if lacks), "")
+        return next((what for lacks, what in awaited if lacks), "") or held.ready.known_to(own)
 
     def release(self, ref: NodeRef) -> None:
         held = self._held.get(ref)

@@ -126,6 +126,7 @@ class Mover:
         self._policy = policy
         self._clock = time.monotonic
         self._newest = 0
+        self._told = ""
         self._ways: list[_Way] = []
         self._outcomes: list[Outcome] = []
 
@@ -300,21 +301,13 @@ class Mover:
                 disturbed = self._care.disturbed(way.cared)
             except LabError as exc:
                 disturbed = [exc.brief]
+        if moved and way.known and way.known.note:
+            disturbed.append(way.known.note)
         way.locked.close()
         self._ways.remove(way)
         seconds = self._clock() - way.began
-        outcome = Outcome(
-            way.guest,
-            target,
-            moved,
-            seconds,
-            way.how,
-            why,
-            (*way.after, *details),
-            tuple(disturbed),
-            final,
-            way.known.pause if way.known else 0.0,
-        )
+        pause = way.known.pause if way.known else 0.0
+        outcome = Outcome(way.guest, target, moved, seconds, way.how, why, (*way.after, *details), tuple(disturbed), final, pause)
         self._outcomes.append(outcome)
         self._operation.event(
             "moved" if moved and not why else "failed", server=way.guest.label, id=way.guest.id, source=way.guest.host, target=target,
@@ -328,7 +321,10 @@ class Mover:
     def _tell(self, waiting: Sequence[Move]) -> None:
         if self._ways:
             shown = "; ".join(map(self._said, self._ways[:3])) + (f"; {len(self._ways) - 3} more" if len(self._ways) > 3 else "")
-            self._watch.tell(Event(self._subject, Kind.WAITING, shown + (f"; {len(waiting)} to come" if waiting else "")))
+            text = shown + (f"; {len(waiting)} to come" if waiting else "")
+            if text != self._told:
+                self._watch.tell(Event(self._subject, Kind.WAITING, text))
+            self._told = text
 
     def _said(self, way: _Way) -> str:
         label, known = way.guest.ref.name if way.guest.ref else way.guest.name, way.known
@@ -338,7 +334,7 @@ class Mover:
             return f"{label} is asked for"
         total, left = known.memory + known.disk, known.memory_left + known.disk_left
         if known.phase is not Phase.COPYING or not total:
-            return f"{label} {known.phase}"
+            return f"{label} {known.word or known.phase}"
         took = max(self._clock() - way.copying, 0.1)
         rate = (total - left) / took
         to_go = f", {left / rate:.0f} s to go" if rate else ""

@@ -18,7 +18,7 @@ from labcloud.lab import Lab
 from labcloud.migrate.caring import Care
 from labcloud.migrate.moving import Mover, Outcome, Policy
 from labcloud.migrate.planning import Move, Planner, Wish
-from labcloud.model.hosts import MOVED, Guest, Host
+from labcloud.model.hosts import MOVED, Guest, Host, How
 from labcloud.model.names import ClusterRef, NodeRef
 from labcloud.model.periods import stamp
 from labcloud.providers.hosts import Hosts
@@ -65,8 +65,12 @@ class Migrating:
         """Move them, one after the other. Raise PreflightError, with all that speaks against it, before anything is moved."""
         target = str(node or cluster)
         with self._journal.operation("migrate", target, {"to": wish.to, "cold": wish.cold}) as operation:
-            self._confirm(Planner(self._hosts, self._care))
-            moves = self.plan(cluster, node, wish)
+            finished = self._confirm(Planner(self._hosts, self._care))
+            planner = Planner(self._hosts, self._care)
+            guests = planner.of(cluster, node)
+            if finished and wish.to and all(each.host == wish.to for each in guests):
+                return [Outcome(each, each.host, moved=True, seconds=0.0, how=How.COLD) for each in guests if each.id in finished]
+            moves = planner.plan(guests, wish)
             _note(operation, moves)
             for move in moves:
                 move.report.refuse(f"to move {move.guest.label}")
@@ -113,11 +117,10 @@ class Migrating:
             check_all([each for each in last.values() if each.moved])  # the others have left by somebody else
             return Drained(name, tuple(last.values()), (), enabled=enable)
 
-    def _confirm(self, planner: Planner) -> None:
-        """Confirm the cold moves of runs that were killed: nobody else does."""
-        for guest in planner.guests:
-            if guest.state == MOVED and not guest.task:
-                self._hosts.settle(guest)
+    def _confirm(self, planner: Planner) -> set[str]:
+        """Confirm the cold moves of runs that were killed: nobody else does. Returns the ids of their servers."""
+        ended = [each for each in planner.guests if each.state == MOVED and not each.task]
+        return {each.id for each in ended if self._hosts.settle(each)}
 
     def undrain(self, name: str, *, force: bool = False) -> bool:
         """Let the host get servers again. Returns whether it did not before. Without ``force``, raise ConflictError if somebody else has

@@ -147,7 +147,7 @@ class Migration:
     ``word`` is the engine's for its phase.
 
     Bytes are 0 where the engine does not count them: ``memory_left`` of ``memory``, ``disk_left`` of ``disk``. ``pause`` is how many
-    seconds the server stood still, where the engine says that.
+    seconds the server stood still, where the engine says that; ``note`` is what went wrong behind a server that has arrived.
     """
 
     id: str
@@ -162,3 +162,4 @@ class Migration:
     disk: int = 0
     disk_left: int = 0
     pause: float = 0.0
+    note: str = ""

@@ -157,7 +157,8 @@ class DockerHosts(Hosts):
         how = How.RESTART if live else How.COLD
         first = record(len(self._moves) + 1, ref, guest.host, target, how)
         was_on = guest.state == "ACTIVE"
-        way = Way(ref, self._place(guest.host), self._place(target), copies=live and was_on, runs=was_on)
+        broken_off = any(not each.taken and not each.left for each in self._estate.places(cluster=ref.cluster).of(ref))
+        way = Way(ref, self._place(guest.host), self._place(target), copies=live and was_on, runs=was_on or broken_off)
         move = Moving(self._estate, way, first)
         self._moves.append(move)
         move.start()

@@ -83,8 +83,9 @@ class Moving:
         if self._thread.is_alive():
             self._thread.join()
 
-    def _say(self, phase: Phase, **more: Any) -> None:
-        self.state = replace(self.state, phase=phase, word=str(phase), **more)
+    def _say(self, phase: Phase, word: str = "", **more: Any) -> None:
+        """``word`` says for people what the node does, or what is done with it."""
+        self.state = replace(self.state, phase=phase, word=word or str(phase), **more)
 
     # The way
 
@@ -105,14 +106,16 @@ class Moving:
 
     def _move(self) -> None:
         estate, ref = self._estate, self._ref
-        self._say(Phase.PREPARING)
         source = self._look()
+        self._say(Phase.PREPARING, "waits for its image")
         estate.bring(source.image, self._target, self._source)
         estate.carrier(self._source)
         self._check()
         if self._target:
             estate.sit(ref, self._target, source.address, seats.going(ref, self._target))
+        self._say(Phase.PREPARING, "joins its network there")
         estate.join(ref.cluster.tenant, {self._target, self._source})
+        self._say(Phase.PREPARING, "gets its place there")
         self._make(source)
         with ExitStack() as undo:
             if self._target:
@@ -123,10 +126,13 @@ class Moving:
             self._copy(way)
             self._check()
             self._hand_over(way)
-        self._say(Phase.FINISHING)
-        estate.tidy(ref)
-        estate.part(ref.cluster.tenant)
-        self._say(Phase.DONE)
+        note = ""
+        try:
+            estate.tidy(ref)
+            estate.part(ref.cluster.tenant)
+        except LabError as exc:
+            note = f"what it had before is still there, until labcloud start {ref.cluster} can delete it: {exc.brief}"
+        self._say(Phase.DONE, note=note)
 
     def _check(self) -> None:
         if self._ended.is_set():
@@ -136,13 +142,11 @@ class Moving:
         ref, host = self._ref, self._source
         with self._estate.engine(host).api(f"look at {ref}") as api:
             there = api.inspect_container(ref.qualified)
-        if not there["State"]["Running"] and self._runs:
+        if not there["State"]["Running"] and self._copies:
             raise EngineError(f"{ref} does not run")
         network = containers.network_name(ref.cluster.tenant)
         own = there["NetworkSettings"]["Networks"].get(network) or {}
-        address = self._estate.address(ref) or own.get("IPAddress") or (own.get("IPAMConfig") or {}).get("IPv4Address") or ""
-        if not address:
-            raise EngineError(f"{ref} has no address, which it would keep", resolution=f"labcloud start {ref.cluster}")
+        address = self._estate.address(ref) or own.get("IPAddress") or self._estate.free_address(ref.cluster.tenant)
         body = remote.body_of(there)
         data = sum(each["Type"] == "volume" and each["Target"].startswith("/data/") for each in body["HostConfig"]["Mounts"])
         return _Source(body, data, address, body["Image"])
@@ -173,7 +177,7 @@ class Moving:
         return carrying.journey(estate.lab, ref, estate.carrier(), *ends)
 
     def _copy(self, way: Journey) -> None:
-        self._say(Phase.COPYING)
+        self._say(Phase.COPYING, "is copied")
         for _ in range(_ROUNDS if self._copies else 0):
             began = time.monotonic()
             way.carry(self._watch)
@@ -188,7 +192,7 @@ class Moving:
     def _hand_over(self, way: Journey) -> None:
         """From here on the node stands still."""
         estate, ref, began = self._estate, self._ref, time.monotonic()
-        self._say(Phase.FINISHING)
+        self._say(Phase.FINISHING, "stands still for the last of its data")
         with ExitStack() as back:
             back.callback(self._back)
             with estate.engine(self._source).api(f"stop {ref}") as api:
@@ -206,7 +210,7 @@ class Moving:
                     api.start(ref.qualified)
                 self._check_runs()
             back.pop_all()
-        self._say(Phase.FINISHING, pause=time.monotonic() - began)
+        self._say(Phase.FINISHING, "runs there; what it had before is deleted", pause=time.monotonic() - began)
 
     def _check_runs(self) -> None:
         with self._estate.engine(self._target).api(f"look at {self._ref}") as api:

@@ -244,11 +244,12 @@ def _migration(found: Any) -> Migration:
         target=found.dest_compute or "",
         how=_KINDS.get(kind, How.COLD),
         word=word,
-        **{
-            name: int(getattr(found, key, None) or 0)
-            for name, key in (
-                ("memory", "memory_total_bytes"), ("memory_left", "memory_remaining_bytes"),
-                ("disk", "disk_total_bytes"), ("disk_left", "disk_remaining_bytes"),
-            )
-        },
-    )  # fmt: skip
+        memory=_bytes(found, "memory_total_bytes"),
+        memory_left=_bytes(found, "memory_remaining_bytes"),
+        disk=_bytes(found, "disk_total_bytes"),
+        disk_left=_bytes(found, "disk_remaining_bytes"),
+    )
+
+
+def _bytes(found: Any, key: str) -> int:
+    return int(getattr(found, key, None) or 0)
