@@ -340,9 +340,12 @@ def test_a_host_that_does_not_answer_is_named(cluster: Cluster, host: AnotherHos
     lab("migrate", f"{cluster.ref}/worker-1", "--to", NAME)
     host.stop()
     try:
+        there = {each["name"]: each for each in lab.json("host", "list")}
+        assert (there[NAME]["status"], there[NAME]["nodes"], there["home"]["nodes"]) == ("down", 1, 2)
         silent = lab("show", cluster.ref, expect=None)
         assert silent.code != 0
         assert NAME in silent.said
+        assert {each["name"]: each["status"] for each in lab.json("list", "--tenant", cluster.tenant)} == {cluster.name: "degraded"}
     finally:
         host.start()
     wait_for("the engine's containers to be back", lambda: cluster.show()["status"] == "ready", seconds=120)

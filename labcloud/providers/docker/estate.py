@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Iterable
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final
 
@@ -83,8 +84,18 @@ class Estate:
 
     def address(self, ref: NodeRef) -> str:
         """That which its seat keeps."""
-        seat = self._known[0].seat(ref) or self.places(cluster=ref.cluster).seat(ref)
-        return seat.address if seat else ""
+        found = self.places(cluster=ref.cluster)
+        return next((each.address for each in (found.seat(ref), *found.of(ref)) if each and each.address), "")
+
+    def free_address(self, tenant: str) -> str:
+        """One that nobody in the tenant's network has or keeps, for a node that has none while it is off."""
+        with self.home_engine.api(f"look at the network of {tenant}") as api:
+            there = api.inspect_network(containers.network_name(tenant))
+        taken = {each["IPv4Address"].partition("/")[0] for each in (there.get("Containers") or {}).values()}
+        taken |= {each.address for each in self.places(tenant=tenant).seats}
+        hosts = iter(tunnel.Layout(IPv4Network(there["IPAM"]["Config"][0]["Subnet"])).subnet.hosts())
+        next(hosts)  # the bridge's own
+        return next(str(each) for each in hosts if str(each) not in taken)
 
     # Which hosts get nodes
 

@@ -67,8 +67,16 @@ class DockerHosts(Hosts):
 
     def guests(self) -> list[Guest]:
         found = self._estate.places()
-        nodes = [(place, each) for place in ("", *sorted(found.hosts())) for each in self._estate.on(place).find().nodes]
-        return [_guest(node, self._name(place), found) for place, node in nodes if found.host(node.ref) == place]
+        return [each for place in ("", *sorted(found.hosts())) for each in self._guests(place, found)]
+
+    def _guests(self, place: str, found: Places) -> list[Guest]:
+        name = self._name(place)
+        try:
+            nodes = self._estate.on(place).find().nodes
+        except EngineError:  # a host that does not answer has them still
+            lost = sorted({each.ref for each in found.seats if found.host(each.ref) == place})
+            return [Guest(str(ref), ref.qualified, name, "UNKNOWN", ref=ref) for ref in lost]
+        return [_guest(node, name, found) for node in nodes if found.host(node.ref) == place]
 
     def room(self, guest: Guest) -> dict[str, Room]:
         del guest

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from labcloud.errors import EngineError
-from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume
+from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, NodeVolume, Status
 from labcloud.model.checks import Capacity, Check
 from labcloud.model.dataset import StoredDataset
 from labcloud.providers.base import Command, Found, Inspection, Provider, Response, Result, Sink
@@ -53,7 +53,15 @@ class SpreadDocker(Provider):
         nodes = [each for each in found.nodes if not places.host(each.ref)]
         volumes, snapshots = set(found.volumes), set(found.snapshots)
         for host in sorted(places.hosts()):
-            there = self._estate.on(host).find(tenant, cluster)
+            try:
+                there = self._estate.on(host).find(tenant, cluster)
+            except EngineError:
+                if cluster is not None:
+                    raise
+                # Whoever asks for all is told of the others; and that these are there, and nothing more is known of them.
+                lost = sorted({each.ref for each in places.seats if places.host(each.ref) == host})
+                nodes += [FoundNode(ref, Status.FAILED, "", "", "", 0, "") for ref in lost]
+                continue
             nodes += [each for each in there.nodes if places.host(each.ref) == host]
             volumes |= there.volumes
             snapshots |= there.snapshots
@@ -134,7 +142,7 @@ class SpreadDocker(Provider):
             self._estate.join(spec.ref.cluster.tenant)
             self._estate.fill([spec.ref])
             self._estate.wake(spec.ref)
-        elif self._estate.reason("") and not self._home.find(cluster=spec.ref.cluster).nodes:
+        elif self._estate.reason("") and all(each.ref != spec.ref for each in self._home.find(cluster=spec.ref.cluster).nodes):
             raise EngineError(
                 f"{self._estate.settings.name} gets no new nodes: {self._estate.reason('')}",
                 resolution=f"labcloud undrain {self._estate.settings.name} --provider docker",
