@@ -129,7 +129,7 @@ def _state(current: bool, in_use: bool) -> str:
 @click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds that a machine has to boot.")
 @output_option
 def verify_images(names: tuple[str, ...], disk_format: str | None, timeout: float, output: str) -> None:
-    """Start images and look at them: Java, Hadoop's version, users, supervisor."""
+    """Start images and look at them: Java, Hadoop's version, users, supervisor, a helper's programs."""
     with _images() as images:
         if disk_format:
             shelf, chosen = disks.machines(images, _cache()), DiskFormat(disk_format)

@@ -28,9 +28,7 @@ class HelperRecipe(Recipe):
 
     def build(self, tools: Tools) -> None:
         self.say(tools, f"installing {', '.join(self.declared.packages)} and what they need from {debian.mirror()}")
-        layer = tree.Tree(self._epoch)
-        layer.add_folder(self._files)
-        layer.write(tools.work / "layer.tar")
+        self.layer().write(tools.work / "layer.tar")
         dockerfile = Dockerfile(
             self.parent_reference,
             self.labels(),
@@ -40,3 +38,9 @@ class HelperRecipe(Recipe):
         )
         Path(tools.work, "Dockerfile").write_text(dockerfile.text(), encoding="utf-8")
         tools.store.build_online(tools.work, self.reference)
+
+    def layer(self) -> tree.Tree:
+        """The files of the declaration."""
+        layer = tree.Tree(self._epoch)
+        layer.add_folder(self._files)
+        return layer

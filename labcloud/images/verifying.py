@@ -15,6 +15,14 @@ from labcloud.model import format_bytes
 
 _USERS: Final = {"hdfs": "901", "yarn": "902", "mapred": "903"}
 _GROUPS: Final = {"hadoop": "900", "supergroup": "904"}
+# What Debian's packages bring, and how it is asked for its version: it answers only if all its libraries are there.
+_PROGRAMS: Final = {
+    "iproute2": (("ip", "-V"), ("bridge", "-V")),
+    "nftables": (("nft", "--version"),),
+    "rsync": (("rsync", "--version"),),
+    "dnsmasq-base": (("dnsmasq", "--version"),),
+}
+_MISSING: Final = 'for each; do test -f "/$each" || printf "%s " "/$each"; done'
 # An emulated processor takes seconds for each question.
 _WAIT: Final = 60.0
 # A service of the verification's own: it writes its process id, then waits for a signal.
@@ -48,7 +56,8 @@ def _checks(recipe: Recipe, sandbox: Sandbox, supervisor: str) -> list[Callable[
     checks: list[Callable[[], Check]] = []
     names = [each.name for each in recipe.ancestry()]
     if isinstance(recipe, HelperRecipe):
-        checks.append(lambda: _programs(sandbox, recipe.declared.packages))
+        packages, files = recipe.declared.packages, recipe.layer().paths()
+        checks += [lambda: _packages(sandbox, packages), lambda: _programs(sandbox, packages), lambda: _files(sandbox, files)]
     if "base" in names:
         checks += [lambda: _users(sandbox), lambda: _supervisor(sandbox, supervisor)]
     if recipe.java:
@@ -116,9 +125,22 @@ def _layout(sandbox: Sandbox) -> Check:
     return Check("layout", code == 0, "class path, commands and a formatted file system" if code == 0 else said.strip())
 
 
-def _programs(sandbox: Sandbox, packages: Sequence[str]) -> Check:
+def _packages(sandbox: Sandbox, packages: Sequence[str]) -> Check:
     code, said = sandbox.run(["dpkg-query", "--show", "--showformat=${Package} ${Version}, ", *packages])
     return Check("packages", code == 0, said.strip().rstrip(","))
+
+
+def _programs(sandbox: Sandbox, packages: Sequence[str]) -> Check:
+    """Whether what the packages are there for runs."""
+    wanted = [argv for package in packages for argv in _PROGRAMS.get(package, ())]
+    wrong = [argv[0] for argv in wanted if sandbox.run(argv)[0]]
+    return Check("programs", not wrong, f"wrong: {', '.join(wrong)}" if wrong else f"{', '.join(argv[0] for argv in wanted)} run")
+
+
+def _files(sandbox: Sandbox, paths: Sequence[str]) -> Check:
+    code, said = sandbox.run(["sh", "-c", _MISSING, "look", *paths])
+    missing = said.strip()
+    return Check("files", code == 0 and not missing, f"missing: {missing}" if missing else f"{len(paths)} of labcloud's own")
 
 
 def _users(sandbox: Sandbox) -> Check:
