@@ -1,4 +1,4 @@
-"""Images on engines as people have them: one whose disk is full, and one that gets its operating system from an image hub."""
+"""Images on engines as people have them (one whose disk is full, one that has its operating system from a hub), and that of helpers."""
 
 from __future__ import annotations
 
@@ -196,3 +196,15 @@ def test_a_hubs_image_may_be_the_operating_system(hub: str, checkout: Checkout, 
         labcloud("image", "build", "base")  # the newest again
         for image in (*upon(hub), hub):
             run(("docker", "rmi", image), expect=None)  # one may never have come to be
+
+
+def test_the_image_of_helpers_has_its_programs_and_is_built_once(labcloud: Labcloud) -> None:
+    built = labcloud.json("image", "build", "carrier")
+    assert [each["name"] for each in built] == ["debian", "carrier"]
+    assert not any(each["made"] for each in labcloud.json("image", "build", "carrier"))
+    (verified,) = labcloud.json("image", "verify", "carrier")
+    assert [(check["id"], check["ok"]) for check in verified["checks"]] == [("packages", True), ("programs", True), ("files", True)]
+    script = "stat -c %a /usr/lib/labcloud/*; find /usr/share/doc /usr/share/man -type f | wc -l"
+    said = docker("run", "--rm", "--network", "none", "--entrypoint", "sh", built[1]["reference"], "-c", script).split()
+    assert set(said[:-1]) == {"755"}
+    assert said[-1] == "0"
