@@ -7,12 +7,14 @@ helpers. The helper at the target takes. Both are gone with the journey.
 from __future__ import annotations
 
 import io
+import random
 import re
 import secrets
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Final
 
 from labcloud.errors import EngineError, LabError, NotFoundError
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _USER: Final = "carrier"
 _PORT: Final = 8730
+_TRIES: Final = 8
 _SECRET: Final = "/run/secret"  # noqa: S105 - where it lies
 # Seen in rsync's progress: bytes, and the share of all that is known of.
 _PROGRESS: Final = re.compile(rb"\s*([\d,]+)\s+(\d+)%")
@@ -44,10 +47,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class End:
-    """Folders at one end: ``mounts`` as Docker's API has them, by the name of the folder."""
+    """Folders at one end: ``mounts`` as Docker's API has them, by the name of the folder. A helper there has one of ``addresses``, or any
+    if they are none."""
 
     engine: Engine
     mounts: Mapping[str, Mapping[str, Any]]
+    addresses: Sequence[IPv4Address] = ()
 
 
 class Journey:
@@ -108,10 +113,10 @@ def journey(lab: str, ref: NodeRef, image: str, source: End, target: End) -> Ite
         lent = [{**source.mounts[name], "Target": f"/carry/{name}", "ReadOnly": True} for name in folders]
         files = {"run/rsyncd.conf": _configuration(folders), "run/secrets": f"{_USER}:{secret}\n"}
         argv = ["rsync", "--daemon", "--no-detach", f"--port={_PORT}", "--config=/run/rsyncd.conf", "--log-file=/dev/stdout"]
-        lender = _helper(source.engine, _body(lab, ref, image, argv, lent), files, undo)
+        lender = _helper(source, _body(lab, ref, image, argv, lent), files, undo)
         filled = [{**target.mounts[name], "Target": f"/carry/{name}"} for name in folders]
         files = {_SECRET.lstrip("/"): f"{secret}\n"}
-        taker = _helper(target.engine, _body(lab, ref, image, ["sleep", "infinity"], filled), files, undo)
+        taker = _helper(target, _body(lab, ref, image, ["sleep", "infinity"], filled), files, undo)
         with source.engine.api("look for a helper") as api:
             networks = api.inspect_container(lender)["NetworkSettings"]["Networks"]
         yield Journey(target.engine, taker, next(each["IPAddress"] for each in networks.values()), folders)
@@ -129,13 +134,33 @@ def _body(lab: str, ref: NodeRef, image: str, argv: Sequence[str], mounts: Seque
     }  # fmt: skip
 
 
-def _helper(engine: Engine, body: Mapping[str, Any], files: Mapping[str, str], undo: ExitStack) -> str:
+def _helper(end: End, body: Mapping[str, Any], files: Mapping[str, str], undo: ExitStack) -> str:
     """The id of a started helper with ``files`` that only root reads."""
+    network = body["HostConfig"]["NetworkMode"]
+    for address in random.sample(list(end.addresses), min(len(end.addresses), _TRIES)):
+        settings = {"EndpointsConfig": {network: {"IPAMConfig": {"IPv4Address": str(address)}}}}
+        with suppress(_TakenError):
+            return _started(end.engine, {**body, "NetworkingConfig": settings}, files, undo)
+    return _started(end.engine, body, files, undo)
+
+
+class _TakenError(Exception):
+    """Another helper has the address."""
+
+
+def _started(engine: Engine, body: Mapping[str, Any], files: Mapping[str, str], undo: ExitStack) -> str:
+    from docker.errors import APIError
+
     with engine.api("make a helper that carries data") as api:
         identity = str(api.create_container_from_config(body)["Id"])
         undo.callback(_remove, engine, identity)
         api.put_archive(identity, "/", _archive(files))
-        api.start(identity)
+        try:
+            api.start(identity)
+        except APIError as exc:
+            if "Address already in use" in str(exc):
+                raise _TakenError from exc
+            raise
     return identity
 
 

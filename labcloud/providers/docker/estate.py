@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from labcloud.errors import NotFoundError
 from labcloud.model import ClusterRef, NodeRef
@@ -197,9 +197,13 @@ class Estate:
     def fill_at(self, ref: NodeRef, host: str, folders: Collection[str] = FILES) -> None:
         remote, image = self.remotes[host], self.carrier(host)
         mounts = {name: mount for name, mount in home_mounts(self.home.mounts(ref.cluster), ref).items() if name in folders}
-        ends = carrying.End(self.home_engine, mounts), carrying.End(remote.engine, remote.end(ref, 0))
+        ends = self.end(ref, "", mounts), self.end(ref, host, remote.end(ref, 0))
         with carrying.journey(self.lab, ref, image, *ends) as way:
             way.carry()
+
+    def end(self, ref: NodeRef, host: str, mounts: Mapping[str, Mapping[str, Any]]) -> carrying.End:
+        """One end of a journey of the node's folders."""
+        return carrying.End(self.engine(host), mounts, () if host else self.layout(ref.cluster.tenant).helpers)
 
     def away(self, cluster: ClusterRef) -> list[NodeRef]:
         """The nodes of a cluster that are elsewhere."""
@@ -228,6 +232,11 @@ class Estate:
         """Start the node's stand-in."""
         with self.home_engine.api(f"start the stand-in of {ref}") as api:
             api.start(ref.qualified)
+
+    def sweep(self, ref: NodeRef, hosts: Iterable[str]) -> None:
+        """Remove the helpers of killed moves of a node."""
+        for host in {"", *hosts}:
+            carrying.sweep(self.engine(host), self.lab, ref)
 
     def let_go(self, name: str) -> None:
         """Stop a stand-in, so that its address is free."""

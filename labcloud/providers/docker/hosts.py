@@ -19,7 +19,7 @@ from labcloud.providers.base import Command
 from labcloud.providers.docker import containers
 from labcloud.providers.docker.estate import Estate
 from labcloud.providers.docker.moving import Moving, Way, record
-from labcloud.providers.docker.seats import CARRIER, Places
+from labcloud.providers.docker.seats import CARRIER, Places, Seat
 from labcloud.providers.hosts import Hosts
 
 _MIB: Final = 1 << 20
@@ -76,7 +76,11 @@ class DockerHosts(Hosts):
         except EngineError:  # a host that does not answer has them still
             lost = sorted({each.ref for each in found.seats if found.host(each.ref) == place})
             return [Guest(str(ref), ref.qualified, name, "UNKNOWN", ref=ref) for ref in lost]
-        return [_guest(node, name, found) for node in nodes if found.host(node.ref) == place]
+        own = [each for each in nodes if found.host(each.ref) == place]
+        # One whose name is free just now: a move was killed when the node was to change its place.
+        nameless = {each.ref for each in found.seats if found.host(each.ref) == place} - {each.ref for each in own}
+        broken = [Guest(str(ref), ref.qualified, name, MOVED, ref=ref) for ref in sorted(nameless) if any(map(_is_left, found.of(ref)))]
+        return [*(_guest(each, name, found) for each in own), *broken]
 
     def room(self, guest: Guest) -> dict[str, Room]:
         del guest
@@ -207,11 +211,14 @@ class DockerHosts(Hosts):
 
 
 def _guest(node: FoundNode, host: str, places: Places) -> Guest:
-    """``MOVED``: it has changed its place, and somebody was killed before it ran there."""
+    """``MOVED``: it has changed its place, and somebody was killed before that was over."""
     ref = node.ref
-    left = any(each.left for each in places.of(ref))
-    state = "ACTIVE" if node.status is Status.RUNNING else MOVED if left else "SHUTOFF"
+    state = MOVED if any(map(_is_left, places.of(ref))) else "ACTIVE" if node.status is Status.RUNNING else "SHUTOFF"
     return Guest(str(ref), ref.qualified, host, state, ref=ref, memory=node.memory, resources={"MEMORY_MB": node.memory})
+
+
+def _is_left(seat: Seat) -> bool:
+    return seat.left
 
 
 def _node(guest: Guest) -> NodeRef:

@@ -106,6 +106,7 @@ class Moving:
 
     def _move(self) -> None:
         estate, ref = self._estate, self._ref
+        estate.sweep(ref, {self._source, self._target})
         source = self._look()
         self._say(Phase.PREPARING, "waits for its image")
         estate.bring(source.image, self._target, self._source)
@@ -173,7 +174,7 @@ class Moving:
     def _journey(self, source: _Source) -> Any:
         estate, ref = self._estate, self._ref
         mounts = remote.data_mounts(estate.lab, ref, source.data)
-        ends = (carrying.End(estate.engine(each), mounts) for each in (self._source, self._target))
+        ends = (estate.end(ref, each, mounts) for each in (self._source, self._target))
         return carrying.journey(estate.lab, ref, estate.carrier(), *ends)
 
     def _copy(self, way: Journey) -> None:

@@ -56,6 +56,11 @@ class Layout:
         return self.of(number)[1]
 
     @property
+    def helpers(self) -> list[IPv4Address]:
+        """Which addresses helpers at home may have: there a node that is off has none, and no helper shall take it."""
+        return list(self.of(_PARTS - 1).hosts())[:-1]
+
+    @property
     def names(self) -> IPv4Address:
         """Where nodes elsewhere ask for names."""
         return self.subnet[-2]
@@ -126,7 +131,7 @@ def ensure_names(api: APIClient, lab: str, tenant: str, image: str, subnet: IPv4
     body = {
         "Image": image, "Entrypoint": argv, "Labels": {containers.LAB: lab, _LINK: tenant, _PEERS: str(subnet)},
         "HostConfig": {
-            "NetworkMode": network, "CapDrop": ["ALL"], "CapAdd": ["NET_BIND_SERVICE", "SETUID", "SETGID", "NET_ADMIN"],
+            "NetworkMode": network, "CapDrop": ["ALL"], "CapAdd": ["NET_BIND_SERVICE", "SETUID", "SETGID"],
             "SecurityOpt": ["no-new-privileges"], "Memory": 32 << 20, "PidsLimit": 32, **_QUIET,
         },
         "NetworkingConfig": {"EndpointsConfig": {network: {"IPAMConfig": {"IPv4Address": str(Layout(subnet).names)}}}},
