@@ -87,6 +87,14 @@ def hosts_of(cluster: Cluster) -> dict[str, str]:
     return found
 
 
+def place(cluster: Cluster, **wanted: str) -> None:
+    """Let the workers be where a test needs them: ``place(cluster, w1="home")``."""
+    for short, host in wanted.items():
+        node = f"worker-{short[1:]}"
+        if hosts_of(cluster)[node] != host:
+            cluster.labcloud("migrate", f"{cluster.ref}/{node}", "--to", host)
+
+
 def _folder(cluster: Cluster) -> Path:
     text = (cluster.labcloud.home / "lab/docker.yaml").read_text()
     return Path(text.split("unix://")[1].split("/docker.sock")[0])
@@ -156,6 +164,7 @@ def test_a_worker_moves_under_a_terasort_and_a_writing_client(
 
 
 def test_names_agree_on_both_hosts(cluster: Cluster) -> None:
+    place(cluster, w0="home", w1=NAME)
     addresses = {each["name"]: each["address"] for each in cluster.show()["nodes"]}
     domain = f"{cluster.name}.{cluster.tenant}.labcloud-{cluster.tenant}"
     for asked in ("worker-0", "worker-1"):
@@ -168,6 +177,7 @@ def test_what_is_changed_at_home_is_seen_elsewhere(cluster: Cluster) -> None:
     def seen() -> str:
         return cluster.exec("cat", "/etc/labcloud/cluster/conf/hdfs-site.xml", node="worker-1").text
 
+    place(cluster, w0="home", w1=NAME)
     assert "<value>7654321</value>" not in seen()
     cluster.labcloud("config", "set", cluster.ref, "hdfs-site:dfs.stream-buffer-size=7654321")
     cluster.labcloud("config", "apply", cluster.ref)
@@ -179,6 +189,7 @@ def test_what_is_changed_at_home_is_seen_elsewhere(cluster: Cluster) -> None:
 
 
 def test_what_needs_data_of_another_host_is_refused(cluster: Cluster) -> None:
+    place(cluster, w1=NAME)
     refused = cluster.labcloud("snapshot", "create", cluster.ref, expect=None)
     assert refused.code != 0
     assert f"labcloud migrate {cluster.ref}/worker-1 --to home" in refused.said
@@ -187,6 +198,7 @@ def test_what_needs_data_of_another_host_is_refused(cluster: Cluster) -> None:
 
 def test_all_of_a_cluster_moves_and_comes_back_by_a_drain(cluster: Cluster, host: AnotherHost) -> None:
     lab = cluster.labcloud
+    place(cluster, w0="home", w1=NAME)
     moved = lab.json("drain", "home")
     assert {each["server"].rsplit("/")[-1] for each in moved} == {"master-0", "worker-0"}
     assert set(hosts_of(cluster).values()) == {NAME}
@@ -220,24 +232,26 @@ def test_a_move_that_is_killed_is_finished_by_the_same_command(cluster: Cluster,
 
 
 def test_ctrl_c_takes_a_move_back(cluster: Cluster, host: AnotherHost) -> None:
-    lab, source = cluster.labcloud, hosts_of(cluster)["worker-0"]
+    lab, source = cluster.labcloud, "home"
+    place(cluster, w0=source)
     cluster.exec("dd", "if=/dev/urandom", "of=/data/0/ballast", "bs=1M", "count=1500", node="worker-0", user="root")
     process = lab.begin("migrate", f"{cluster.ref}/worker-0")
-    assert process.stderr is not None
-    while b"is copied" not in process.stderr.readline():
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    assert ended(process).code == 130
+    try:
+        assert process.stderr is not None
+        while b"is copied" not in (line := process.stderr.readline()):
+            assert line, "it ended before anything was copied"
+    finally:
+        process.send_signal(signal.SIGINT)
+        done = ended(process)
+    assert done.code == 130, done
     assert hosts_of(cluster)["worker-0"] == source
     cluster.exec("rm", "/data/0/ballast", node="worker-0", user="root")
-    other = host.docker if source == "home" else docker
-    assert other("volume", "ls", "-q", "--filter", f"name=worker-0.{cluster.name}.{cluster.tenant}") == ""
+    assert host.docker("volume", "ls", "-q", "--filter", f"name=worker-0.{cluster.name}.{cluster.tenant}") == ""
 
 
 def test_a_node_that_cannot_start_there_is_where_it_was(cluster: Cluster, host: AnotherHost) -> None:
     lab = cluster.labcloud
-    if hosts_of(cluster)["worker-0"] != NAME:
-        lab("migrate", f"{cluster.ref}/worker-0", "--to", NAME)
+    place(cluster, w0=NAME, w1="home")
     address = next(each["address"] for each in cluster.show()["nodes"] if each["name"] == "worker-1")
     network = f"labcloud-{cluster.tenant}"
     host.docker("run", "-d", "--name", "squatter", "--network", network, "--ip", address, "labcloud/carrier:latest")
@@ -253,6 +267,7 @@ def test_a_node_that_cannot_start_there_is_where_it_was(cluster: Cluster, host: 
 
 
 def test_a_move_that_takes_too_long_is_as_if_it_had_not_begun(cluster: Cluster, host: AnotherHost) -> None:
+    place(cluster, w1="home")
     cluster.exec("dd", "if=/dev/urandom", "of=/data/0/ballast", "bs=1M", "count=1500", node="worker-1", user="root")
     try:
         failed = cluster.labcloud("migrate", f"{cluster.ref}/worker-1", "--to", NAME, "--limit", "1", expect=10)
@@ -268,7 +283,8 @@ def test_a_move_that_takes_too_long_is_as_if_it_had_not_begun(cluster: Cluster, 
 def test_tenants_cannot_speak_to_each_other_on_any_host(cluster: Cluster, two: Labcloud, mark: str, host: AnotherHost) -> None:
     """Not over bridges, and not by datagrams that look like another tenant's VXLAN."""
     with ready(two, f"{mark}-x", "hadoop-2.7") as other:
-        two("migrate", f"{other.ref}/worker-1", "--to", NAME)
+        place(other, w1=NAME)
+        place(cluster, w1=NAME)
         addresses = {each["name"]: each["address"] for each in cluster.show()["nodes"]}
         for node in ("worker-0", "worker-1"):
             for address in addresses.values():
