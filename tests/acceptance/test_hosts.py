@@ -254,7 +254,8 @@ def test_a_node_that_cannot_start_there_is_where_it_was(cluster: Cluster, host: 
     place(cluster, w0=NAME, w1="home")
     address = next(each["address"] for each in cluster.show()["nodes"] if each["name"] == "worker-1")
     network = f"labcloud-{cluster.tenant}"
-    host.docker("run", "-d", "--name", "squatter", "--network", network, "--ip", address, "labcloud/carrier:latest")
+    image = host.docker("images", "--format", "{{.Repository}}:{{.Tag}}", "labcloud/carrier")
+    host.docker("run", "-d", "--name", "squatter", "--network", network, "--ip", address, image)
     try:
         failed = lab("migrate", f"{cluster.ref}/worker-1", "--to", NAME, expect=10)
     finally:

@@ -75,12 +75,8 @@ class Estate:
         return found.engine if isinstance(found, RemoteDocker) else self.home_engine
 
     def of(self, ref: NodeRef) -> DockerProvider:
-        """The engine that has the node, which is told how the node is seated there."""
-        host = self.place(ref)
-        found = self.on(host)
-        if isinstance(found, RemoteDocker):
-            found.seated(ref, self.address(ref), str(self.layout(ref.cluster.tenant).names))
-        return found
+        """The engine that has the node."""
+        return self.on(self.place(ref))
 
     def address(self, ref: NodeRef) -> str:
         """That which its seat keeps."""

@@ -139,6 +139,7 @@ class SpreadDocker(Provider):
         self._estate.tidy(spec.ref)
         engine = self._of(spec.ref)
         if isinstance(engine, RemoteDocker):
+            engine.seated(spec.ref, self._estate.address(spec.ref), str(self._estate.layout(spec.ref.cluster.tenant).names))
             self._estate.join(spec.ref.cluster.tenant)
             self._estate.fill([spec.ref])
             self._estate.wake(spec.ref)
