@@ -54,7 +54,7 @@ def _measured(cluster: Cluster, host: AnotherHost, data: int, times: int) -> str
         cluster.wait_until_all_runs()
         if data:
             cluster.exec("sh", "-c", f"head -c {data}M /dev/urandom | hdfs dfs -Ddfs.replication=2 -put - /data", node="master-0")
-        held = run(("docker", "exec", cluster.container(_NODE), "du", "-smx", "/data")).text.split()[0]
+        held = run(("docker", "exec", cluster.container(_NODE), "du", "-sm", "/data")).text.split()[0]
         whole, still, floor = [], [], []
         for turn in range(times):
             (moved,) = cluster.labcloud.json("migrate", f"{cluster.ref}/{_NODE}", "--to", "home" if turn % 2 else NAME, timeout=900)

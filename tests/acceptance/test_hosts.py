@@ -271,6 +271,9 @@ def test_a_move_that_takes_too_long_is_as_if_it_had_not_begun(cluster: Cluster, 
     place(cluster, w1="home")
     cluster.exec("dd", "if=/dev/urandom", "of=/data/0/ballast", "bs=1M", "count=1500", node="worker-1", user="root")
     try:
+        (plan,) = cluster.labcloud.json("migrate", f"{cluster.ref}/worker-1", "--to", NAME, "--dry-run")
+        copied = next(each for each in plan["checks"] if each["id"] == "move.storage")["evidence"]["disk_mib"]
+        assert 1500 <= copied < 2500
         failed = cluster.labcloud("migrate", f"{cluster.ref}/worker-1", "--to", NAME, "--limit", "1", expect=10)
         assert "aborted after 1 s of copying" in failed.said
         assert hosts_of(cluster)["worker-1"] == "home"

@@ -96,7 +96,7 @@ class DockerHosts(Hosts):
     def data(self, guest: Guest) -> int:
         if guest.ref is None or guest.state != "ACTIVE":
             return 0
-        result = self._estate.of(guest.ref).execute(guest.ref, Command(("du", "-smx", "/data")))
+        result = self._estate.of(guest.ref).execute(guest.ref, Command(("du", "-sm", "/data")))
         said = result.stdout.split()
         return int(said[0]) if said and said[0].isdigit() else 0
 

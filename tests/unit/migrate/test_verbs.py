@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from labcloud.migrate.moving import AtLimit, Policy
 from labcloud.migrate.planning import Wish
 from labcloud.migrate.verbs import Migrating, check_all
 from labcloud.model import ClusterRef, NodeRef
-from labcloud.model.hosts import How, Phase
+from labcloud.model.checks import Finding, failed, passed
+from labcloud.model.hosts import MOVED, Guest, Host, How, Migration, Phase
 from tests.unit.migrate.conftest import Cared, Fleet, fleet, guest
 
 REF = ClusterRef("acme", "c")
@@ -185,3 +187,54 @@ def test_a_master_whose_data_are_lost_is_left_to_its_backup(bench: Bench) -> Non
     assert bench.places() == {"1": bench.places()["1"], "2": "a"}
     assert bench.places()["1"] != "a"
     assert all(each.moved for each in bench.verbs.evacuate("a", Wish(shared=True), Policy()))
+
+
+# Engines that move what runs by a short stop
+
+
+class Restarting(Fleet):
+    """Moves carry 2 GiB, and nobody goes to ``c``."""
+
+    way = How.RESTART
+
+    def data(self, guest: Guest) -> int:
+        return 2048 if guest.ref else 0
+
+    def judge(self, guest: Guest, target: Host) -> list[tuple[str, Finding]]:
+        assert guest.host != target.name
+        return [("move.network", failed("no way", "build one") if target.name == "c" else passed("a way"))]
+
+    def moves(self, since: datetime) -> list[Migration]:
+        return [replace(each, pause=1.5, note="a crumb" if each.server == "2" else "") for each in super().moves(since)]
+
+
+@pytest.fixture
+def restarting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    there = {each.id: each for each in (guest("1", cluster="c"), guest("2", cluster="c"))}
+    return Bench(tmp_path, Restarting({name: Host(name, id=name) for name in "abc"}, there), monkeypatch)
+
+
+def test_what_an_engine_knows_of_its_moves_is_asked_and_told(restarting: Bench) -> None:
+    (move,) = restarting.verbs.plan(REF, NODE, Wish(to="b"))
+    said = {each.id: each for each in move.report.checks}
+    assert (move.how, move.report.ok, said["move.network"].summary) == (How.RESTART, True, "a way")
+    assert said["move.network"].why
+    assert "2g are copied while it runs, in about 19 s" in said["move.storage"].summary
+    assert "move.convergence" not in said
+    with pytest.raises(PreflightError, match="1 of"):
+        restarting.verbs.migrate(REF, NODE, Wish(to="c"), Policy())
+    first, second = restarting.verbs.migrate(REF, None, Wish(to="b"), Policy())
+    assert restarting.hosts.orders == ["live 1 to b", "live 2 to b"]
+    assert (first.how, first.pause, first.disturbed) == (How.RESTART, 1.5, ())
+    assert second.disturbed == ("a crumb",)
+
+
+def test_a_move_that_was_killed_at_its_end_is_finished_and_not_begun_again(restarting: Bench) -> None:
+    restarting.hosts.there = {id: replace(each, host="b") for id, each in restarting.hosts.there.items()}
+    restarting.hosts.there["1"] = replace(restarting.hosts.there["1"], state=MOVED)
+    (outcome,) = restarting.verbs.migrate(REF, NODE, Wish(to="b"), Policy())
+    assert (outcome.moved, outcome.target) == (True, "b")
+    assert restarting.hosts.orders == ["confirm 1"]
+    restarting.hosts.there["1"] = replace(restarting.hosts.there["1"], state="ACTIVE")
+    with pytest.raises(ConflictError, match="runs on b already"):
+        restarting.verbs.migrate(REF, NODE, Wish(to="b"), Policy())
