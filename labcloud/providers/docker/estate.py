@@ -237,7 +237,7 @@ class Estate:
     def let_go(self, name: str) -> None:
         """Stop a stand-in, so that its address is free."""
         with self.home_engine.api(f"stop {name}") as api:
-            api.kill(name)
+            api.stop(name, timeout=0)
 
     def tidy(self, ref: NodeRef) -> None:
         """Clear away what moves of a node have left: on all hosts where it is not. It is under its cluster's lock."""

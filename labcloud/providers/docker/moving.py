@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -203,15 +204,22 @@ class Moving:
             estate.rename(seats.going(ref, self._target or "home"), ref.qualified)
             estate.changed()
             if self._runs:
-                if self._target:
-                    estate.wake(ref)
-                else:
-                    estate.let_go(seats.coming(ref, self._source))
-                with estate.engine(self._target).api(f"start {ref}") as api:
-                    api.start(ref.qualified)
+                self._start()
                 self._check_runs()
             back.pop_all()
         self._say(Phase.FINISHING, "runs there; what it had before is deleted", pause=time.monotonic() - began)
+
+    def _start(self) -> None:
+        """Where it goes: the node and its stand-in at once, with the address that a stand-in which it had leaves."""
+        estate, ref = self._estate, self._ref
+        if self._source:
+            estate.let_go(seats.coming(ref, self._source))
+        with ThreadPoolExecutor(1) as beside:
+            waking = beside.submit(estate.wake, ref) if self._target else None
+            with estate.engine(self._target).api(f"start {ref}") as api:
+                api.start(ref.qualified)
+            if waking:
+                waking.result()
 
     def _check_runs(self) -> None:
         with self._estate.engine(self._target).api(f"look at {self._ref}") as api:
