@@ -10,12 +10,13 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from tests.acceptance.driver import run, wait_for
 
 NAME = "lab2"
-HERE, THERE = "198.51.100.1", "198.51.100.2"  # RFC 5737: addresses for documentation
+_NETWORK = IPv4Network("198.51.100.0/24")  # RFC 5737: addresses for documentation
 _START = 'mount -t tmpfs tmpfs "$1"; shift; exec "$@"'
 
 
@@ -27,6 +28,12 @@ class AnotherHost:
     space: str
     hidden: Path
     engine: subprocess.Popen[bytes] | None = None
+
+    @property
+    def addresses(self) -> tuple[str, str]:
+        """This machine's, and the host's own; others at the same time have others."""
+        between = list(_NETWORK.subnets(new_prefix=30))[os.getpid() % 64]
+        return str(between[1]), str(between[2])
 
     @property
     def url(self) -> str:
@@ -64,7 +71,8 @@ class AnotherHost:
 
     def describe(self, home: Path) -> None:
         """Let a lab know of it."""
-        text = f"address: {HERE}\nhosts:\n  {NAME}: {{url: '{self.url}', address: {THERE}}}\n"
+        here, there = self.addresses
+        text = f"address: {here}\nhosts:\n  {NAME}: {{url: '{self.url}', address: {there}}}\n"
         (home / "lab").mkdir(parents=True, exist_ok=True)
         (home / "lab" / "docker.yaml").write_text(text)
 
@@ -74,18 +82,19 @@ def another_host(hidden: Path) -> Iterator[AnotherHost]:
     """The host, for as long as the block lasts."""
     folder, space = Path("/run") / f"labcloud-host-{os.getpid()}", f"lch{os.getpid()}"  # an engine's socket has a short name
     made = AnotherHost(folder, space, hidden)
+    here, there = made.addresses
     try:
         folder.mkdir()
         hidden.mkdir(parents=True, exist_ok=True)
         run(("ip", "netns", "add", space))
         run(("ip", "link", "add", f"{space}a", "type", "veth", "peer", "name", f"{space}b", "netns", space))
-        run(("ip", "address", "add", f"{HERE}/30", "dev", f"{space}a"))
+        run(("ip", "address", "add", f"{here}/30", "dev", f"{space}a"))
         run(("ip", "link", "set", f"{space}a", "up"))
         for argv in (
-            ("ip", "address", "add", f"{THERE}/30", "dev", f"{space}b"),
+            ("ip", "address", "add", f"{there}/30", "dev", f"{space}b"),
             ("ip", "link", "set", f"{space}b", "up"),
             ("ip", "link", "set", "lo", "up"),
-            ("ip", "route", "add", "default", "via", HERE),
+            ("ip", "route", "add", "default", "via", here),
             ("sysctl", "-qw", "net.ipv4.ip_forward=1"),
         ):
             made.inside(*argv)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from labcloud.providers.docker import tunnel
-from tests.acceptance.another_host import HERE, NAME, THERE, AnotherHost, another_host
+from tests.acceptance.another_host import NAME, AnotherHost, another_host
 from tests.acceptance.driver import Cluster, Labcloud, docker, ended, run, wait_for
 
 pytestmark = pytest.mark.timeout(900)
@@ -295,15 +295,16 @@ def test_tenants_cannot_speak_to_each_other_on_any_host(cluster: Cluster, two: L
                 argv = ("timeout", "3", "bash", "-c", f"exec 3<>/dev/tcp/{address}/22 || exec 3<>/dev/tcp/{address}/50010")
                 assert other.exec(*argv, node=node, expect=None).code != 0
         # A datagram to a host that looks as if it came by the VXLAN of the first tenant.
+        here, there = host.addresses
         speaker = pid("", other.container("master-0"))
-        for name, url, target in (("master-0", "", HERE), ("worker-1", host.url, THERE)):
+        for name, url, target in (("master-0", "", here), ("worker-1", host.url, there)):
             ears = pid(url, cluster.container(name))
             forged = vxlan(tunnel.vni(two.id, cluster.tenant), addresses["worker-0"], addresses[name], b"forged")
             assert heard(ears, lambda forged=forged, target=target: speak(speaker, target, forged)) == b""
         table = f"lc{tunnel.vni(two.id, cluster.tenant):06x}"
         for at in ((), ("--host", host.url)):
             run(("docker", *at, "exec", tunnel.link_name(cluster.tenant), "nft", "delete", "table", "inet", table))
-        assert heard(ears, lambda: speak(speaker, THERE, forged)) == b"forged", "the table is what keeps it out"
+        assert heard(ears, lambda: speak(speaker, there, forged)) == b"forged", "the table is what keeps it out"
 
 
 def pid(url: str, container: str) -> str:

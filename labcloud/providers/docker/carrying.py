@@ -11,6 +11,7 @@ import random
 import re
 import secrets
 import tarfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ _SECRET: Final = "/run/secret"  # noqa: S105 - where it lies
 _PROGRESS: Final = re.compile(rb"\s*([\d,]+)\s+(\d+)%")
 _GONE: Final = 24
 """rsync's exit code where files vanished while it read: the next round has what came instead."""
+_UNHEARD: Final = 10
+"""Its exit code where nobody listens, or not yet."""
+_CONTACT: Final = 15.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,12 @@ class Journey:
             f"rsync://{_USER}@{self._source}:{_PORT}/{folder}/", f"/carry/{folder}/",
         )  # fmt: skip
         sink = _Watched(told)
+        deadline = time.monotonic() + _CONTACT
         with self._engine.api("carry data") as api:
-            result = streams.run(api, self._helper, Command(argv), stdout=sink)
+            while (result := streams.run(api, self._helper, Command(argv), stdout=sink)).exit_code == _UNHEARD:
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(0.1)
         if result.exit_code not in (0, _GONE):
             raise EngineError(f"could not carry the folder {folder}", details=result.stderr.decode(errors="replace")[-2000:])
         return sink.done
