@@ -52,9 +52,10 @@ def two(labcloud: Labcloud, host: AnotherHost) -> Iterator[Labcloud]:
 
 
 @contextmanager
-def ready(two: Labcloud, tenant: str, profile: str) -> Iterator[Cluster]:
-    made = Cluster(two, tenant, profile)
-    made.create("--workers", "2")
+def ready(two: Labcloud, tenant: str, workers: int) -> Iterator[Cluster]:
+    """The oldest Hadoop: its NodeManagers are those that may fall silent when their ResourceManager starts anew."""
+    made = Cluster(two, tenant, "hadoop-2.7")
+    made.create("--workers", str(workers))
     try:
         made.wait_until_all_runs()
         yield made
@@ -64,7 +65,7 @@ def ready(two: Labcloud, tenant: str, profile: str) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def cluster(two: Labcloud, mark: str) -> Iterator[Cluster]:
-    with ready(two, f"{mark}-h", "hadoop-2.7") as made:
+    with ready(two, f"{mark}-h", 2) as made:
         yield made
 
 
@@ -128,15 +129,16 @@ class Writer:
         return done.code, done.said, self._digest.hexdigest()
 
 
-def moved_under_work(cluster: Cluster, host: AnotherHost, *options: str) -> str:
-    """Move worker-1 while terasort runs and a client writes; returns how long that took, in words."""
+def test_a_worker_moves_under_a_terasort_and_a_writing_client(
+    cluster: Cluster, host: AnotherHost, show_table: Callable[[str, str], None]
+) -> None:
     home = f"/user/{cluster.tenant}"
     cluster.submit("teragen", "-Dmapreduce.job.maps=2", "400000", f"{home}/in")
     written = "".join(cluster.exec("hdfs", "dfs", "-checksum", f"{home}/in/part-m-00000").text.split())
     sorting = cluster.begin("terasort", "-Dmapreduce.job.reduces=2", f"{home}/in", f"{home}/out")
     writer = Writer(cluster, "/tmp/stream")
     cluster.running_app()
-    (moved,) = cluster.labcloud.json("migrate", f"{cluster.ref}/worker-1", "--to", NAME, *options)
+    (moved,) = cluster.labcloud.json("migrate", f"{cluster.ref}/worker-1", "--to", NAME)
     code, said, digest = writer.end()
     assert (moved["moved"], moved["target"], moved["disturbed"]) == (True, NAME, [])
     assert hosts_of(cluster) == {"master-0": "home", "worker-0": "home", "worker-1": NAME}
@@ -151,16 +153,8 @@ def moved_under_work(cluster: Cluster, host: AnotherHost, *options: str) -> str:
     assert host.docker(
         "volume", "ls", "-q", "--filter", f"label=labcloud.tenant={cluster.tenant}", "--filter", "label=labcloud.volume"
     ).split() == [f"worker-1.{cluster.name}.{cluster.tenant}.data-0"]
-    return f"{cluster.profile}: stood still for {moved['pause']:.1f} s of {moved['seconds']:.1f} s"
-
-
-def test_a_worker_moves_under_a_terasort_and_a_writing_client(
-    cluster: Cluster, two: Labcloud, mark: str, host: AnotherHost, show_table: Callable[[str, str], None]
-) -> None:
-    told = [moved_under_work(cluster, host)]
-    with ready(two, f"{mark}-n", "hadoop-3.4") as newest:
-        told.append(moved_under_work(newest, host, "--drain-yarn"))
-    show_table("Workers moved to another Docker host under terasort and a writing client", "\n".join(told))
+    told = f"{cluster.profile}: stood still for {moved['pause']:.1f} s of {moved['seconds']:.1f} s"
+    show_table("A worker moved to another Docker host under terasort and a writing client", told)
 
 
 def test_names_agree_on_both_hosts(cluster: Cluster) -> None:
@@ -216,7 +210,7 @@ def test_all_of_a_cluster_moves_and_comes_back_by_a_drain(cluster: Cluster, host
     assert "Pi is" in cluster.submit("pi", "2", "10").text
 
 
-@pytest.mark.parametrize("after", [2, 3, 4, 5, 6, 7])
+@pytest.mark.parametrize("after", [2, 4, 5, 7])
 def test_a_move_that_is_killed_is_finished_by_the_same_command(cluster: Cluster, after: int) -> None:
     target = NAME if hosts_of(cluster)["worker-0"] == "home" else "home"
     argv = ("migrate", f"{cluster.ref}/worker-0", "--to", target)
@@ -234,7 +228,7 @@ def test_a_move_that_is_killed_is_finished_by_the_same_command(cluster: Cluster,
 def test_ctrl_c_takes_a_move_back(cluster: Cluster, host: AnotherHost) -> None:
     lab, source = cluster.labcloud, "home"
     place(cluster, w0=source)
-    cluster.exec("dd", "if=/dev/urandom", "of=/data/0/ballast", "bs=1M", "count=1500", node="worker-0", user="root")
+    cluster.exec("dd", "if=/dev/urandom", "of=/data/0/ballast", "bs=1M", "count=800", node="worker-0", user="root")
     process = lab.begin("migrate", f"{cluster.ref}/worker-0")
     try:
         assert process.stderr is not None
@@ -269,11 +263,11 @@ def test_a_node_that_cannot_start_there_is_where_it_was(cluster: Cluster, host: 
 
 def test_a_move_that_takes_too_long_is_as_if_it_had_not_begun(cluster: Cluster, host: AnotherHost) -> None:
     place(cluster, w1="home")
-    cluster.exec("dd", "if=/dev/urandom", "of=/data/0/ballast", "bs=1M", "count=1500", node="worker-1", user="root")
+    cluster.exec("dd", "if=/dev/urandom", "of=/data/0/ballast", "bs=1M", "count=800", node="worker-1", user="root")
     try:
         (plan,) = cluster.labcloud.json("migrate", f"{cluster.ref}/worker-1", "--to", NAME, "--dry-run")
         copied = next(each for each in plan["checks"] if each["id"] == "move.storage")["evidence"]["disk_mib"]
-        assert 1500 <= copied < 2500
+        assert 800 <= copied < 2000
         failed = cluster.labcloud("migrate", f"{cluster.ref}/worker-1", "--to", NAME, "--limit", "1", expect=10)
         assert "aborted after 1 s of copying" in failed.said
         assert hosts_of(cluster)["worker-1"] == "home"
@@ -286,11 +280,11 @@ def test_a_move_that_takes_too_long_is_as_if_it_had_not_begun(cluster: Cluster, 
 
 def test_tenants_cannot_speak_to_each_other_on_any_host(cluster: Cluster, two: Labcloud, mark: str, host: AnotherHost) -> None:
     """Not over bridges, and not by datagrams that look like another tenant's VXLAN."""
-    with ready(two, f"{mark}-x", "hadoop-2.7") as other:
-        place(other, w1=NAME)
+    with ready(two, f"{mark}-x", 1) as other:
+        place(other, w0=NAME)
         place(cluster, w1=NAME)
         addresses = {each["name"]: each["address"] for each in cluster.show()["nodes"]}
-        for node in ("worker-0", "worker-1"):
+        for node in ("master-0", "worker-0"):
             for address in addresses.values():
                 argv = ("timeout", "3", "bash", "-c", f"exec 3<>/dev/tcp/{address}/22 || exec 3<>/dev/tcp/{address}/50010")
                 assert other.exec(*argv, node=node, expect=None).code != 0
