@@ -166,7 +166,7 @@ def test_a_cluster_whose_end_was_not_noted_counts_up_to_the_commit_that_removed_
     lab.remove(ClusterRef("acme", "c"), "for a test")
     (history,) = meter(tmp_path).histories().values()
     assert [each.state for each in history] == ["running", "gone"]
-    assert abs(history[1].time - time.time() * 1000) < 5000
+    assert abs(history[1].time - time.time() * 1000) < 60_000
 
 
 def test_a_cluster_that_nobody_knows_the_end_of_counts_up_to_its_last_note(tmp_path: Path) -> None:

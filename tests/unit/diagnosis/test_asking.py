@@ -58,7 +58,7 @@ def test_a_script_that_is_not_there_or_does_not_end(ward: Ward) -> None:
     began = time.monotonic()
     with pytest.raises(EngineError, match=r"sleep did not end within 0.2 s"):
         asker.ask(checkpoint("sleep", "30", seconds=0.2))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 def test_a_script_on_nodes_says_where(ward: Ward) -> None:

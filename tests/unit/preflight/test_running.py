@@ -103,13 +103,13 @@ def test_a_check_that_hangs_costs_the_deadline_and_nothing_else(preflight: Calla
 
     began = time.monotonic()
     checklist = preflight(
-        check("a.slow", hang), check("a.soft", hang, severity=Severity.ADVISORY), check("a.fast", lambda _: passed("")), deadline=0.3
+        check("a.slow", hang), check("a.soft", hang, severity=Severity.ADVISORY), check("a.fast", lambda _: passed("")), deadline=1
     )
     answers = checklist.run(subject).checks
     release.set()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert [each.status for each in answers] == ["fail", "warn", "pass"]
-    assert answers[0].summary == "no answer within 0.3 s"
+    assert answers[0].summary == "no answer within 1 s"
 
 
 def test_an_advisory_check_only_warns(preflight: Callable[..., Preflight], subject: Subject) -> None:

@@ -234,7 +234,7 @@ def test_a_server_that_says_nothing_costs_no_more_than_the_limit(tmp_path: Path,
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
         (warning,) = told(Report(email=Email(("a@b.org",), "c@d.org", Server(*silent.getsockname()), Security.NONE)), tmp_path)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20  # it would say nothing for ever
     assert "no answer" in warning
 
 

