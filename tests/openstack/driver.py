@@ -46,10 +46,12 @@ class Cloud:
 @contextmanager
 def connected(clouds_yaml: Path) -> Iterator[Cloud]:
     cloud = connect(clouds_yaml)
-    yield cloud
-    for each in (cloud.admin, cloud.member):
-        each.close()
-        each.session.session.close()
+    try:
+        yield cloud
+    finally:
+        for each in (cloud.admin, cloud.member):
+            each.close()
+            each.session.session.close()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -101,10 +102,10 @@ class Tls(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         size = int(self.headers.get("Content-Length") or 0)
-        onward = http.client.HTTPConnection(self.behind, timeout=60)
-        onward.request(self.command, self.path, self.rfile.read(size), {**self.headers, "X-Forwarded-Proto": "https"})
-        answer = onward.getresponse()
-        body = answer.read()
+        with closing(http.client.HTTPConnection(self.behind, timeout=60)) as onward:
+            onward.request(self.command, self.path, self.rfile.read(size), {**self.headers, "X-Forwarded-Proto": "https"})
+            answer = onward.getresponse()
+            body = answer.read()
         self.send_response(answer.status)
         for name, value in answer.getheaders():
             if name.lower() not in ("transfer-encoding", "connection", "content-length", "date", "server"):
@@ -112,7 +113,6 @@ class Tls(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-        onward.close()
 
     do_POST = do_HEAD = do_GET  # noqa: N815 - the base class looks for these names
 

@@ -71,7 +71,9 @@ class Cloud:
         with self._lock:
             if self._connection is None:
                 opened = Connection(config=self._configuration(), app_name="labcloud", app_version=__version__)
-                self._opened = [opened, *([opened.connect_as(project_id=self._project)] if self._project else ())]
+                self._opened.append(opened)  # before it is asked for another, which may fail
+                if self._project:
+                    self._opened.append(opened.connect_as(project_id=self._project))
                 self._connection = self._opened[-1]
             return self._connection
 
@@ -109,7 +111,9 @@ class Cloud:
         with self._lock:
             for each in self._opened:
                 each.close()
-                each.session.session.close()  # which the SDK leaves to whoever collects it: its sockets
+                # The sockets. The SDK closes the session that the connection itself was asked for; its proxies have theirs from the
+                # configuration, and caches of the SDK's keep some of them: sockets would be open until later connections push those out.
+                each.session.session.close()
             self._opened, self._connection = [], None
 
     @contextmanager

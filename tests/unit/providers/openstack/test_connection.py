@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import json
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import requests_mock
@@ -155,6 +157,68 @@ def test_a_token_that_ends_in_the_middle_is_replaced(nova: requests_mock.Mocker)
     cloud = Cloud()
     assert names(cloud) == names(cloud) == []
     assert count(nova, "POST", "/v3/auth/tokens") == 2
+
+
+# The end
+
+
+class Api(BaseHTTPRequestHandler):
+    """Keystone and Nova, as far as `names` asks them; they keep connections, as APIs do, and ``opened`` has those that are not closed."""
+
+    protocol_version = "HTTP/1.1"
+    opened: ClassVar[set[object]] = set()
+    at = ""
+
+    def handle(self) -> None:
+        self.opened.add(self)
+        try:
+            super().handle()
+        finally:
+            self.opened.discard(self)
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        catalog = [{"type": "compute", "name": "nova", "id": "n", "endpoints": [PUBLIC | {"url": f"{self.at}/v2.1"}]}]
+        pages = {
+            "/v3": {"version": {"id": "v3.14", "status": "stable", "links": [{"rel": "self", "href": f"{self.at}/v3"}]}},
+            "/v3/auth/tokens": {"token": TOKEN["token"] | {"catalog": catalog}},
+            "/v2.1": {"version": VERSION["version"] | {"links": [{"rel": "self", "href": f"{self.at}/v2.1"}]}},
+            "/v2.1/servers/detail": {"servers": []},
+        }
+        page = pages.get(self.path.split("?")[0].rstrip("/"))
+        body = json.dumps(page).encode()
+        self.send_response(404 if page is None else 201 if self.command == "POST" else 200)
+        for name, value in (("X-Subject-Token", "t"), ("Content-Type", "application/json"), ("Content-Length", str(len(body)))):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET  # noqa: N815 - the base class looks for this name
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+@pytest.mark.parametrize("project", ["", "q"])
+def test_what_is_closed_has_no_connection(project: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
+        monkeypatch.setattr(Api, "at", f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        told(CLOUDS.format(url=f"{Api.at}/v3"))
+        cloud = Cloud(project=project)
+        try:
+            assert names(cloud) == []
+            assert Api.opened
+            cloud.close()
+            end = time.monotonic() + 30
+            while Api.opened:
+                assert time.monotonic() < end, "its sockets are left to whoever collects them"
+                time.sleep(0.01)
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 # Refusals
