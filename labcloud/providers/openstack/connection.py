@@ -74,6 +74,8 @@ class Cloud:
                 self._opened.append(opened)  # before it is asked for another, which may fail
                 if self._project:
                     self._opened.append(opened.connect_as(project_id=self._project))
+                for each in self._opened:
+                    each.config.get_session()  # the SDK lets each of several threads make one, and forgets all but the last
                 self._connection = self._opened[-1]
             return self._connection
 
