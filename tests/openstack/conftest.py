@@ -15,7 +15,6 @@ from tests.openstack import driver
 from tests.openstack.driver import Cloud
 from tests.openstack.inventory import inventory
 
-
 _HERE = Path(__file__).parent
 
 
