@@ -28,7 +28,7 @@ class Place(BaseModel):
 
     address: IPv4Address
     context: str = ""
-    url: str = Field("", pattern=r"^(|(ssh|tcp|unix)://\S+)$")
+    url: str = Field("", pattern=r"^(|(ssh|tcp|unix)://[^\s-]\S*)$")
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

@@ -43,7 +43,7 @@ def test_without_settings_there_is_one_engine(tmp_path: Path) -> None:
         ("address: 192.0.2.1\nhosts: {lab2: {address: 192.0.2.1, context: y}}", "one address"),
         ("address: 192.0.2.1\nhosts: {home: {address: 192.0.2.2, context: y}}", "this machine's engine and another's"),
         ("address: 192.0.2.1\nhosts: {'../x': {address: 192.0.2.2, context: y}}", "no name of a host"),
-        ("address: 192.0.2.1\nhosts: {lab2: {address: 192.0.2.2, url: 'ssh://-oProxyCommand=x y'}}", "url"),
+        ("address: 192.0.2.1\nhosts: {lab2: {address: 192.0.2.2, url: 'ssh://-oProxyCommand=x'}}", "url"),
         ("address: here\nhosts: {lab2: {address: 192.0.2.2, context: y}}", "address"),
         ("address: [", "docker.yaml"),
     ],
