@@ -1,5 +1,5 @@
 """A second Docker host on this machine: an engine in a network namespace of its own, behind a pair of virtual network cards, that does not
-see the lab's folder."""
+see the lab's folder. labcloud reaches it by ssh."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.driver import run, wait_for
 
 NAME = "lab2"
+_PORT = 2222
 _NETWORK = IPv4Network("198.51.100.0/24")  # RFC 5737: addresses for documentation
 _START = 'mount -t tmpfs tmpfs "$1"; shift; exec "$@"'
 
@@ -28,6 +31,7 @@ class AnotherHost:
     space: str
     hidden: Path
     engine: subprocess.Popen[bytes] | None = None
+    sshd: subprocess.Popen[bytes] | None = None
 
     @property
     def addresses(self) -> tuple[str, str]:
@@ -53,8 +57,44 @@ class AnotherHost:
             within = ["nsenter", f"--net=/run/netns/{self.space}", *argv]
             self.engine = subprocess.Popen(within, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
         wait_for("the other host's engine", lambda: run(("docker", "--host", self.url, "version"), expect=None).code == 0, seconds=60)
+        self._start_sshd()
+
+    def _start_sshd(self) -> None:
+        """In the engine's own namespaces, where its socket is at the usual place."""
+        assert self.engine is not None
+        inside = ("nsenter", "--target", str(self.engine.pid), "--mount", "--net")
+        run((*inside, "mount", "--bind", f"{self.folder}/docker.sock", "/run/docker.sock"))
+        with (self.folder / "log").open("ab") as log:
+            argv = [*inside, "/usr/sbin/sshd", "-D", "-e", "-f", str(self.folder / "sshd_config")]
+            self.sshd = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+        wait_for("the other host's ssh", lambda: run((*self.ssh, "true"), expect=None).code == 0, seconds=30)
+
+    @property
+    def ssh(self) -> tuple[str, ...]:
+        return (str(self.folder / "bin/ssh"), f"ssh://root@{self.addresses[1]}:{_PORT}")
+
+    def make_keys(self) -> None:
+        """For the host and who comes to it. This machine's own configuration of ssh stays as it is: a program named ssh brings another."""
+        for each in ("host", "key"):
+            run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / each)))
+        where = self.folder
+        (where / "sshd_config").write_text(
+            f"Port {_PORT}\nListenAddress {self.addresses[1]}\nHostKey {where}/host\nAuthorizedKeysFile {where}/key.pub\nPidFile none\n"
+            "PermitRootLogin prohibit-password\nStrictModes no\n"
+        )
+        (where / "ssh_config").write_text(
+            f"IdentityFile {where}/key\nUserKnownHostsFile {where}/known\nStrictHostKeyChecking accept-new\nLogLevel ERROR\n"
+        )
+        (where / "bin").mkdir()
+        (where / "bin/ssh").write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F {where}/ssh_config "$@"\n')
+        (where / "bin/ssh").chmod(0o755)
+        Path("/run/sshd").mkdir(exist_ok=True)
 
     def stop(self) -> None:
+        if self.sshd:
+            self.sshd.terminate()
+            self.sshd.wait(30)
+            self.sshd = None
         if self.engine:
             self.engine.send_signal(signal.SIGTERM)
             self.engine.wait(120)
@@ -72,7 +112,7 @@ class AnotherHost:
     def describe(self, home: Path) -> None:
         """Let a lab know of it."""
         here, there = self.addresses
-        text = f"address: {here}\nhosts:\n  {NAME}: {{url: '{self.url}', address: {there}}}\n"
+        text = f"address: {here}\nhosts:\n  {NAME}: {{url: 'ssh://root@{there}:{_PORT}', address: {there}}}\n"
         (home / "lab").mkdir(parents=True, exist_ok=True)
         (home / "lab" / "docker.yaml").write_text(text)
 
@@ -98,8 +138,11 @@ def another_host(hidden: Path) -> Iterator[AnotherHost]:
             ("sysctl", "-qw", "net.ipv4.ip_forward=1"),
         ):
             made.inside(*argv)
+        made.make_keys()
         made.start()
-        yield made
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")
+            yield made
     finally:
         made.stop()
         run(("ip", "link", "delete", f"{space}a"), expect=None)

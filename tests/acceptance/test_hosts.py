@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -71,20 +70,12 @@ def cluster(two: Labcloud, mark: str) -> Iterator[Cluster]:
 
 def hosts_of(cluster: Cluster) -> dict[str, str]:
     """By node, the host that really has it: each engine is asked."""
-    found = {}
-    names = {NAME: f"unix://{_folder(cluster)}/docker.sock"}
-    for name, url in {"home": "", **names}.items():
-        argv = [
-            "docker",
-            *(["--host", url] if url else []),
-            "ps",
-            "--format",
-            '{{.Names}} {{.Label "labcloud.host"}} {{.Label "labcloud.group"}}',
-        ]
-        for line in run(argv).text.splitlines():
-            parts = line.split(" ")
-            if parts[0].endswith(f".{cluster.name}.{cluster.tenant}") and not parts[1] and parts[2]:
-                found[parts[0].split(".")[0]] = name
+    found, labels = {}, '{{.Names}} {{.Label "labcloud.host"}} {{.Label "labcloud.group"}}'
+    for name, url in {"home": "", NAME: f"unix:///run/labcloud-host-{os.getpid()}/docker.sock"}.items():
+        for line in run(["docker", *(["--host", url] if url else []), "ps", "--format", labels]).text.splitlines():
+            container, elsewhere, group = line.split(" ")
+            if container.endswith(f".{cluster.name}.{cluster.tenant}") and group and not elsewhere:
+                found[container.split(".")[0]] = name
     return found
 
 
@@ -94,11 +85,6 @@ def place(cluster: Cluster, **wanted: str) -> None:
         node = f"worker-{short[1:]}"
         if hosts_of(cluster)[node] != host:
             cluster.labcloud("migrate", f"{cluster.ref}/{node}", "--to", host)
-
-
-def _folder(cluster: Cluster) -> Path:
-    text = (cluster.labcloud.home / "lab/docker.yaml").read_text()
-    return Path(text.split("unix://")[1].split("/docker.sock")[0])
 
 
 class Writer:

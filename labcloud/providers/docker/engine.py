@@ -5,12 +5,17 @@ The low-level ``APIClient`` is used because each of its calls is one request; th
 
 from __future__ import annotations
 
+import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from labcloud.errors import ConflictError, EngineError, LabError, NotFoundError
+from labcloud.providers.docker.forwarding import Forwarded
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -33,11 +38,13 @@ class Engine:
         self._timeout = timeout
         self._local = threading.local()
         self._clients: list[APIClient] = []
+        self._lock = threading.Lock()
+        self._over: Forwarded | None = None
 
     @contextmanager
     def api(self, doing: str) -> Iterator[APIClient]:
         """This thread's client. ``doing`` begins the sentence if Docker refuses: ``"create the node a/b/worker-0"``."""
-        with translated(f"{doing} on {self._name}" if self._name else doing):
+        with translated(f"{doing} on {self._name}" if self._name else doing, self._name):
             client = getattr(self._local, "client", None)
             if client is None:
                 client = self._local.client = self._connect()
@@ -47,24 +54,21 @@ class Engine:
     def _connect(self) -> APIClient:
         from docker import APIClient
 
-        url, tls = self._way()
+        url, tls = self._way
+        if url and url.startswith("ssh://"):
+            url = self._forwarded(url).url()
         # Naming it saves the request that "auto" needs.
-        return APIClient(
-            base_url=url, version=API_VERSION, timeout=self._timeout, tls=tls or False, use_ssh_client=(url or "").startswith("ssh://")
-        )
+        return APIClient(base_url=url, version=API_VERSION, timeout=self._timeout, tls=tls or False)
 
+    @cached_property
     def _way(self) -> tuple[str | None, TLSConfig | None]:
         """The URL, and how the engine is to be believed."""
-        if not self._context:
-            return self._url, None
-        from docker.context import ContextAPI
+        return _of_context(self._context) if self._context else (self._url, None)
 
-        found = ContextAPI.get_context(self._context)
-        if found is None:
-            raise NotFoundError(
-                f"there is no Docker context {self._context}", resolution="'docker context ls' shows them; docker.yaml names it"
-            )
-        return found.Host, found.TLSConfig
+    def _forwarded(self, url: str) -> Forwarded:
+        with self._lock:
+            self._over = self._over or Forwarded(url)
+            return self._over
 
     def arguments(self) -> list[str]:
         """What leads the ``docker`` command to this engine."""
@@ -76,7 +80,29 @@ class Engine:
         for client in self._clients:
             client.close()
         self._clients.clear()
+        if self._over:
+            self._over.close()
         self._local = threading.local()
+
+
+def _of_context(name: str) -> tuple[str, TLSConfig | None]:
+    """What Docker's command line knows of a context. (The SDK looks for contexts only where there is a ``config.json`` as well.)"""
+    from docker.tls import TLSConfig
+
+    try:
+        done = subprocess.run(["docker", "context", "inspect", "--", name], capture_output=True, text=True, check=False)
+    except FileNotFoundError as exc:
+        raise NotFoundError("the program docker is missing, which knows contexts", resolution="name a url in docker.yaml instead") from exc
+    if done.returncode:
+        look = "'docker context ls' shows them; docker.yaml names it"
+        raise NotFoundError(f"there is no Docker context {name}", details=done.stderr.strip(), resolution=look)
+    found = json.loads(done.stdout)[0]
+    endpoint, folder = found["Endpoints"]["docker"], Path(found["Storage"]["TLSPath"]) / "docker"
+    if not folder.is_dir():
+        return endpoint["Host"], None
+    ca, cert, key = (str(path) if path.exists() else None for path in (folder / f"{each}.pem" for each in ("ca", "cert", "key")))
+    pair = (cert, key) if cert and key else None
+    return endpoint["Host"], TLSConfig(client_cert=pair, ca_cert=ca, verify=not endpoint.get("SkipTLSVerify", False))
 
 
 def refused(exc: BaseException | None, status: int) -> bool:
@@ -85,8 +111,8 @@ def refused(exc: BaseException | None, status: int) -> bool:
 
 
 @contextmanager
-def translated(doing: str) -> Iterator[None]:
-    """Turn what the SDK raises into labcloud's errors."""
+def translated(doing: str, host: str = "") -> Iterator[None]:
+    """Turn what the SDK raises into labcloud's errors. ``host`` is the name of the engine's machine, if that is another."""
     from docker.errors import APIError, DockerException
     from requests import exceptions as requests_errors
 
@@ -97,7 +123,7 @@ def translated(doing: str) -> Iterator[None]:
     except requests_errors.ReadTimeout as exc:
         raise EngineError(f"could not {doing}: Docker did not answer in time", details=str(exc)) from exc
     except (DockerException, requests_errors.RequestException) as exc:
-        raise _unreachable(doing, exc) from exc
+        raise _unreachable(doing, exc, host) from exc
 
 
 def _refusal(doing: str, exc: Exception) -> LabError:
@@ -123,8 +149,11 @@ def full_disk(doing: str, said: str) -> EngineError:
     )
 
 
-def _unreachable(doing: str, exc: Exception) -> EngineError:
+def _unreachable(doing: str, exc: Exception, host: str) -> EngineError:
     said = str(exc)
+    if host:
+        look = f"see whether {host} is up and its engine runs, and what docker.yaml says of it"
+        return EngineError(f"could not {doing}: no Docker Engine answers there", details=said, resolution=look)
     if "Permission denied" in said or "PermissionError" in said:
         return EngineError(
             f"could not {doing}: no permission on Docker's socket",

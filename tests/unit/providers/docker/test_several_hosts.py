@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from labcloud.errors import ConfigError, ConflictError
+from labcloud.errors import ConfigError, ConflictError, EngineError, NotFoundError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume
 from labcloud.providers.docker import containers, remote, seats
+from labcloud.providers.docker.engine import Engine
+from labcloud.providers.docker.forwarding import Forwarded
 from labcloud.providers.docker.provider import DockerProvider
 from labcloud.providers.docker.settings import read_settings
 from labcloud.providers.docker.spread import SpreadDocker, provider
@@ -122,3 +124,58 @@ def test_a_node_elsewhere_has_nothing_of_this_machine_and_gets_it_again() -> Non
     assert back["HostConfig"]["PortBindings"] == here["HostConfig"]["PortBindings"]
     assert back["Labels"] == here["Labels"]
     assert sorted(map(str, back["HostConfig"]["Mounts"])) == sorted(map(str, here["HostConfig"]["Mounts"]))
+
+
+def program(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_a_host_that_ssh_cannot_reach_is_told_in_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path, "ssh", "echo 'Host key verification failed.' >&2; exit 255")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with (
+        pytest.raises(EngineError, match=r"could not reach ssh://root@lab2 by ssh") as caught,
+        Engine("ssh://root@lab2", name="lab2").api("x"),
+    ):
+        pass
+    assert caught.value.details == "Host key verification failed."
+    assert not list(tmp_path.glob("labcloud-*"))
+
+
+def test_a_way_over_ssh_ends_with_its_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(
+        tmp_path,
+        "ssh",
+        'echo "$@" >"$(dirname "$0")/said"; for each; do case $each in *.sock:*) touch "${each%%:*}";; esac; done; exec sleep 60',
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    way = Forwarded("ssh://root@lab2:2222")
+    url = way.url()
+    assert way.url() == url
+    assert (tmp_path / "said").read_text().split()[-2:] == ["--", "ssh://root@lab2:2222"]
+    folder = Path(url.removeprefix("unix://")).parent
+    assert folder.stat().st_mode & 0o777 == 0o700
+    way.close()
+    assert not folder.exists()
+
+
+def test_contexts_are_those_of_dockers_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = '[{"Endpoints": {"docker": {"Host": "tcp://192.0.2.2:2375"}}, "Storage": {"TLSPath": "/nowhere"}}]'
+    program(tmp_path, "docker", f"[ $4 = lab2 ] && echo '{said}' && exit; echo context not found >&2; exit 1")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with Engine(context="lab2", name="lab2").api("x") as api:
+        assert api.base_url == "http://192.0.2.2:2375"
+    with pytest.raises(NotFoundError, match="there is no Docker context lab3") as caught, Engine(context="lab3", name="lab3").api("x"):
+        pass
+    assert caught.value.details == "context not found"
+    assert Engine(context="lab2", name="lab2").arguments() == ["--context", "lab2"]
+
+
+def test_an_engine_elsewhere_that_is_silent_is_not_started_here() -> None:
+    engine = Engine("tcp://127.0.0.1:1", name="lab2")
+    with pytest.raises(EngineError, match="could not ask on lab2: no Docker Engine answers there") as caught, engine.api("ask") as api:
+        api.version()
+    assert "whether lab2 is up" in caught.value.resolution
+    engine.close()
