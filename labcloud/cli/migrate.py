@@ -83,7 +83,8 @@ def migrate_command(node: tuple[ClusterRef, NodeRef | None], dry_run: bool, outp
     """Move a NODE, or a whole CLUSTER node by node, to other hosts, while it works.
 
     Everything that could go wrong is asked first, of the engine and of Hadoop. The move is watched and kept to the limits given;
-    one that fails leaves the node where it was, running. Needs an administrator's credentials ('operator-cloud' in openstack.yaml).
+    one that fails leaves the node where it was, running. Docker's hosts are those of docker.yaml; OpenStack's need an administrator's
+    credentials ('operator-cloud' in openstack.yaml).
     """
     cluster, single = node
     with session() as opened:
