@@ -211,21 +211,30 @@ def test_a_move_that_is_killed_is_finished_by_the_same_command(cluster: Cluster,
     assert names == [f"worker-0.{cluster.name}.{cluster.tenant}"], "nothing is left of it"
 
 
-def test_ctrl_c_takes_a_move_back(cluster: Cluster, host: AnotherHost) -> None:
-    lab, source = cluster.labcloud, "home"
-    place(cluster, w0=source)
-    cluster.exec("dd", "if=/dev/urandom", "of=/data/0/ballast", "bs=1M", "count=800", node="worker-0", user="root")
-    process = lab.begin("migrate", f"{cluster.ref}/worker-0")
+@contextmanager
+def copying(cluster: Cluster, node: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A move of a node with much to copy, which has begun with that. Whoever asks for it ends it."""
+    cluster.exec("dd", "if=/dev/urandom", "of=/data/0/ballast", "bs=1M", "count=1500", node=node, user="root")
+    process = cluster.labcloud.begin("migrate", f"{cluster.ref}/{node}")
     try:
         assert process.stderr is not None
         while b"is copied" not in (line := process.stderr.readline()):
             assert line, "it ended before anything was copied"
+        yield process
     finally:
+        if process.poll() is None:
+            process.kill()
+            ended(process)
+        cluster.exec("rm", "/data/0/ballast", node=node, user="root")
+
+
+def test_ctrl_c_takes_a_move_back(cluster: Cluster, host: AnotherHost) -> None:
+    place(cluster, w0="home")
+    with copying(cluster, "worker-0") as process:
         process.send_signal(signal.SIGINT)
         done = ended(process)
     assert done.code == 130, done
-    assert hosts_of(cluster)["worker-0"] == source
-    cluster.exec("rm", "/data/0/ballast", node="worker-0", user="root")
+    assert hosts_of(cluster)["worker-0"] == "home"
     assert host.docker("volume", "ls", "-q", "--filter", f"name=worker-0.{cluster.name}.{cluster.tenant}") == ""
 
 
@@ -339,7 +348,7 @@ def test_a_host_that_does_not_answer_is_named(cluster: Cluster, host: AnotherHos
         assert "Pi is" in cluster.submit("pi", "2", "10").text
     finally:
         host.start()
-    lab("migrate", f"{cluster.ref}/worker-1", "--to", NAME)
+    place(cluster, w1=NAME)
     host.stop()
     try:
         there = {each["name"]: each for each in lab.json("host", "list")}
@@ -352,3 +361,23 @@ def test_a_host_that_does_not_answer_is_named(cluster: Cluster, host: AnotherHos
         host.start()
     wait_for("the engine's containers to be back", lambda: cluster.show()["status"] == "ready", seconds=120)
     assert cluster.exec("getent", "hosts", "master-0", node="worker-1").text
+
+
+def test_a_host_that_vanishes_in_the_middle_costs_nothing(cluster: Cluster, host: AnotherHost) -> None:
+    lab = cluster.labcloud
+    place(cluster, w0="home", w1="home")
+    with copying(cluster, "worker-0") as process:
+        host.stop()
+        failed = ended(process)
+    try:
+        assert failed.code == 10, failed
+        assert cluster.show()["status"] == "ready"
+        assert {each["name"]: each["status"] for each in lab.json("list", "--tenant", cluster.tenant)} == {cluster.name: "ready"}
+        lab("start", cluster.ref)
+        assert "Pi is" in cluster.submit("pi", "2", "10").text
+    finally:
+        host.start()
+    assert host.docker("volume", "ls", "-q", "--filter", f"name=worker-0.{cluster.name}.{cluster.tenant}")
+    lab("stop", cluster.ref)
+    lab("start", cluster.ref)
+    assert host.docker("volume", "ls", "-q", "--filter", f"name=worker-0.{cluster.name}.{cluster.tenant}") == ""

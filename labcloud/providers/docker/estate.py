@@ -6,11 +6,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final
 
-from labcloud.errors import NotFoundError
+from labcloud.errors import EngineError, NotFoundError
 from labcloud.model import ClusterRef, NodeRef
 from labcloud.providers.docker import carrying, containers, seats, tunnel
 from labcloud.providers.docker.engine import Engine, refused
@@ -239,24 +240,36 @@ class Estate:
         with self.home_engine.api(f"stop {name}") as api:
             api.stop(name, timeout=0)
 
-    def tidy(self, ref: NodeRef) -> None:
-        """Clear away what moves of a node have left: on all hosts where it is not. It is under its cluster's lock."""
+    def tidy(self, ref: NodeRef, *, lenient: bool = False) -> None:
+        """Clear away what moves of a node have left: on all hosts where it is not. It is under its cluster's lock. With ``lenient``, what
+        is left on a host that does not answer stays until somebody comes again."""
         found = self.places(cluster=ref.cluster)
         keep = found.seat(ref)
-        if keep is None:
+        if keep is None or found.of(ref) == [keep] and keep.taken:
             return
         for each in found.of(ref):
             if each != keep:
-                self._clear(each, keep)
+                try:
+                    self._clear(each, keep)
+                except EngineError:
+                    if not lenient:
+                        raise
+        if lenient:
+            with suppress(EngineError):
+                self.part(ref.cluster.tenant)
         if not keep.taken:  # a move was killed just when the node was to change its place
             self.rename(keep.name, ref.qualified)
         self.changed()
 
     def _clear(self, seat: Seat, keep: Seat | None) -> None:
-        """A seat and, unless the node is there, all that its host has of the node."""
-        self._unseat(seat.name)
+        """A seat and, unless the node is there, all that its host has of the node. Of another host's the seat goes last: it tells of the
+        rest."""
+        if not seat.host:
+            self._unseat(seat.name)
         if keep is None or seat.host != keep.host:
             self.clear_host(seat.ref, seat.host)
+        if seat.host:
+            self._unseat(seat.name)
 
     def _unseat(self, name: str) -> None:
         from docker.errors import APIError

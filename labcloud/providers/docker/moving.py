@@ -133,7 +133,7 @@ class Moving:
             estate.tidy(ref)
             estate.part(ref.cluster.tenant)
         except LabError as exc:
-            note = f"what it had before is still there, until labcloud start {ref.cluster} can delete it: {exc.brief}"
+            note = f"what it had before is deleted when {ref.cluster} is next started, or moves again: {exc.brief}"
         self._say(Phase.DONE, note=note)
 
     def _check(self) -> None:

@@ -52,11 +52,12 @@ class SpreadDocker(Provider):
         found, places = self._home.find(tenant, cluster), self._estate.places(tenant, cluster)
         nodes = [each for each in found.nodes if not places.host(each.ref)]
         volumes, snapshots = set(found.volumes), set(found.snapshots)
+        homes = {places.host(each.ref) for each in places.seats}
         for host in sorted(places.hosts()):
             try:
                 there = self._estate.on(host).find(tenant, cluster)
             except EngineError:
-                if cluster is not None:
+                if cluster is not None and host in homes:
                     raise
                 # Whoever asks for all is told of the others; and that these are there, and nothing more is known of them.
                 lost = sorted({each.ref for each in places.seats if places.host(each.ref) == host})
@@ -136,7 +137,7 @@ class SpreadDocker(Provider):
         self._home.delete_datasets(cluster)
 
     def ensure_node(self, spec: NodeSpec) -> None:
-        self._estate.tidy(spec.ref)
+        self._estate.tidy(spec.ref, lenient=True)
         engine = self._of(spec.ref)
         if isinstance(engine, RemoteDocker):
             engine.seated(spec.ref, self._estate.address(spec.ref), str(self._estate.layout(spec.ref.cluster.tenant).names))
