@@ -245,7 +245,7 @@ class Estate:
         is left on a host that does not answer stays until somebody comes again."""
         found = self.places(cluster=ref.cluster)
         keep = found.seat(ref)
-        if keep is None or found.of(ref) == [keep] and keep.taken:
+        if keep is None or (found.of(ref) == [keep] and keep.taken):
             return
         for each in found.of(ref):
             if each != keep:
