@@ -11,6 +11,7 @@ from labcloud.images.helper import HelperRecipe
 from labcloud.images.model import Check, Event, Level, Progress, Verified
 from labcloud.images.recipes import Recipe
 from labcloud.images.store import Sandbox
+from labcloud.images.system import SystemRecipe
 from labcloud.model import format_bytes
 
 _USERS: Final = {"hdfs": "901", "yarn": "902", "mapred": "903"}
@@ -55,6 +56,8 @@ def _checks(recipe: Recipe, sandbox: Sandbox, supervisor: str) -> list[Callable[
     """Every check of a node that applies: Java and Hadoop only where the image has them. ``supervisor``: the shell's path of its name."""
     checks: list[Callable[[], Check]] = []
     names = [each.name for each in recipe.ancestry()]
+    if isinstance(recipe, SystemRecipe):
+        checks.append(lambda: _system(sandbox))
     if isinstance(recipe, HelperRecipe):
         packages, files = recipe.declared.packages, recipe.layer().paths()
         checks += [lambda: _packages(sandbox, packages), lambda: _programs(sandbox, packages), lambda: _files(sandbox, files)]
@@ -123,6 +126,13 @@ def _layout(sandbox: Sandbox) -> Check:
     wanted = ["classpath", "commands", "namenode/current/VERSION"]
     code, said = sandbox.run(["ls", "-d", *(f"/opt/stacks/hadoop/libexec/{each}" for each in wanted), "/etc/hadoop"])
     return Check("layout", code == 0, "class path, commands and a formatted file system" if code == 0 else said.strip())
+
+
+def _system(sandbox: Sandbox) -> Check:
+    """Whether all that was installed is complete, by the package manager's own books."""
+    code, wrong = sandbox.run(["dpkg", "--audit"])
+    _, packages = sandbox.run(["dpkg-query", "--show", "--showformat=."])
+    return Check("packages", code == 0 and not wrong.strip(), wrong.strip()[-200:] or f"{len(packages.strip())} packages, all complete")
 
 
 def _packages(sandbox: Sandbox, packages: Sequence[str]) -> Check:

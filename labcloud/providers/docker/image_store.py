@@ -119,7 +119,8 @@ class DockerImageStore:
     def _container(self, image: str, argv: Sequence[str] | None) -> Iterator[str]:
         with self._engine.api(f"make a container of {image}") as api:
             host = api.create_host_config(network_mode="none")
-            identity = api.create_container(image, host_config=host, entrypoint=list(argv) if argv else None)["Id"]
+            idle = None if argv or _runs_something(api, image) else ["sleep", "infinity"]
+            identity = api.create_container(image, idle, host_config=host, entrypoint=list(argv) if argv else None)["Id"]
         try:
             yield identity
         finally:
@@ -139,6 +140,12 @@ class _Sandbox:
             said = io.BytesIO()
             result = streams.run(api, self._identity, Command(tuple(argv), user=user), stdout=said, stderr=said)
             return result.exit_code, said.getvalue().decode(errors="replace")
+
+
+def _runs_something(api: Any, image: str) -> bool:
+    """Whether an image says what a container of it runs; an operating system's does not."""
+    config = api.inspect_image(image)["Config"]
+    return bool(config.get("Entrypoint") or config.get("Cmd"))
 
 
 def _layers(api: Any, image: str) -> tuple[Layer, ...]:
