@@ -202,6 +202,8 @@ def test_the_image_of_helpers_has_its_programs_and_is_built_once(labcloud: Labcl
     built = labcloud.json("image", "build", "carrier")
     assert [each["name"] for each in built] == ["debian", "carrier"]
     assert not any(each["made"] for each in labcloud.json("image", "build", "carrier"))
+    (system,) = labcloud.json("image", "verify", "debian")
+    assert [each["ok"] for each in system["checks"]] == [True]
     (verified,) = labcloud.json("image", "verify", "carrier")
     assert [(check["id"], check["ok"]) for check in verified["checks"]] == [("packages", True), ("programs", True), ("files", True)]
     script = "stat -c %a /usr/lib/labcloud/*; find /usr/share/doc /usr/share/man -type f | wc -l"

@@ -83,7 +83,10 @@ class SpreadDocker(Provider):
         return self._home.image(name, preferred)
 
     def capacity(self) -> Capacity:
-        return self._home.capacity()
+        """What the home has, where new nodes are made, and the memory that nodes have elsewhere: all nodes together are measured by it."""
+        own, places = self._home.capacity(), self._estate.places()
+        away = [each.memory for each in self.find().nodes if places.host(each.ref)] if places.hosts() else []
+        return replace(own, memory=own.memory + sum(away))
 
     def checks(self) -> tuple[Check, ...]:
         return self._home.checks()
