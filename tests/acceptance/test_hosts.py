@@ -12,12 +12,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from labcloud.providers.docker import tunnel
 from tests.acceptance.another_host import NAME, AnotherHost, another_host
-from tests.acceptance.driver import Cluster, Labcloud, docker, ended, run, wait_for
+from tests.acceptance.driver import Cluster, Labcloud, docker, ended, real_text, run, wait_for
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -153,18 +154,33 @@ def test_names_agree_on_both_hosts(cluster: Cluster) -> None:
             assert f"{name}.{domain}" in cluster.exec("getent", "hosts", address, node=asked).text
 
 
-def test_what_is_changed_at_home_is_seen_elsewhere(cluster: Cluster) -> None:
-    def seen() -> str:
-        return cluster.exec("cat", "/etc/labcloud/cluster/conf/hdfs-site.xml", node="worker-1").text
+def test_what_is_changed_at_home_is_seen_elsewhere(cluster: Cluster, tmp_path: Path) -> None:
+    lab = cluster.labcloud
+
+    def seen(path: str) -> str:
+        return cluster.exec("cat", path, node="worker-1", expect=None).text
 
     place(cluster, w0="home", w1=NAME)
-    assert "<value>7654321</value>" not in seen()
-    cluster.labcloud("config", "set", cluster.ref, "hdfs-site:dfs.stream-buffer-size=7654321")
-    cluster.labcloud("config", "apply", cluster.ref)
-    assert "<value>7654321</value>" in seen()
-    cluster.labcloud("stop", cluster.ref)
+    configured = "/etc/labcloud/cluster/conf/hdfs-site.xml"
+    assert "<value>7654321</value>" not in seen(configured)
+    base = lab.home / "lab/base/bashrc"
+    base.write_text(f"{base.read_text()}alias answer='echo 42'\n")
+    lab("config", "set", cluster.ref, "hdfs-site:dfs.stream-buffer-size=7654321")
+    lab("config", "apply", cluster.ref)
+    assert "<value>7654321</value>" in seen(configured)
+    assert "answer" in seen("/etc/labcloud/base/bashrc")
+    (tmp_path / "text").write_bytes(real_text())
+    lab("dataset", "add", "books", str(tmp_path / "text"), "--for", cluster.tenant)
+    lab("dataset", "attach", "books", cluster.ref)
+    assert cluster.exec("cat", "/datasets/books/text", node="worker-1").stdout == real_text()
+    refused = cluster.exec("touch", "/datasets/books/mine", node="worker-1", user="root", expect=None)
+    assert "Read-only file system" in refused.said
+    lab("dataset", "detach", "books", cluster.ref)
+    assert seen("/datasets/books/text") == ""
+    lab("dataset", "remove", "--yes", "books")
+    lab("stop", cluster.ref)
     assert hosts_of(cluster) == {}
-    cluster.labcloud("start", cluster.ref)
+    lab("start", cluster.ref)
     assert hosts_of(cluster) == {"master-0": "home", "worker-0": "home", "worker-1": NAME}
 
 
