@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import socket
 import struct
@@ -234,7 +235,7 @@ def copying(cluster: Cluster, node: str) -> Iterator[subprocess.Popen[bytes]]:
     process = cluster.labcloud.begin("migrate", f"{cluster.ref}/{node}")
     try:
         assert process.stderr is not None
-        while b"is copied" not in (line := process.stderr.readline()):
+        while not re.search(rb"is copied|MiB left", line := process.stderr.readline()):
             assert line, "it ended before anything was copied"
         yield process
     finally:
@@ -274,11 +275,11 @@ def test_a_node_that_cannot_start_there_is_where_it_was(cluster: Cluster, host: 
 
 def test_a_move_that_takes_too_long_is_as_if_it_had_not_begun(cluster: Cluster, host: AnotherHost) -> None:
     place(cluster, w1="home")
-    cluster.exec("dd", "if=/dev/urandom", "of=/data/0/ballast", "bs=1M", "count=800", node="worker-1", user="root")
+    cluster.exec("dd", "if=/dev/urandom", "of=/data/0/ballast", "bs=1M", "count=2000", node="worker-1", user="root")
     try:
         (plan,) = cluster.labcloud.json("migrate", f"{cluster.ref}/worker-1", "--to", NAME, "--dry-run")
         copied = next(each for each in plan["checks"] if each["id"] == "move.storage")["evidence"]["disk_mib"]
-        assert 800 <= copied < 2000
+        assert 2000 <= copied < 4000
         failed = cluster.labcloud("migrate", f"{cluster.ref}/worker-1", "--to", NAME, "--limit", "1", expect=10)
         assert "aborted after 1 s of copying" in failed.said
         assert hosts_of(cluster)["worker-1"] == "home"
