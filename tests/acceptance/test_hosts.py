@@ -74,7 +74,8 @@ def hosts_of(cluster: Cluster) -> dict[str, str]:
     """By node, the host that really has it: each engine is asked."""
     found, labels = {}, '{{.Names}} {{.Label "labcloud.host"}} {{.Label "labcloud.group"}}'
     for name, url in {"home": "", NAME: f"unix:///run/labcloud-host-{os.getpid()}/docker.sock"}.items():
-        for line in run(["docker", *(["--host", url] if url else []), "ps", "--format", labels]).text.splitlines():
+        listed = run(["docker", *(["--host", url] if url else []), "ps", "--format", labels]).stdout.decode()
+        for line in listed.splitlines():  # of others' containers there are names alone
             container, elsewhere, group = line.split(" ")
             if container.endswith(f".{cluster.name}.{cluster.tenant}") and group and not elsewhere:
                 found[container.split(".")[0]] = name

@@ -67,7 +67,7 @@ class Engine:
 
     def _forwarded(self, url: str) -> Forwarded:
         with self._lock:
-            self._over = self._over or Forwarded(url)
+            self._over = self._over or Forwarded(self._name, url)
             return self._over
 
     def arguments(self) -> list[str]:

@@ -23,9 +23,10 @@ _OPTIONS: Final = ("BatchMode=yes", "ExitOnForwardFailure=yes", "ConnectTimeout=
 
 
 class Forwarded:
-    """Of the engine at ``url`` (``ssh://[USER@]HOST[:PORT]``)."""
+    """Of the engine of the host ``name``, at ``url`` (``ssh://[USER@]HOST[:PORT]``)."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, name: str, url: str) -> None:
+        self._name = name
         self._url = url
         self._lock = threading.Lock()
         self._folder: Path | None = None
@@ -47,14 +48,14 @@ class Forwarded:
             self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         except FileNotFoundError as exc:
             raise EngineError(
-                f"could not reach {self._url}: the program ssh is missing", resolution="apt-get install openssh-client"
+                f"could not reach {self._name}: the program ssh is missing", resolution="apt-get install openssh-client"
             ) from exc
         deadline = time.monotonic() + _SECONDS
         while not socket.exists():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 said = self._end()
                 raise EngineError(
-                    f"could not reach {self._url} by ssh",
+                    f"could not reach {self._name} by ssh",
                     details=said,
                     resolution=f"this has to work without a question: ssh {self._url} docker ps",
                 )

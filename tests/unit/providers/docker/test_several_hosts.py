@@ -136,7 +136,7 @@ def test_a_host_that_ssh_cannot_reach_is_told_in_its_words(tmp_path: Path, monke
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with (
-        pytest.raises(EngineError, match=r"could not reach ssh://root@lab2 by ssh") as caught,
+        pytest.raises(EngineError, match=r"could not reach lab2 by ssh") as caught,
         Engine("ssh://root@lab2", name="lab2").api("x"),
     ):
         pass
@@ -151,7 +151,7 @@ def test_a_way_over_ssh_ends_with_its_engine(tmp_path: Path, monkeypatch: pytest
         'echo "$@" >"$(dirname "$0")/said"; for each; do case $each in *.sock:*) touch "${each%%:*}";; esac; done; exec sleep 60',
     )
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    way = Forwarded("ssh://root@lab2:2222")
+    way = Forwarded("lab2", "ssh://root@lab2:2222")
     url = way.url()
     assert way.url() == url
     assert (tmp_path / "said").read_text().split()[-2:] == ["--", "ssh://root@lab2:2222"]
