@@ -165,6 +165,8 @@ class SpreadDocker(Provider):
 
     def delete_volume(self, ref: NodeRef, number: int, snapshot: str = "") -> None:
         hosts = {each.host for each in self._estate.places(cluster=ref.cluster).of(ref)} - {""}
+        if hosts:
+            self._estate.sweep(ref, hosts)
         for host in sorted(hosts):
             self._estate.on(host).delete_volume(ref, number, snapshot)
         self._home.delete_volume(ref, number, snapshot)
