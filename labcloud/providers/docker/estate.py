@@ -232,8 +232,9 @@ class Estate:
 
     def sweep(self, ref: NodeRef, hosts: Iterable[str]) -> None:
         """Remove the helpers of killed moves of a node."""
-        for host in {"", *hosts}:
-            carrying.sweep(self.engine(host), self.lab, ref)
+        with self._lock:  # threads that delete several volumes of a node do it once
+            for host in {"", *hosts}:
+                carrying.sweep(self.engine(host), self.lab, ref)
 
     def let_go(self, name: str) -> None:
         """Stop a stand-in, so that its address is free."""
