@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from labcloud.images import debian, tree
 from labcloud.images.declarations import Declarations, Helper
-from labcloud.images.recipes import Dockerfile, Recipe, Tools
+from labcloud.images.recipes import Dockerfile, FilesRecipe, Recipe, Tools
 
 
-class HelperRecipe(Recipe):
+class HelperRecipe(FilesRecipe):
     """The operating system with packages. It does nothing unless whoever runs it says what."""
 
     def __init__(self, name: str, declared: Helper, parent: Recipe, declarations: Declarations) -> None:
-        self.name, self.parent = name, parent
-        self.version = parent.version
-        self.declared, self._epoch = declared, declarations.epoch
-        self._files = declarations.folder / declared.files
-        self._text = declarations.text(name)
-
-    def facts(self) -> Sequence[object]:
-        return [self._text, tree.digest_of_folder(self._files)]
-
-    def fetch(self, tools: Tools) -> None:
-        """Nothing: apt brings the packages while it builds."""
+        super().__init__(name, parent, declarations.folder / declared.files, declarations.text(name), declarations.epoch)
+        self.declared = declared
 
     def build(self, tools: Tools) -> None:
         self.say(tools, f"installing {', '.join(self.declared.packages)} and what they need from {debian.mirror()}")

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from labcloud.images import debian, tree
 from labcloud.images.declarations import Declarations, Machine
-from labcloud.images.recipes import Dockerfile, Recipe, Tools
+from labcloud.images.recipes import Dockerfile, FilesRecipe, Recipe, Tools
 
 _BUILD: Final = "/usr/lib/labcloud/build"
 
 
-class MachineRecipe(Recipe):
+class MachineRecipe(FilesRecipe):
     """The base with Debian's packages for a machine. A profile's Java and stack lie beside it, upon the same base."""
 
     def __init__(self, name: str, declared: Machine, parent: Recipe, declarations: Declarations) -> None:
-        self.name, self.parent = name, parent
-        self.version = parent.version
-        self.declared, self._epoch = declared, declarations.epoch
-        self._files = declarations.folder / declared.files
-        self._text = declarations.text(name)
-
-    def facts(self) -> Sequence[object]:
-        return [self._text, tree.digest_of_folder(self._files)]
-
-    def fetch(self, tools: Tools) -> None:
-        """Nothing: apt brings the packages while it builds."""
+        super().__init__(name, parent, declarations.folder / declared.files, declarations.text(name), declarations.epoch)
+        self.declared = declared
 
     def build(self, tools: Tools) -> None:
         self.say(tools, f"installing {len(self.declared.packages)} packages and what they need from {debian.mirror()}")

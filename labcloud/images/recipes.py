@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from labcloud.images import tree
 from labcloud.images.download import Cache, Wanted
 from labcloud.images.model import LABEL_CREATED_BY, LABEL_DIGEST, LABEL_JAVA, LABEL_NAME, LABEL_VERSION, REPOSITORY, Event, Level, Progress
 from labcloud.images.store import ImageStore
@@ -79,6 +80,22 @@ class Recipe(ABC):
 
     def say(self, tools: Tools, message: str, level: Level = Level.INFO) -> None:
         tools.progress(Event(message, self.name, level))
+
+
+class FilesRecipe(Recipe):
+    """What adds a folder of files, and more, to its parent: ``text`` is the declaration that says what."""
+
+    parent: Recipe
+
+    def __init__(self, name: str, parent: Recipe, files: Path, text: str, epoch: int) -> None:
+        self.name, self.parent, self.version = name, parent, parent.version
+        self._files, self._text, self._epoch = files, text, epoch
+
+    def facts(self) -> Sequence[object]:
+        return [self._text, tree.digest_of_folder(self._files)]
+
+    def fetch(self, tools: Tools) -> None:
+        """Nothing comes from elsewhere before it is built; packages are brought by apt, while it is."""
 
 
 def digest_of(*facts: object) -> str:

@@ -12,7 +12,7 @@ from labcloud.errors import EngineError
 from labcloud.images import debian, download, tree
 from labcloud.images.declarations import Base, Declarations, System
 from labcloud.images.download import Wanted
-from labcloud.images.recipes import Dockerfile, Recipe, Tools
+from labcloud.images.recipes import Dockerfile, FilesRecipe, Recipe, Tools
 
 _MANIFEST: Final = "/usr/share/labcloud/packages"
 _LEFTOVERS: Final = "var/lib/apt/lists/* var/cache/apt/*.bin var/log/* etc/hostname etc/resolv.conf"
@@ -84,21 +84,12 @@ class SystemRecipe(Recipe):
         return lines
 
 
-class BaseRecipe(Recipe):
+class BaseRecipe(FilesRecipe):
     """Users with fixed ids, folders, links, and the files of images/base/files."""
 
     def __init__(self, name: str, declared: Base, parent: Recipe, declarations: Declarations) -> None:
-        self.name, self.parent = name, parent
-        self.version = parent.version
-        self._declared, self._epoch = declared, declarations.epoch
-        self._files = declarations.folder / declared.files
-        self._text = declarations.text(name)
-
-    def facts(self) -> Sequence[object]:
-        return [self._text, tree.digest_of_folder(self._files)]
-
-    def fetch(self, tools: Tools) -> None:
-        """Nothing comes from elsewhere."""
+        super().__init__(name, parent, declarations.folder / declared.files, declarations.text(name), declarations.epoch)
+        self._declared = declared
 
     def build(self, tools: Tools) -> None:
         layer = self.layer(_read_accounts(tools, self.parent_reference))
