@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # Those that are shipped; the entry points "labcloud.providers" name others (reading them all takes longer than `list`).
 _SHIPPED: Final = {
-    "docker": "labcloud.providers.docker.spread:provider",
+    "docker": "labcloud.providers.docker.opening:provider",
     "openstack": "labcloud.providers.openstack.tenants:provider",
     "simulated": "labcloud.providers.simulated.provider:SimulatedProvider",
 }

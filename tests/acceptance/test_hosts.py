@@ -20,6 +20,7 @@ import pytest
 
 from labcloud.providers.docker import tunnel
 from tests.acceptance.another_host import NAME, AnotherHost, another_host
+from tests.acceptance.conftest import remove_by_force, unprotected
 from tests.acceptance.driver import Cluster, Labcloud, docker, ended, real_text, run, wait_for
 
 pytestmark = pytest.mark.timeout(900)
@@ -35,7 +36,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnotherHost]:
 def two(labcloud: Labcloud, host: AnotherHost) -> Iterator[Labcloud]:
     """A lab with two hosts. What it deletes is gone on both."""
     lab = Labcloud(host.hidden, labcloud.cache)
-    lab("backup", "policy", "set", "--lab", "enabled=false")
+    unprotected(lab)
     lab("image", "build", "carrier", timeout=300)
     host.describe(lab.home)
     try:
@@ -45,12 +46,7 @@ def two(labcloud: Labcloud, host: AnotherHost) -> Iterator[Labcloud]:
             lab("delete", "--yes", *refs)
         assert (lab.leftovers(), host.left(lab.id)) == ([], [])
     finally:
-        for each in docker("ps", "-aq", "--filter", f"label=labcloud.lab={lab.id}").split():
-            docker("rm", "-f", each)
-        for each in docker("volume", "ls", "-q", "--filter", f"label=labcloud.lab={lab.id}").split():
-            docker("volume", "rm", "-f", each)
-        for each in docker("network", "ls", "-q", "--filter", f"label=labcloud.lab={lab.id}").split():
-            docker("network", "rm", each)
+        remove_by_force(lab)
 
 
 @contextmanager

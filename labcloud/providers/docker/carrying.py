@@ -73,11 +73,12 @@ class Journey:
         with suppress(LabError):
             _remove(self._engine, self._helper)
 
-    def carry(self, told: Callable[[Progress], None] = lambda _: None) -> int:
-        """Make the target's folders as the source's are now. Returns how many bytes were sent. Raise EngineError if that cannot be done."""
-        return sum(self._carry(each, told) for each in self.folders)
+    def carry(self, told: Callable[[Progress], None] = lambda _: None) -> None:
+        """Make the target's folders as the source's are now. Raise EngineError if that cannot be done."""
+        for each in self.folders:
+            self._carry(each, told)
 
-    def _carry(self, folder: str, told: Callable[[Progress], None]) -> int:
+    def _carry(self, folder: str, told: Callable[[Progress], None]) -> None:
         argv = (
             "rsync", "-aHAX", "--numeric-ids", "--delete", "--sparse", "--modify-window=-1", "--no-inc-recursive",
             "--info=progress2,flist0",
@@ -93,7 +94,6 @@ class Journey:
                 time.sleep(0.1)
         if result.exit_code not in (0, _GONE):
             raise EngineError(f"could not carry the folder {folder}", details=result.stderr.decode(errors="replace")[-2000:])
-        return sink.done
 
 
 class _Watched:
@@ -101,13 +101,12 @@ class _Watched:
 
     def __init__(self, told: Callable[[Progress], None]) -> None:
         self._told = told
-        self.done = 0
 
     def write(self, chunk: bytes, /) -> None:
         found = _PROGRESS.findall(chunk)
         if found:
-            self.done = int(found[-1][0].replace(b",", b""))
-            self._told(Progress(self.done, int(found[-1][1]) / 100))
+            done, share = found[-1]
+            self._told(Progress(int(done.replace(b",", b"")), int(share) / 100))
 
     def flush(self) -> None: ...
 

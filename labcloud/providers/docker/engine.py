@@ -111,6 +111,18 @@ def refused(exc: BaseException | None, status: int) -> bool:
 
 
 @contextmanager
+def gone_is_done() -> Iterator[None]:
+    """What is gone already is deleted: passes over Docker's 404."""
+    from docker.errors import APIError
+
+    try:
+        yield
+    except APIError as exc:
+        if not refused(exc, 404):
+            raise
+
+
+@contextmanager
 def translated(doing: str, host: str = "") -> Iterator[None]:
     """Turn what the SDK raises into labcloud's errors. ``host`` is the name of the engine's machine, if that is another."""
     from docker.errors import APIError, DockerException

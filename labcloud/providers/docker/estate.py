@@ -14,8 +14,8 @@ from typing import Any, Final
 from labcloud.errors import EngineError, NotFoundError
 from labcloud.model import ClusterRef, NodeRef
 from labcloud.providers.docker import carrying, containers, seats, tunnel
-from labcloud.providers.docker.engine import Engine, refused
-from labcloud.providers.docker.provider import DockerProvider
+from labcloud.providers.docker.engine import Engine, gone_is_done, refused
+from labcloud.providers.docker.provider import DockerProvider, tags_of
 from labcloud.providers.docker.remote import BASE, CONFIG, DATASETS, RemoteDocker, home_mounts
 from labcloud.providers.docker.seats import Places, Seat
 from labcloud.providers.docker.settings import Settings
@@ -122,16 +122,8 @@ class Estate:
         return image
 
     def has(self, image: str, host: str) -> bool:
-        from docker.errors import APIError
-
         with self.engine(host).api(f"look for the image {image}") as api:
-            try:
-                api.inspect_image(image)
-            except APIError as exc:
-                if not refused(exc, 404):
-                    raise
-                return False
-        return True
+            return bool(tags_of(api, image))
 
     def bring(self, image: str, host: str, source: str = "") -> None:
         """Copy an image from one engine to another, unless it is there."""
@@ -194,7 +186,7 @@ class Estate:
     def fill_at(self, ref: NodeRef, host: str, folders: Collection[str] = FILES) -> None:
         remote, image = self.remotes[host], self.carrier(host)
         mounts = {name: mount for name, mount in home_mounts(self.home.mounts(ref.cluster), ref).items() if name in folders}
-        ends = self.end(ref, "", mounts), self.end(ref, host, remote.end(ref, 0))
+        ends = self.end(ref, "", mounts), self.end(ref, host, remote.mirrors(ref))
         with carrying.journey(self.lab, ref, image, *ends) as way:
             way.carry()
 
@@ -205,7 +197,7 @@ class Estate:
     def away(self, cluster: ClusterRef) -> list[NodeRef]:
         """The nodes of a cluster that are elsewhere."""
         found = self.places(cluster=cluster)
-        return sorted({each.ref for each in found.seats if found.host(each.ref)})
+        return sorted(ref for host in found.hosts() for ref in found.on(host))
 
     # Seats
 
@@ -273,14 +265,8 @@ class Estate:
             self._unseat(seat.name)
 
     def _unseat(self, name: str) -> None:
-        from docker.errors import APIError
-
-        with self.home_engine.api(f"remove {name}") as api:
-            try:
-                api.remove_container(name, force=True)
-            except APIError as exc:
-                if not refused(exc, 404):
-                    raise
+        with self.home_engine.api(f"remove {name}") as api, gone_is_done():
+            api.remove_container(name, force=True)
 
     def clear_host(self, ref: NodeRef, host: str) -> None:
         """Delete a node and its data from a host; snapshots stay."""

@@ -14,12 +14,12 @@ from typing import ClassVar, Final
 from labcloud.errors import EngineError, LabError, NotFoundError
 from labcloud.model import FoundNode, NodeRef, Status
 from labcloud.model.checks import Finding, failed, passed, warned
-from labcloud.model.hosts import MOVED, Guest, Host, How, Migration, Room
+from labcloud.model.hosts import MOVED, Guest, Host, How, Migration, Phase, Room
 from labcloud.providers.base import Command
-from labcloud.providers.docker import containers
+from labcloud.providers.docker import containers, volumes
 from labcloud.providers.docker.estate import Estate
-from labcloud.providers.docker.moving import Moving, Way, record
-from labcloud.providers.docker.seats import CARRIER, Places, Seat
+from labcloud.providers.docker.moving import Moving, Way
+from labcloud.providers.docker.seats import CARRIER, Places
 from labcloud.providers.hosts import Hosts
 
 _MIB: Final = 1 << 20
@@ -74,12 +74,11 @@ class DockerHosts(Hosts):
         try:
             nodes = self._estate.on(place).find().nodes
         except EngineError:  # a host that does not answer has them still
-            lost = sorted({each.ref for each in found.seats if found.host(each.ref) == place})
-            return [Guest(str(ref), ref.qualified, name, "UNKNOWN", ref=ref) for ref in lost]
+            return [Guest(str(ref), ref.qualified, name, "UNKNOWN", ref=ref) for ref in found.on(place)]
         own = [each for each in nodes if found.host(each.ref) == place]
         # One whose name is free just now: a move was killed when the node was to change its place.
-        nameless = {each.ref for each in found.seats if found.host(each.ref) == place} - {each.ref for each in own}
-        broken = [Guest(str(ref), ref.qualified, name, MOVED, ref=ref) for ref in sorted(nameless) if any(map(_is_left, found.of(ref)))]
+        nameless = sorted(set(found.on(place)) - {each.ref for each in own})
+        broken = [Guest(str(ref), ref.qualified, name, MOVED, ref=ref) for ref in nameless if found.broken_off(ref)]
         return [*(_guest(each, name, found) for each in own), *broken]
 
     def room(self, guest: Guest) -> dict[str, Room]:
@@ -116,12 +115,10 @@ class DockerHosts(Hosts):
         return passed(f"{layout.subnet} reaches both hosts by VXLAN", subnet=str(layout.subnet))
 
     def _volumes(self, guest: Guest) -> Finding:
-        from labcloud.providers.docker import volumes as kept
-
         ref, place = _node(guest), self._place(guest.host)
         own = [number for each, number in self._estate.on(place).find(cluster=ref.cluster).volumes if each == ref]
         with self._estate.engine(place).api(f"look at the volumes of {ref}") as api:
-            there = [kept.find(api, containers.volume_name(ref, number)) or {} for number in own]
+            there = [volumes.find(api, containers.volume_name(ref, number)) or {} for number in own]
         strange = sorted({str(each.get("Driver")) for each in there} - {"local"})
         if strange:
             return failed(f"its data is with the driver {strange[0]}, not on its host", "let that storage move it", drivers=strange)
@@ -167,7 +164,8 @@ class DockerHosts(Hosts):
     def _begin(self, guest: Guest, target: str, *, live: bool) -> None:
         ref = _node(guest)
         how = How.RESTART if live else How.COLD
-        first = record(len(self._moves) + 1, ref, guest.host, target, how)
+        number = str(len(self._moves) + 1)
+        first = Migration(number, guest.id, Phase.PREPARING, guest.host, target, how=how, word="preparing")
         was_on = guest.state == "ACTIVE"
         broken_off = any(not each.taken and not each.left for each in self._estate.places(cluster=ref.cluster).of(ref))
         way = Way(ref, self._place(guest.host), self._place(target), copies=live and was_on, runs=was_on or broken_off)
@@ -213,12 +211,8 @@ class DockerHosts(Hosts):
 def _guest(node: FoundNode, host: str, places: Places) -> Guest:
     """``MOVED``: it has changed its place, and somebody was killed before that was over."""
     ref = node.ref
-    state = MOVED if any(map(_is_left, places.of(ref))) else "ACTIVE" if node.status is Status.RUNNING else "SHUTOFF"
+    state = MOVED if places.broken_off(ref) else "ACTIVE" if node.status is Status.RUNNING else "SHUTOFF"
     return Guest(str(ref), ref.qualified, host, state, ref=ref, memory=node.memory, resources={"MEMORY_MB": node.memory})
-
-
-def _is_left(seat: Seat) -> bool:
-    return seat.left
 
 
 def _node(guest: Guest) -> NodeRef:

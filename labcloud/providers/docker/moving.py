@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from labcloud.errors import EngineError, LabError
 from labcloud.model import NodeRef
-from labcloud.model.hosts import How, Migration, Phase
+from labcloud.model.hosts import Migration, Phase
 from labcloud.providers.docker import carrying, containers, remote, seats
 from labcloud.providers.docker.carrying import Journey, Progress
 from labcloud.providers.docker.engine import refused
@@ -49,7 +49,6 @@ class _Source:
     body: Mapping[str, Any]
     data: int
     address: str
-    image: str
 
 
 class Moving:
@@ -61,7 +60,7 @@ class Moving:
         self._copies, self._runs = way.copies, way.runs
         self._ended = threading.Event()
         self._hurry = threading.Event()
-        self._helpers: list[Journey] = []
+        self._journey: Journey | None = None
         self.state = first
         self.why: tuple[str, ...] = ()
         self._thread = threading.Thread(target=self._run, name=f"move-{way.ref.name}", daemon=True)
@@ -73,8 +72,8 @@ class Moving:
         """Let it be as if it had not begun, unless the node stands still for it already."""
         if self.state.phase in (Phase.PREPARING, Phase.COPYING):
             self._ended.set()
-            for each in self._helpers:
-                each.interrupt()
+            if self._journey:
+                self._journey.interrupt()
 
     def hurry(self) -> None:
         """No more rounds: the rest is copied while the node stands still."""
@@ -110,8 +109,7 @@ class Moving:
         estate.sweep(ref, {self._source, self._target})
         source = self._look()
         self._say(Phase.PREPARING, "waits for its image")
-        estate.bring(source.image, self._target, self._source)
-        estate.carrier(self._source)
+        estate.bring(source.body["Image"], self._target, self._source)
         self._check()
         if self._target:
             estate.sit(ref, self._target, source.address, seats.going(ref, self._target))
@@ -122,8 +120,7 @@ class Moving:
         with ExitStack() as undo:
             if self._target:
                 estate.fill_at(ref, self._target)
-            way = undo.enter_context(self._journey(source))
-            self._helpers.append(way)
+            way = self._journey = undo.enter_context(self._way(source))
             self._check()
             self._copy(way)
             self._check()
@@ -151,7 +148,7 @@ class Moving:
         address = self._estate.address(ref) or own.get("IPAddress") or self._estate.free_address(ref.cluster.tenant)
         body = remote.body_of(there)
         data = sum(each["Type"] == "volume" and each["Target"].startswith("/data/") for each in body["HostConfig"]["Mounts"])
-        return _Source(body, data, address, body["Image"])
+        return _Source(body, data, address)
 
     def _make(self, source: _Source) -> None:
         """The node's container at the target, not started; one that a killed move has left is made anew: it holds nothing."""
@@ -160,7 +157,7 @@ class Moving:
             name, names = ref.qualified, str(estate.layout(ref.cluster.tenant).names)
             body = remote.settled(source.body, estate.lab, ref, source.address, names)
         else:
-            name, body = seats.going(ref, "home"), remote.at_home(source.body, estate.home.mounts(ref.cluster), ref)
+            name, body = seats.going(ref, self._target), remote.at_home(source.body, estate.home.mounts(ref.cluster), ref)
         with estate.engine(self._target).api(f"make {ref}") as api:
             from docker.errors import APIError
 
@@ -172,7 +169,7 @@ class Moving:
                 api.remove_container(name, force=True)
                 api.create_container_from_config(body, name)
 
-    def _journey(self, source: _Source) -> Any:
+    def _way(self, source: _Source) -> Any:
         estate, ref = self._estate, self._ref
         mounts = remote.data_mounts(estate.lab, ref, source.data)
         ends = (estate.end(ref, each, mounts) for each in (self._source, self._target))
@@ -200,8 +197,8 @@ class Moving:
             with estate.engine(self._source).api(f"stop {ref}") as api:
                 api.stop(ref.qualified, timeout=_STOP_SECONDS)
             way.carry()
-            estate.rename(ref.qualified, seats.coming(ref, self._source or "home"))
-            estate.rename(seats.going(ref, self._target or "home"), ref.qualified)
+            estate.rename(ref.qualified, seats.coming(ref, self._source))
+            estate.rename(seats.going(ref, self._target), ref.qualified)
             estate.changed()
             if self._runs:
                 self._start()
@@ -230,16 +227,16 @@ class Moving:
     def _back(self) -> None:
         """The node is where it was, and runs if it did. What cannot be undone now is found by the next command."""
         estate, ref = self._estate, self._ref
-        taken, left = ref.qualified, seats.coming(ref, self._source or "home")
+        taken, left = ref.qualified, seats.coming(ref, self._source)
         with suppress(LabError):
             if any(each.name == left for each in estate.places(cluster=ref.cluster).of(ref)):
                 if self._target:
                     with suppress(LabError), estate.engine(self._target).api(f"stop {ref}") as api:
                         api.stop(taken, timeout=1)
                 with suppress(LabError):
-                    estate.rename(taken, seats.going(ref, self._target or "home"))
+                    estate.rename(taken, seats.going(ref, self._target))
                 with estate.home_engine.api(f"stop what was to be {ref}") as api:
-                    api.stop(seats.going(ref, self._target or "home"), timeout=1)
+                    api.stop(seats.going(ref, self._target), timeout=1)
                 estate.rename(left, taken)
         estate.changed()
         if self._runs:
@@ -248,7 +245,3 @@ class Moving:
                     estate.wake(ref)
                 with estate.engine(self._source).api(f"start {ref}") as api:
                     api.start(taken)
-
-
-def record(number: int, ref: NodeRef, source: str, target: str, how: How) -> Migration:
-    return Migration(str(number), str(ref), Phase.PREPARING, source, target, how=how, word="preparing")

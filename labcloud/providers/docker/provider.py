@@ -12,7 +12,6 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +26,7 @@ from labcloud.model.dataset import StoredDataset
 from labcloud.model.found import Digests
 from labcloud.providers.base import Command, Found, Inspection, Provider, Response, Result, Sink
 from labcloud.providers.docker import containers, limits, streams, volumes
-from labcloud.providers.docker.engine import Engine, refused
+from labcloud.providers.docker.engine import Engine, gone_is_done, refused
 from labcloud.providers.docker.facts import Facts
 from labcloud.providers.docker.probes import Probes
 from labcloud.providers.docker.seats import is_node
@@ -107,9 +106,9 @@ class DockerProvider(Provider):
     def image(self, name: str, preferred: str = "") -> str:
         repository = f"labcloud/{name}"
         with self._engine.api(f"look for the image {name}") as api:
-            if preferred.startswith(f"{repository}:") and _tags(api, preferred):
+            if preferred.startswith(f"{repository}:") and tags_of(api, preferred):
                 return preferred
-            tags = _tags(api, f"{repository}:latest")
+            tags = tags_of(api, f"{repository}:latest")
         if not tags:
             raise NotFoundError(f"the image of {name} is not built yet", resolution=f"run 'labcloud image build {name}' first")
         return next((tag for tag in tags if tag.startswith(f"{repository}:") and not tag.endswith(":latest")), f"{repository}:latest")
@@ -161,7 +160,7 @@ class DockerProvider(Provider):
         return bool(same)
 
     def delete_network(self, tenant: str) -> None:
-        with self._engine.api(f"delete the network of {tenant}") as api, _gone_is_done():
+        with self._engine.api(f"delete the network of {tenant}") as api, gone_is_done():
             self._probes.sweep(api)  # the tenant's last cluster goes, and nothing is left: of a probe that was killed neither
             api.remove_network(containers.network_name(tenant))
 
@@ -233,15 +232,15 @@ class DockerProvider(Provider):
             limits.resize(api, ref, memory=memory, cpus=cpus)
 
     def stop_node(self, ref: NodeRef, *, timeout: float = 30.0) -> None:
-        with self._engine.api(f"stop the node {ref}") as api, _gone_is_done():
+        with self._engine.api(f"stop the node {ref}") as api, gone_is_done():
             api.stop(ref.qualified, timeout=round(timeout))
 
     def delete_node(self, ref: NodeRef) -> None:
-        with self._engine.api(f"delete the node {ref}") as api, _gone_is_done():
+        with self._engine.api(f"delete the node {ref}") as api, gone_is_done():
             api.remove_container(ref.qualified, force=True, v=True)
 
     def delete_volume(self, ref: NodeRef, number: int, snapshot: str = "") -> None:
-        with self._engine.api(f"delete volume {number} of {ref}") as api, _gone_is_done():
+        with self._engine.api(f"delete volume {number} of {ref}") as api, gone_is_done():
             volumes.remove(api, self._lab, (ref, number, snapshot))
 
     def ensure_volume(self, ref: NodeRef, number: int, volume: NodeVolume, snapshot: str = "") -> Path:
@@ -293,7 +292,7 @@ class DockerProvider(Provider):
         return address
 
 
-def _tags(api: APIClient, image: str) -> list[str]:
+def tags_of(api: APIClient, image: str) -> list[str]:
     """The references of an image that is there; none of one that is not."""
     from docker.errors import APIError
 
@@ -315,18 +314,6 @@ def _taken(api: APIClient) -> list[IPv4Network]:
     configs = [config for each in api.networks() for config in (each["IPAM"].get("Config") or ())]
     subnets = [config["Subnet"] for config in configs if "." in config.get("Subnet", "")]
     return [IPv4Network(each) for each in subnets] + host_routes()
-
-
-@contextmanager
-def _gone_is_done() -> Iterator[None]:
-    """What is gone already is deleted: passes over Docker's 404."""
-    from docker.errors import APIError
-
-    try:
-        yield
-    except APIError as exc:
-        if not refused(exc, 404):
-            raise
 
 
 def _archive(name: str, content: Iterable[bytes], *, size: int, owner: int) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from labcloud.model import ClusterRef, Found, FoundNode, NodeRef, NodeSpec
 from labcloud.model.dataset import MOUNTED
 from labcloud.providers.docker import containers
-from labcloud.providers.docker.engine import Engine, refused
+from labcloud.providers.docker.engine import Engine, gone_is_done, refused
 from labcloud.providers.docker.provider import DockerProvider
 from labcloud.providers.docker.settings import Place
 
@@ -66,9 +66,9 @@ class RemoteDocker(DockerProvider):
             for folder in _SEEN:
                 _remove_volume(api, mirror_name(ref, folder))
 
-    def end(self, ref: NodeRef, data: int) -> Mapping[str, Mapping[str, Any]]:
-        """Where the node's folders are, for whoever carries them: its ``data`` volumes and its mirrors."""
-        return data_mounts(self._lab, ref, data) | {name: _mirror(self._lab, ref, name) for name in _SEEN}
+    def mirrors(self, ref: NodeRef) -> Mapping[str, Mapping[str, Any]]:
+        """The node's mirrors, as mounts by the names of what they repeat."""
+        return {name: _mirror(self._lab, ref, name) for name in _SEEN}
 
 
 def data_mounts(lab: str, ref: NodeRef, count: int) -> dict[str, dict[str, Any]]:
@@ -143,7 +143,8 @@ def _remove_volume(api: APIClient, name: str) -> None:
     from docker.errors import APIError
 
     try:
-        api.remove_volume(name)
+        with gone_is_done():
+            api.remove_volume(name)
     except APIError as exc:
-        if not (refused(exc, 404) or refused(exc, 409)):  # another node of the cluster has it
+        if not refused(exc, 409):  # another node of the cluster has it
             raise

@@ -21,6 +21,8 @@ from labcloud.providers.docker import containers
 if TYPE_CHECKING:
     from docker import APIClient
 
+HOME: Final = "home"
+"""The home's name, where it is given no other."""
 CARRIER: Final = "carrier"
 """The image of everything that is no node."""
 _STAND_IN: Final = ["/usr/lib/labcloud/stand-in"]
@@ -35,7 +37,6 @@ class Seat:
     host: str
     name: str
     address: str = ""
-    running: bool = False
 
     @property
     def taken(self) -> bool:
@@ -65,17 +66,27 @@ class Places:
         found = self.seat(ref)
         return found.host if found else ""
 
+    def on(self, host: str) -> list[NodeRef]:
+        """The nodes that are, or belong, on a host."""
+        return sorted({each.ref for each in self.seats if self.host(each.ref) == host})
+
+    def broken_off(self, ref: NodeRef) -> bool:
+        """Whether the node has changed its place, or was to in that moment, and its move is not over."""
+        return any(each.left for each in self.of(ref))
+
     def hosts(self) -> set[str]:
         """Every host that has, or may have, anything of these nodes."""
         return {each.host for each in self.seats} - {""}
 
 
 def going(ref: NodeRef, host: str) -> str:
-    return f"{ref.qualified}.to-{host}"
+    """The name of the seat for a node that goes to ``host``, empty for the home."""
+    return f"{ref.qualified}.to-{host or HOME}"
 
 
 def coming(ref: NodeRef, host: str) -> str:
-    return f"{ref.qualified}.from-{host}"
+    """The name of the seat for a node that comes from ``host``, empty for the home."""
+    return f"{ref.qualified}.from-{host or HOME}"
 
 
 def read(api: APIClient, lab: str, *, tenant: str | None = None, cluster: ClusterRef | None = None) -> Places:
@@ -98,10 +109,7 @@ def _seat(answer: Mapping[str, Any]) -> Seat:
     labels = answer["Labels"]
     networks = (answer.get("NetworkSettings") or {}).get("Networks") or {}
     wanted = [(each.get("IPAMConfig") or {}).get("IPv4Address") or each.get("IPAddress") or "" for each in networks.values()]
-    return Seat(
-        containers.ref_of(labels), labels.get(containers.HOST, ""), answer["Names"][0].removeprefix("/"), next(iter(wanted), ""),
-        answer["State"] == "running",
-    )  # fmt: skip
+    return Seat(containers.ref_of(labels), labels.get(containers.HOST, ""), answer["Names"][0].removeprefix("/"), next(iter(wanted), ""))
 
 
 def stand_in(lab: str, ref: NodeRef, host: str, address: str, image: str) -> dict[str, Any]:

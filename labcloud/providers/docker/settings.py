@@ -12,9 +12,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from labcloud.errors import ConfigError
+from labcloud.providers.docker.opening import FILE
+from labcloud.providers.docker.seats import HOME
 
-FILE: Final = "docker.yaml"
-HOME: Final = "home"
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,40}[a-z0-9])?")
 MOST: Final = 7
 """How many other hosts there can be: each has a sixteenth of a tenant's addresses."""

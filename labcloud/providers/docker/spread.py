@@ -18,14 +18,8 @@ from labcloud.providers.base import Command, Found, Inspection, Provider, Respon
 from labcloud.providers.docker.estate import Estate
 from labcloud.providers.docker.provider import DockerProvider
 from labcloud.providers.docker.remote import BASE, CONFIG, DATASETS, RemoteDocker
-from labcloud.providers.docker.settings import Settings, read_settings
+from labcloud.providers.docker.settings import Settings
 from labcloud.providers.hosts import Hosts
-
-
-def provider(home: Path, lab_id: str) -> Provider:
-    """The lab's engine, or its engines, as its settings want it."""
-    settings = read_settings(home)
-    return SpreadDocker(home, lab_id, settings) if settings else DockerProvider(home, lab_id)
 
 
 class SpreadDocker(Provider):
@@ -52,16 +46,14 @@ class SpreadDocker(Provider):
         found, places = self._home.find(tenant, cluster), self._estate.places(tenant, cluster)
         nodes = [each for each in found.nodes if not places.host(each.ref)]
         volumes, snapshots = set(found.volumes), set(found.snapshots)
-        homes = {places.host(each.ref) for each in places.seats}
         for host in sorted(places.hosts()):
             try:
                 there = self._estate.on(host).find(tenant, cluster)
             except EngineError:
-                if cluster is not None and host in homes:
+                if cluster is not None and places.on(host):
                     raise
                 # Whoever asks for all is told of the others; and that these are there, and nothing more is known of them.
-                lost = sorted({each.ref for each in places.seats if places.host(each.ref) == host})
-                nodes += [FoundNode(ref, Status.FAILED, "", "", "", 0, "") for ref in lost]
+                nodes += [FoundNode(ref, Status.FAILED, "", "", "", 0, "") for ref in places.on(host)]
                 continue
             nodes += [each for each in there.nodes if places.host(each.ref) == host]
             volumes |= there.volumes
@@ -147,9 +139,9 @@ class SpreadDocker(Provider):
             self._estate.join(spec.ref.cluster.tenant)
             self._estate.fill([spec.ref])
             self._estate.wake(spec.ref)
-        elif self._estate.reason("") and all(each.ref != spec.ref for each in self._home.find(cluster=spec.ref.cluster).nodes):
+        elif (why := self._estate.reason("")) and all(each.ref != spec.ref for each in self._home.find(cluster=spec.ref.cluster).nodes):
             raise EngineError(
-                f"{self._estate.settings.name} gets no new nodes: {self._estate.reason('')}",
+                f"{self._estate.settings.name} gets no new nodes: {why}",
                 resolution=f"labcloud undrain {self._estate.settings.name} --provider docker",
             )
         engine.ensure_node(spec)

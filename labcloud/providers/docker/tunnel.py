@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from labcloud.errors import ConflictError
 from labcloud.providers.docker import containers
-from labcloud.providers.docker.engine import refused
+from labcloud.providers.docker.engine import gone_is_done, refused
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -167,21 +167,11 @@ def peers(api: APIClient, tenant: str) -> frozenset[IPv4Address]:
 
 def remove(api: APIClient, name: str) -> None:
     """A link, in order, so that its VXLAN goes with it; or the names."""
-    from docker.errors import APIError
-
-    try:
+    with gone_is_done():
         api.stop(name, timeout=5)
         api.remove_container(name, force=True)
-    except APIError as exc:
-        if not refused(exc, 404):
-            raise
 
 
 def remove_network(api: APIClient, tenant: str) -> None:
-    from docker.errors import APIError
-
-    try:
+    with gone_is_done():
         api.remove_network(containers.network_name(tenant))
-    except APIError as exc:
-        if not refused(exc, 404):
-            raise

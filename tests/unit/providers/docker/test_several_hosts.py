@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,10 @@ from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume
 from labcloud.providers.docker import containers, remote, seats
 from labcloud.providers.docker.engine import Engine
 from labcloud.providers.docker.forwarding import Forwarded
+from labcloud.providers.docker.opening import provider
 from labcloud.providers.docker.provider import DockerProvider
 from labcloud.providers.docker.settings import read_settings
-from labcloud.providers.docker.spread import SpreadDocker, provider
+from labcloud.providers.docker.spread import SpreadDocker
 from labcloud.providers.docker.tunnel import Layout, vni
 
 REF = NodeRef(ClusterRef("acme", "big"), "worker", 1)
@@ -179,3 +182,14 @@ def test_an_engine_elsewhere_that_is_silent_is_not_started_here() -> None:
         api.version()
     assert "whether lab2 is up" in caught.value.resolution
     engine.close()
+
+
+def test_a_lab_with_one_engine_does_not_load_what_several_need(tmp_path: Path) -> None:
+    loaded = f"""
+import sys
+from pathlib import Path
+from labcloud.providers.docker.opening import provider
+provider(Path({str(tmp_path)!r}), "lab")
+print([each for each in ("pydantic", "labcloud.providers.docker.spread") if each in sys.modules])
+"""
+    assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout == "[]\n"
