@@ -23,6 +23,18 @@ _REFRESH: Final = {
 }
 
 
+def read_lists(provider: Provider, node: NodeRef, service: str) -> None:
+    """Let the ``service`` on ``node``, NameNode or ResourceManager, read its list of hosts again. Raise ConfiguringError if it refuses."""
+    result = provider.execute(node, _REFRESH[service])
+    if result.exit_code:
+        raise ConfiguringError(
+            f"the {service} of {node.cluster} refused to read its list of hosts",
+            details=result.stderr.decode(errors="replace")[-2000:],
+            resolution=f"see 'labcloud logs {node.cluster} --service {service}'; if it was started with other settings than it has now, "
+            f"'labcloud restart {node.cluster}'; then run the same command again",
+        )
+
+
 class Decommissioner:
     """For one cluster. ``deadline`` limits the wait for blocks to be copied."""
 
@@ -36,18 +48,9 @@ class Decommissioner:
 
     def refresh(self) -> None:
         """Let the daemons read again which nodes are excluded. Raise ConfiguringError if one refuses."""
+        nodes = {name: NodeRef(self._cluster.ref, self._services[name].group, 0) for name in _REFRESH if name in self._services}
         with ThreadPoolExecutor(len(_REFRESH)) as pool:
-            list(pool.map(self._refresh, (name for name in _REFRESH if name in self._services)))
-
-    def _refresh(self, service: str) -> None:
-        node = NodeRef(self._cluster.ref, self._services[service].group, 0)
-        result = self._provider.execute(node, _REFRESH[service])
-        if result.exit_code:
-            raise ConfiguringError(
-                f"the {service} of {self._cluster.ref} refused to read its list of excluded nodes",
-                details=result.stderr.decode(errors="replace")[-2000:],
-                resolution=f"look at 'labcloud logs {self._cluster.ref} --service {service}', then run the same command again",
-            )
+            list(pool.map(lambda name: read_lists(self._provider, nodes[name], name), nodes))
 
     def wait(self, nodes: Iterable[NodeRef]) -> None:
         """Wait until HDFS and YARN have let go of ``nodes``. Raise DeadlineError with what is left to copy."""

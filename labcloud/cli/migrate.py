@@ -60,7 +60,13 @@ def _move_options(command: _Made) -> _Made:
         click.option("--limit", type=Seconds(1, 86400), default=600.0, show_default=True, metavar="S", help="How long one move may copy."),
         click.option("--bandwidth", type=click.FloatRange(1), default=110.0, show_default=True, metavar="M", help="MiB/s for each."),
         click.option("--drain-yarn", is_flag=True, help="Nodes get no new containers before they move, and those that run may end."),
-        click.option("--drain-limit", type=Seconds(1, 86400), default=300.0, show_default=True, metavar="S", help="For how long."),
+        click.option(
+            "--hdfs-maintenance", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True,
+            help="Whether HDFS is told that a node will be away; by itself where it may be for long.",
+        ),
+        click.option(
+            "--drain-limit", type=Seconds(1, 86400), default=300.0, show_default=True, metavar="S", help="How long YARN and HDFS may take."
+        ),
         _timeout_option,
         _dry_run_option,
         ignore_option,
@@ -231,19 +237,22 @@ def _engine(opened: Session) -> str:
 
 
 def _wish(options: dict[str, Any]) -> Wish:
+    from labcloud.migrate.estimating import MaintenancePolicy
     from labcloud.migrate.planning import Wish
 
     force = options["at_limit"] in ("force-complete", "cold")
     named = {name: options[name] for name in ("to", "cold", "limit", "bandwidth")}
-    return Wish(**named, force=force, ignored=reasons(options["ignored"]))
+    return Wish(**named, force=force, maintenance=MaintenancePolicy(options["hdfs_maintenance"]), ignored=reasons(options["ignored"]))
 
 
 def _policy(options: dict[str, Any], *, parallel: int) -> Policy:
+    from labcloud.migrate.estimating import MaintenancePolicy
     from labcloud.migrate.moving import AtLimit, Policy
 
     return Policy(
-        parallel, options["limit"], AtLimit(options["at_limit"]), options["drain_yarn"], options["drain_limit"], timeout=options["timeout"]
-    )
+        parallel, options["limit"], AtLimit(options["at_limit"]), options["drain_yarn"], MaintenancePolicy(options["hdfs_maintenance"]),
+        options["drain_limit"], timeout=options["timeout"],
+    )  # fmt: skip
 
 
 def _show_plan(moves: Sequence[Move], output: str) -> None:

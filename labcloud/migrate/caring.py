@@ -2,7 +2,7 @@
 
 One node of a cluster moves at a time, so that never two are absent that hold the last replicas of a block. If that is wanted, it takes no
 new work meanwhile: YARN is told that it has no room (``rmadmin -updateNodeResource``, since Hadoop 2.8), until the move is over or its
-NodeManager starts anew.
+NodeManager starts anew. For a longer absence HDFS is told as well: its maintenance, since Hadoop 2.9.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from typing import Any, Final
 
 from labcloud.apply.ready import Readiness
 from labcloud.errors import EngineError, LabError
-from labcloud.migrate.estimating import Load
+from labcloud.migrate.estimating import PATIENCE, Load
+from labcloud.migrate.maintenance import Maintenance
 from labcloud.model import Cluster, NodeRef, Wanted
 from labcloud.model.checks import Finding, failed, passed, warned
 from labcloud.preflight.checklist import Answer
 from labcloud.profiles import Profile
 from labcloud.profiles.formats import read_hadoop_xml
 from labcloud.providers.base import Command, Provider
-from labcloud.services.hadoop import IN_SERVICE, Hadoop, node_name
+from labcloud.services.hadoop import IN_MAINTENANCE, IN_SERVICE, Hadoop, node_name
 
 _CONTACT: Final = 5
 """Seconds since a DataNode's last heartbeat, of which there is one in three: longer, and it may be gone without anybody knowing yet."""
@@ -38,6 +39,7 @@ WHY: Final = {
     "hadoop.blocks": "a block with too few replicas is lost with the next node",
     "hadoop.role": "what there is once in a cluster stands still while its node does",
     "hadoop.work": "what runs on the node stands still while it does",
+    "hadoop.maintenance": "HDFS copies the blocks of a node that says nothing",
 }
 
 
@@ -57,8 +59,13 @@ class Care(ABC):
         """What speaks against a move, and what is to be known of it."""
 
     @abstractmethod
-    def hold(self, ref: NodeRef, *, drain: bool) -> str:
-        """What has to end before the node moves, or nothing; with ``drain`` it gets no new work from the first question on."""
+    def absence(self, ref: NodeRef) -> list[Answer]:
+        """What HDFS makes of it if the node is away for long."""
+
+    @abstractmethod
+    def hold(self, ref: NodeRef, *, drain: bool, away: float = 0) -> str:
+        """What is to be waited for before the node moves, or nothing. With ``drain`` it gets no new work from the first question on; if
+        it may be ``away`` for some seconds, HDFS is told so."""
 
     @abstractmethod
     def missing(self, ref: NodeRef) -> str:
@@ -76,9 +83,10 @@ class Care(ABC):
 @dataclass
 class _Held:
     """How a cluster was before the move of a node; ``ready`` asks its masters afterwards. ``drained``: whether the node's room was taken
-    from it, None if that was not tried."""
+    from it, and ``maintained``: whether HDFS was told that it goes; None if that was not tried."""
 
     drained: bool | None = None
+    maintained: bool | None = None
     missing_blocks: int = 0
     jobs: dict[str, int] = field(default_factory=dict)
     ready: Readiness | None = None
@@ -138,22 +146,39 @@ class HadoopCare(Care):
             running = self._containers(hadoop, ref)
             yield "hadoop.work", passed(f"{running} containers run on it" if running else "nothing runs on it", containers=running)
 
+    def absence(self, ref: NodeRef) -> list[Answer]:
+        cluster, profile, provider = self._open(ref)
+        if not _keeps_copies(cluster, profile, ref):
+            return []
+        found = passed("HDFS is told that the node comes back, and copies none of its blocks")
+        if not Maintenance(provider, cluster, profile).known:
+            said = f"{profile.title} knows no maintenance: HDFS copies the node's blocks once it has been away for {PATIENCE:g} s"
+            found = warned(said, "nothing: what there is too much of afterwards, HDFS deletes; it needs the room meanwhile")
+        id = "hadoop.maintenance"
+        return [Answer(id, found.verdict, found.summary, found.evidence, found.fix, why=WHY[id])]
+
     # Around the move
 
-    def hold(self, ref: NodeRef, *, drain: bool) -> str:
+    def hold(self, ref: NodeRef, *, drain: bool, away: float = 0) -> str:
         cluster, profile, provider = self._open(ref)
         if cluster.state is not Wanted.RUNNING:
             return ""
         hadoop = Hadoop(provider, cluster, profile)
         if ref not in self._held:
             self._held[ref] = _Held(missing_blocks=hadoop.hdfs().missing_blocks, jobs=_jobs(hadoop, profile))
-        if not drain or "nodemanager" not in profile.services_of(ref.group):
-            return ""
         held = self._held[ref]
-        if held.drained is None:
+        if drain and held.drained is None and "nodemanager" in profile.services_of(ref.group):
             held.drained = self._set_room(ref, 0, 0)
-        if not held.drained:
-            return ""
+        if away and held.maintained is None and _keeps_copies(cluster, profile, ref):
+            maintenance = Maintenance(provider, cluster, profile)
+            held.maintained = maintenance.known
+            if maintenance.known:
+                maintenance.begin(ref, away)
+        working = self._working(hadoop, ref) if held.drained else ""
+        copying = _copying(hadoop, ref) if held.maintained else ""
+        return " and ".join(filter(None, (working, copying)))
+
+    def _working(self, hadoop: Hadoop, ref: NodeRef) -> str:
         running = self._containers(hadoop, ref)
         return f"{running} containers on {ref.name} to end" if running else ""
 
@@ -162,15 +187,15 @@ class HadoopCare(Care):
         if cluster.state is not Wanted.RUNNING:
             return ""
         own, name = profile.services_of(ref.group), ref.name
+        held = self._held.get(ref, _Held())
         try:
             provider.execute(ref, Command(("true",)))
             hadoop = Hadoop(provider, cluster, profile)
             hdfs = hadoop.hdfs()
-            data_there = hdfs.live.get(name) == IN_SERVICE and _silent_for(hadoop, name) <= _CONTACT if "datanode" in own else True
+            data_there = _counted_on(hdfs.live.get(name), held) and _silent_for(hadoop, name) <= _CONTACT if "datanode" in own else True
             work_there = hadoop.yarn().get(name) == "RUNNING" if "nodemanager" in own else True
         except EngineError as exc:
             return exc.brief
-        held = self._held.get(ref, _Held())
         held.ready = held.ready or Readiness(provider, cluster, profile)
         awaited = (
             (bool(hdfs.safe_mode), "HDFS to leave safe mode"),
@@ -182,6 +207,10 @@ class HadoopCare(Care):
 
     def release(self, ref: NodeRef) -> None:
         held = self._held.get(ref)
+        if held and held.maintained:
+            cluster, profile, provider = self._open(ref)
+            Maintenance(provider, cluster, profile).end(ref)
+            held.maintained = None
         if held and held.drained:
             self._set_room(ref, *self._room(ref))
             held.drained = None
@@ -193,9 +222,10 @@ class HadoopCare(Care):
             return []
         now = _jobs(Hadoop(provider, cluster, profile), profile)
         words = {"AppsFailed": "failed", "AppsKilled": "were killed"}
-        undrained = ["this version of YARN cannot let a node's containers end first"] if held.drained is False else []
+        unable = ["this version of YARN cannot let a node's containers end first"] if held.drained is False else []
+        unable += ["this version of HDFS knows no maintenance"] if held.maintained is False else []
         more = {key: now.get(key, 0) - held.jobs.get(key, 0) for key in words}
-        return undrained + [f"{count} job{'s' if count != 1 else ''} {words[key]}" for key, count in more.items() if count > 0]
+        return unable + [f"{count} job{'s' if count != 1 else ''} {words[key]}" for key, count in more.items() if count > 0]
 
     # YARN
 
@@ -225,6 +255,25 @@ class HadoopCare(Care):
         if result.exit_code and _UNKNOWN not in said:
             raise EngineError(f"YARN of {ref.cluster} did not change the room of {ref.name}", details=said[-1000:])
         return result.exit_code == 0
+
+
+def _keeps_copies(cluster: Cluster, profile: Profile, ref: NodeRef) -> bool:
+    """Whether the node has blocks that other DataNodes may have, too, and a NameNode elsewhere that would copy them."""
+    own, data = profile.services_of(ref.group), _declared(cluster, profile, "datanode")
+    return cluster.state is Wanted.RUNNING and ref.name in data and _METADATA not in own and len(data) > 1
+
+
+def _copying(hadoop: Hadoop, ref: NodeRef) -> str:
+    """What HDFS does still before it can do without the node, or nothing."""
+    hdfs = hadoop.hdfs()
+    if hdfs.live.get(ref.name, IN_MAINTENANCE) == IN_MAINTENANCE:  # one that says nothing is away already
+        return ""
+    left = hdfs.under_replicated([ref.name])
+    return f"HDFS to ready itself for the absence of {ref.name}" + (f" ({left} blocks to copy)" if left else "")
+
+
+def _counted_on(state: str | None, held: _Held) -> bool:
+    return state == IN_SERVICE or (bool(held.maintained) and state == IN_MAINTENANCE)
 
 
 def _declared(cluster: Cluster, profile: Profile, service: str) -> list[str]:

@@ -7,7 +7,10 @@ pause that is allowed: QEMU's pre-copy, docs/devel/migration. A server that chan
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
+
+from labcloud.model.hosts import How
 
 BANDWIDTH: Final = 110.0
 """MiB/s that a move gets, where nobody has said: what is left of a network of 1 Gbit/s."""
@@ -15,7 +18,23 @@ BANDWIDTH: Final = 110.0
 PAUSE: Final = 0.5
 """Seconds that a server may stand still: Nova's own ``live_migration_downtime``."""
 
+PATIENCE: Final = 40.0
+"""Seconds after which HDFS takes a DataNode for dead that says nothing, as profiles have it, and copies its blocks."""
+
 _ROUNDS: Final = 64
+
+
+class MaintenancePolicy(StrEnum):
+    """Whether HDFS is told that a node will be away."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+    def of(self, how: How, pause: float) -> bool:
+        """Whether for a move that goes like this, with so many seconds of standing still: by itself where HDFS might lose patience."""
+        long = how is How.COLD or pause > PATIENCE / 2
+        return self is MaintenancePolicy.ALWAYS or (self is MaintenancePolicy.AUTO and long)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from labcloud.apply.watch import Deadline, Event, Kind, Watch
 from labcloud.errors import ConflictError, DeadlineError, EngineError, LabError, NotFoundError
 from labcloud.lab.locks import cluster_lock
 from labcloud.migrate.caring import Care
+from labcloud.migrate.estimating import MaintenancePolicy
 from labcloud.migrate.planning import Move
 from labcloud.model.hosts import Guest, How, Migration, Phase
 from labcloud.model.names import ClusterRef, NodeRef
@@ -46,13 +47,15 @@ class AtLimit(StrEnum):
 
 @dataclass(frozen=True)
 class Policy:
-    """``parallel`` moves at once; each may copy for ``limit`` seconds, then ``at_limit``; ``drain`` lets YARN's containers end before, for
-    up to ``drain_limit`` seconds; the cluster may take ``settle`` seconds to be as it was. ``timeout`` is for all of it."""
+    """``parallel`` moves at once; each may copy for ``limit`` seconds, then ``at_limit``; ``drain`` lets YARN's containers end before, and
+    ``maintenance`` tells HDFS; either is waited for up to ``drain_limit`` seconds. The cluster may take ``settle`` seconds to be as it was.
+    ``timeout`` is for all of it."""
 
     parallel: int = 4
     limit: float = 600.0
     at_limit: AtLimit = AtLimit.ABORT
     drain: bool = False
+    maintenance: MaintenancePolicy = MaintenancePolicy.AUTO
     drain_limit: float = 300.0
     settle: float = 120.0
     timeout: float = 7200.0
@@ -84,7 +87,8 @@ class _Stage(StrEnum):
 
 @dataclass
 class _Way:
-    """One move that is under way. ``known`` is the engine's last word of it; what it said up to its record ``before`` is of other moves."""
+    """One move that is under way. ``known`` is the engine's last word of it; what it said up to its record ``before`` is of other moves.
+    ``awaited`` is what its node waits for before it goes."""
 
     move: Move
     began: float
@@ -96,6 +100,7 @@ class _Way:
     known: Migration | None = None
     copying: float = 0.0
     ended: bool = False
+    awaited: str = ""
     after: list[str] = field(default_factory=list)
 
     @property
@@ -215,10 +220,12 @@ class Mover:
             self._end(way, why=exc.brief, details=(exc.details,) if exc.details else ())
 
     def _hold(self, way: _Way) -> None:
-        busy = self._care.hold(way.cared, drain=self._policy.drain) if way.cared else ""
-        if busy and self._clock() - way.since < self._policy.drain_limit:
+        if way.cared:
+            away = self._policy.timeout if self._policy.maintenance.of(way.how, way.move.estimate.pause) else 0
+            way.awaited = self._care.hold(way.cared, drain=self._policy.drain, away=away)
+        if way.awaited and self._clock() - way.since < self._policy.drain_limit:
             return
-        if not way.adopted:
+        if not way.adopted or way.how is not way.move.how:
             self._ask(way)
         self._enter(way, _Stage.MOVING)
 
@@ -272,8 +279,8 @@ class Mover:
     def _failed(self, way: _Way, said: Migration) -> None:
         if way.ended and self._policy.at_limit is AtLimit.COLD and way.how is not How.COLD:
             way.how, way.before = How.COLD, int(said.id)
-            self._ask(way)
-            self._enter(way, _Stage.MOVING)
+            self._enter(way, _Stage.HOLDING)
+            self._hold(way)
             return
         if said.phase is Phase.CANCELLED:
             why = f"it was aborted after {self._policy.limit:g} s of copying" if way.ended else "somebody aborted it"
@@ -301,6 +308,8 @@ class Mover:
                 disturbed = self._care.disturbed(way.cared)
             except LabError as exc:
                 disturbed = [exc.brief]
+        if moved and way.awaited:
+            disturbed.append(f"after {self._policy.drain_limit:g} s it no longer waited for {way.awaited}")
         if moved and way.known and way.known.note:
             disturbed.append(way.known.note)
         way.locked.close()
@@ -328,8 +337,10 @@ class Mover:
 
     def _said(self, way: _Way) -> str:
         label, known = way.guest.ref.name if way.guest.ref else way.guest.name, way.known
-        if way.stage is not _Stage.MOVING:
-            return f"{label} {'gives up its work' if way.stage is _Stage.HOLDING else 'is being proved'}"
+        if way.stage is _Stage.HOLDING:
+            return f"{label} waits for {way.awaited or 'its turn'}"
+        if way.stage is _Stage.SETTLING:
+            return f"{label} is being proved"
         if known is None:
             return f"{label} is asked for"
         total, left = known.memory + known.disk, known.memory_left + known.disk_left

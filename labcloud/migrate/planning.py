@@ -12,7 +12,7 @@ from typing import Final
 from labcloud.errors import ConflictError, LabError, NotFoundError
 from labcloud.migrate.caring import Care
 from labcloud.migrate.choosing import Choice, Places, ranked, why_none
-from labcloud.migrate.estimating import BANDWIDTH, Estimate, Load, estimate
+from labcloud.migrate.estimating import BANDWIDTH, Estimate, Load, MaintenancePolicy, estimate
 from labcloud.migrate.judging import Facts, answer, judge
 from labcloud.model.checks import failed
 from labcloud.model.hosts import Guest, Host, How, Room
@@ -26,14 +26,15 @@ _THREADS: Final = 8
 @dataclass(frozen=True)
 class Wish:
     """How moves shall be: ``to`` a host, or to the best; ``cold`` even if the server runs; a move may take ``limit`` seconds over a network
-    of ``bandwidth`` MiB/s, and is completed by ``force`` if it does not converge. ``rebuild``: the host is gone; ``shared``: the disks of
-    its servers are not. ``ignored`` are checks, with reasons."""
+    of ``bandwidth`` MiB/s, and is completed by ``force`` if it does not converge. ``maintenance``: whether HDFS is told. ``rebuild``: the
+    host is gone; ``shared``: the disks of its servers are not. ``ignored`` are checks, with reasons."""
 
     to: str = ""
     cold: bool = False
     limit: float = 0.0
     bandwidth: float = BANDWIDTH
     force: bool = False
+    maintenance: MaintenancePolicy = MaintenancePolicy.AUTO
     rebuild: bool = False
     shared: bool = False
     ignored: Mapping[str, str] = field(default_factory=dict)
@@ -147,7 +148,9 @@ class Planner:
             irreplaceable=how is How.REBUILD and self._irreplaceable(guest),
         )  # fmt: skip
         own = [] if best is None or wish.rebuild else self._hosts.judge(guest, best.host)
-        found = [*judge(facts), *(answer(id, finding) for id, finding in own), *answers]
+        told = guest.ref if not wish.rebuild and wish.maintenance.of(how, expected.pause) else None
+        away = self._absence(told) if told else []
+        found = [*judge(facts), *(answer(id, finding) for id, finding in own), *answers, *away]
         report = Report(tuple(_passed_over(each, wish.ignored) for each in found))
         return Move(guest, source, best.host if best else None, how, report, expected, best.reasons if best else ())
 
@@ -156,6 +159,12 @@ class Planner:
         if how is How.RESTART:
             return Estimate(data / wish.bandwidth, 0.0, data, converges=True)
         return estimate(guest.memory, load, disk=data, bandwidth=wish.bandwidth)
+
+    def _absence(self, ref: NodeRef) -> Sequence[Answer]:
+        try:
+            return self._care.absence(ref)
+        except LabError:  # its cluster is wanted no longer, as the other answers say
+            return ()
 
     def _irreplaceable(self, guest: Guest) -> bool:
         try:

@@ -27,9 +27,10 @@ from labcloud.plan.steps import (
     UpdateUsers,
 )
 
-_UNREAD: Final = ".unread"
+UNREAD: Final = ".unread"
+"""Beside a file of the configuration, in its name: those who use it have not been told of it yet."""
 _USERS: Final = "users"
-_PEOPLE: Final = frozenset({_USERS, _USERS + _UNREAD, "authorized_keys"})  # in a node's folder
+_PEOPLE: Final = frozenset({_USERS, _USERS + UNREAD, "authorized_keys"})  # in a node's folder
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def members(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
     if not found.nodes or not any(_of_people(path) for path in changed):
         return Plan()
     lists = _changed_lists(blueprint, found, changed)
-    config = {**blueprint.config, **{f"{path}{_UNREAD}": "" for path in lists}}
+    config = {**blueprint.config, **{f"{path}{UNREAD}": "" for path in lists}}
     users = _users(found, changed)
     put = PutConfig(wanted.ref, {**config, **(_users_unread(blueprint) if users else {})})
     return Plan.of((put,), users, (PutConfig(wanted.ref, config, made=True),) if users else ())
@@ -124,7 +125,7 @@ def members(wanted: Cluster, found: Found, blueprint: Blueprint) -> Plan:
 def _changed_lists(blueprint: Blueprint, found: Found, changed: Iterable[str]) -> set[str]:
     """The lists that changed on nodes that exist: one that is made reads them when it starts."""
     exist = {node.ref.name for node in found.nodes}
-    return {path.removesuffix(_UNREAD) for path in changed if path.partition("/")[0] in exist} & blueprint.lists
+    return {path.removesuffix(UNREAD) for path in changed if path.partition("/")[0] in exist} & blueprint.lists
 
 
 def _of_people(path: str) -> bool:
@@ -140,7 +141,7 @@ def _users(found: Found, changed: Iterable[str]) -> tuple[UpdateUsers, ...]:
 
 def _users_unread(blueprint: Blueprint) -> dict[str, str]:
     """A file beside each node's members until it has made them, for the same reason as with lists."""
-    return {f"{node}/{_USERS}{_UNREAD}": "" for node in {path.partition("/")[0] for path in blueprint.config}}
+    return {f"{node}/{_USERS}{UNREAD}": "" for node in {path.partition("/")[0] for path in blueprint.config}}
 
 
 def _lists_told(
@@ -150,7 +151,7 @@ def _lists_told(
 
     A file beside each list is there until then: if a run is broken off in between, the next one sees that they have to be told still.
     """
-    unread = {**blueprint.config, **{f"{path}{_UNREAD}": "" for path in blueprint.lists}, **more}
+    unread = {**blueprint.config, **{f"{path}{UNREAD}": "" for path in blueprint.lists}, **more}
     names = tuple(ref.name for ref in leaving)
     return PutConfig(cluster, unread, names), RefreshNodes(cluster), PutConfig(cluster, blueprint.config, read=True)
 

@@ -1,14 +1,15 @@
-"""The two formats that rendered configuration has: Hadoop's XML, and assignments for a POSIX shell. Values are untrusted.
+"""The formats that rendered configuration has: Hadoop's XML, its lists of hosts, and assignments for a POSIX shell. Values are untrusted.
 
 Nothing here knows what the values mean.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -47,6 +48,33 @@ def read_hadoop_xml(text: str | None) -> dict[str, str] | None:
     if root.tag != "configuration":
         return None
     return {(each.findtext("name") or "").strip(): (each.findtext("value") or "") for each in root.iter("property")}
+
+
+def host_list(file: str, leaving: Iterable[str]) -> str:
+    """The list of hosts that are ``leaving``: one a line, in a ``file`` that ends in ``.json`` as HDFS's CombinedHostFileManager reads it.
+
+    A list that names no host in service lets every host in. https://hadoop.apache.org/docs/stable/hadoop-project-dist/hadoop-hdfs/HdfsDataNodeAdminGuide.html
+    """
+    if not file.endswith(".json"):
+        return "".join(f"{host}\n" for host in sorted(leaving))
+    return _hosts_json([{"hostName": host, "adminState": "DECOMMISSIONED"} for host in sorted(leaving)])
+
+
+def in_maintenance(hosts: str, host: str, until: float) -> str:
+    """The list ``hosts`` (JSON) with ``host``, which will be back ``until`` then (seconds since 1970), at the latest."""
+    entry = {"hostName": host, "adminState": "IN_MAINTENANCE", "maintenanceExpireTimeInMS": round(until * 1000)}
+    return _hosts_json([*json.loads(back_in_service(hosts, host)), entry])
+
+
+def back_in_service(hosts: str, host: str) -> str:
+    """The list ``hosts`` (JSON) without the maintenance of ``host``."""
+    return _hosts_json([each for each in json.loads(hosts) if (each["hostName"], each["adminState"]) != (host, "IN_MAINTENANCE")])
+
+
+def _hosts_json(entries: Iterable[Mapping[str, object]]) -> str:
+    """One host a line."""
+    lines = ",\n".join(json.dumps(each) for each in entries)
+    return f"[\n{lines}\n]\n" if lines else "[]\n"
 
 
 def shell_assignments(variables: Mapping[str, str]) -> str:

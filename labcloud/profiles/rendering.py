@@ -16,7 +16,7 @@ from labcloud.model.storage import Classes, media_tags, storage_class
 from labcloud.profiles import files
 from labcloud.profiles.declaring import declared
 from labcloud.profiles.expressions import ExpressionError, fill
-from labcloud.profiles.formats import hadoop_xml, shell_assignments, unrepresentable
+from labcloud.profiles.formats import hadoop_xml, host_list, shell_assignments, unrepresentable
 from labcloud.profiles.layering import Layering, merged
 from labcloud.profiles.model import Profile, Service
 from labcloud.profiles.sizing import GroupSizing, size_group, sizing
@@ -233,7 +233,7 @@ class Group:
             more = self._said.log4j if file == _LOG4J else ""
             yield f"conf/{file}", self._fill(text, "files", file) + more
         for file in self._profile.exclude_files:
-            yield f"conf/{file}", "".join(f"{host}\n" for host in sorted(excluded))
+            yield f"conf/{file}", host_list(file, excluded)
 
     def settings(self, file: str) -> dict[str, str]:
         """All settings of a file, in the order of their names."""

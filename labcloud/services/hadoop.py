@@ -21,6 +21,7 @@ from labcloud.services.files import Files, NativeFiles, WebFiles
 
 IN_SERVICE: Final = "In Service"
 DECOMMISSIONED: Final = "Decommissioned"
+IN_MAINTENANCE: Final = "In Maintenance"
 SILENT: Final = "SILENT"
 
 _FSCK_SECONDS: Final = 120.0
@@ -34,7 +35,7 @@ Made = TypeVar("Made")
 @dataclass(frozen=True)
 class HdfsState:
     """``live`` and ``dead`` map DataNodes by node name (``worker-0``) to what the NameNode says of their administration; ``leaving``
-    those that are being decommissioned to their blocks that have too few copies elsewhere."""
+    those that are being decommissioned, or readied for maintenance, to their blocks that have too few copies elsewhere."""
 
     safe_mode: str
     live: Mapping[str, str]
@@ -127,11 +128,12 @@ class Hadoop:
 
 def _hdfs_state(bean: Mapping[str, Any]) -> HdfsState:
     live, dead = json.loads(bean["LiveNodes"]), json.loads(bean["DeadNodes"])
+    leaving = json.loads(bean["DecomNodes"]) | json.loads(bean.get("EnteringMaintenanceNodes", "{}"))  # the latter since Hadoop 2.9
     return HdfsState(
         safe_mode=bean["Safemode"],
         live={node_name(host): facts.get("adminState", "") for host, facts in live.items()},
         dead={node_name(host): DECOMMISSIONED if facts.get("decommissioned") else "dead" for host, facts in dead.items()},
-        leaving={node_name(host): facts.get("underReplicatedBlocks", 0) for host, facts in json.loads(bean["DecomNodes"]).items()},
+        leaving={node_name(host): facts.get("underReplicatedBlocks", 0) for host, facts in leaving.items()},
         missing_blocks=int(bean["NumberOfMissingBlocks"]),
         failed_volumes=sum(facts.get("volfails", 0) for facts in live.values()),
     )

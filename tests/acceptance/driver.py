@@ -193,6 +193,10 @@ class Cluster:
     def delete(self) -> None:
         self.labcloud("delete", "--yes", self.ref)
 
+    def rendered(self, path: str) -> Path:
+        """A file of the nodes' configuration, as labcloud has it."""
+        return self.labcloud.home / "rendered" / self.tenant / self.name / path
+
     # The names that Docker knows
 
     def container(self, node: str) -> str:

@@ -6,10 +6,10 @@ Add one by adding an entry to FAULTS. ``inject`` breaks the cluster, and returns
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.acceptance.driver import Cluster, docker, ended, run, wait_for
 
@@ -56,13 +56,9 @@ def inside(cluster: Cluster, node: str, *argv: str) -> None:
     run(("nsenter", "--target", str(cluster.pid(node)), "--mount", "--pid", "--", *argv))
 
 
-def rendered(cluster: Cluster, path: str) -> Path:
-    return cluster.labcloud.home / "rendered" / cluster.tenant / cluster.name / path
-
-
 def rewrite(cluster: Cluster, path: str, old: str, new: str) -> None:
     """Change a rendered file behind labcloud's back."""
-    file = rendered(cluster, path)
+    file = cluster.rendered(path)
     text = file.read_text()
     assert old in text, f"{path} does not say {old}"
     file.write_text(text.replace(old, new))
@@ -125,7 +121,7 @@ def free_port(cluster: Cluster) -> None:
 
 
 def heap_too_small(cluster: Cluster) -> None:
-    text = rendered(cluster, "worker-0/services/datanode").read_text()
+    text = cluster.rendered("worker-0/services/datanode").read_text()
     heap = next(word.strip("'") for word in text.split() if word.strip("'").startswith("-Xmx"))
     first = next(word.strip("'") for word in text.split() if word.strip("'").startswith("-Xms"))
     rewrite(cluster, "worker-0/services/datanode", f"{first} {heap}", "-Xms4m -Xmx4m")
@@ -249,8 +245,11 @@ def namenode_disk_free(cluster: Cluster) -> None:
 
 def excluded_datanode(cluster: Cluster) -> None:
     name = bash(cluster, "worker-1", "hostname -f")
-    file = rendered(cluster, "master-0/conf/dfs.exclude")
-    file.write_text(file.read_text() + name + "\n")
+    old, new = cluster.rendered("master-0/conf/dfs.exclude"), cluster.rendered("master-0/conf/dfs.hosts.json")
+    if old.exists():
+        old.write_text(f"{name}\n")
+    else:
+        new.write_text(json.dumps([{"hostName": name, "adminState": "DECOMMISSIONED"}]))
     cluster.exec("hdfs", "dfsadmin", "-refreshNodes", user="hdfs")
 
 

@@ -50,10 +50,9 @@ def two(labcloud: Labcloud, host: AnotherHost) -> Iterator[Labcloud]:
 
 
 @contextmanager
-def ready(two: Labcloud, tenant: str, workers: int) -> Iterator[Cluster]:
-    """The oldest Hadoop: its NodeManagers are those that may fall silent when their ResourceManager starts anew."""
-    made = Cluster(two, tenant, "hadoop-2.7")
-    made.create("--workers", str(workers))
+def ready(two: Labcloud, tenant: str, profile: str) -> Iterator[Cluster]:
+    made = Cluster(two, tenant, profile)
+    made.create("--workers", "2")
     try:
         made.wait_until_all_runs()
         yield made
@@ -63,7 +62,15 @@ def ready(two: Labcloud, tenant: str, workers: int) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def cluster(two: Labcloud, mark: str) -> Iterator[Cluster]:
-    with ready(two, f"{mark}-h", 2) as made:
+    """The oldest Hadoop: its NodeManagers are those that may fall silent when their ResourceManager starts anew."""
+    with ready(two, f"{mark}-h", "hadoop-2.7") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def other(two: Labcloud, mark: str) -> Iterator[Cluster]:
+    """Another tenant's, of a Hadoop that can be told that a node will be away."""
+    with ready(two, f"{mark}-x", "hadoop-3.4") as made:
         yield made
 
 
@@ -289,27 +296,39 @@ def test_a_move_that_takes_too_long_is_as_if_it_had_not_begun(cluster: Cluster, 
         cluster.exec("rm", "/data/0/ballast", node="worker-1", user="root")
 
 
-def test_tenants_cannot_speak_to_each_other_on_any_host(cluster: Cluster, two: Labcloud, mark: str, host: AnotherHost) -> None:
+def test_a_node_goes_when_hdfs_and_yarn_can_do_without_it(other: Cluster) -> None:
+    """What it alone has is there meanwhile, on the node that stays."""
+    other.exec("bash", "-c", "hdfs dfs -D dfs.replication=1 -put /etc/services /tmp/alone", node="worker-0", user="hdfs")
+    (moved,) = other.labcloud.json(
+        "migrate", f"{other.ref}/worker-0", "--to", NAME, "--drain-yarn", "--hdfs-maintenance", "always", "--drain-limit", "60"
+    )
+    assert (moved["moved"], moved["disturbed"]) == (True, [])
+    assert hosts_of(other)["worker-0"] == NAME
+    assert other.datanodes().keys() == {"worker-0", "worker-1"}
+    assert other.rendered("master-0/conf/dfs.hosts.json").read_text() == "[]\n"
+    assert other.exec("hdfs", "dfs", "-cat", "/tmp/alone").stdout == other.exec("cat", "/etc/services").stdout
+
+
+def test_tenants_cannot_speak_to_each_other_on_any_host(cluster: Cluster, other: Cluster, two: Labcloud, host: AnotherHost) -> None:
     """Not over bridges, and not by datagrams that look like another tenant's VXLAN."""
-    with ready(two, f"{mark}-x", 1) as other:
-        place(other, w0=NAME)
-        place(cluster, w1=NAME)
-        addresses = {each["name"]: each["address"] for each in cluster.show()["nodes"]}
-        for node in ("master-0", "worker-0"):
-            for address in addresses.values():
-                argv = ("timeout", "3", "bash", "-c", f"exec 3<>/dev/tcp/{address}/22 || exec 3<>/dev/tcp/{address}/50010")
-                assert other.exec(*argv, node=node, expect=None).code != 0
-        # A datagram to a host that looks as if it came by the VXLAN of the first tenant.
-        here, there = host.addresses
-        speaker = pid("", other.container("master-0"))
-        for name, url, target in (("master-0", "", here), ("worker-1", host.url, there)):
-            ears = pid(url, cluster.container(name))
-            forged = vxlan(tunnel.vni(two.id, cluster.tenant), addresses["worker-0"], addresses[name], b"forged")
-            assert heard(ears, lambda forged=forged, target=target: speak(speaker, target, forged)) == b""
-        table = f"lc{tunnel.vni(two.id, cluster.tenant):06x}"
-        for at in ((), ("--host", host.url)):
-            run(("docker", *at, "exec", tunnel.link_name(cluster.tenant), "nft", "delete", "table", "inet", table))
-        assert heard(ears, lambda: speak(speaker, there, forged)) == b"forged", "the table is what keeps it out"
+    place(other, w0=NAME)
+    place(cluster, w1=NAME)
+    addresses = {each["name"]: each["address"] for each in cluster.show()["nodes"]}
+    for node in ("master-0", "worker-0"):
+        for address in addresses.values():
+            argv = ("timeout", "3", "bash", "-c", f"exec 3<>/dev/tcp/{address}/22 || exec 3<>/dev/tcp/{address}/50010")
+            assert other.exec(*argv, node=node, expect=None).code != 0
+    # A datagram to a host that looks as if it came by the VXLAN of the first tenant.
+    here, there = host.addresses
+    speaker = pid("", other.container("master-0"))
+    for name, url, target in (("master-0", "", here), ("worker-1", host.url, there)):
+        ears = pid(url, cluster.container(name))
+        forged = vxlan(tunnel.vni(two.id, cluster.tenant), addresses["worker-0"], addresses[name], b"forged")
+        assert heard(ears, lambda forged=forged, target=target: speak(speaker, target, forged)) == b""
+    table = f"lc{tunnel.vni(two.id, cluster.tenant):06x}"
+    for at in ((), ("--host", host.url)):
+        run(("docker", *at, "exec", tunnel.link_name(cluster.tenant), "nft", "delete", "table", "inet", table))
+    assert heard(ears, lambda: speak(speaker, there, forged)) == b"forged", "the table is what keeps it out"
 
 
 def pid(url: str, container: str) -> str:
@@ -351,7 +370,7 @@ def vxlan(number: int, source: str, target: str, content: bytes) -> bytes:
     return struct.pack(">II", 0x08 << 24, number << 8) + frame
 
 
-def test_a_host_that_does_not_answer_is_named(cluster: Cluster, host: AnotherHost) -> None:
+def test_a_host_that_does_not_answer_is_named(cluster: Cluster, other: Cluster, host: AnotherHost) -> None:
     lab = cluster.labcloud
     lab("drain", NAME, "--then", "enable")
     host.stop()
@@ -368,7 +387,7 @@ def test_a_host_that_does_not_answer_is_named(cluster: Cluster, host: AnotherHos
     host.stop()
     try:
         there = {each["name"]: each for each in lab.json("host", "list")}
-        assert (there[NAME]["status"], there[NAME]["nodes"], there["home"]["nodes"]) == ("down", 1, 2)
+        assert (there[NAME]["status"], there[NAME]["nodes"], there["home"]["nodes"]) == ("down", 1, 2 + len(other.show()["nodes"]))
         silent = lab("show", cluster.ref, expect=None)
         assert silent.code != 0
         assert NAME in silent.said

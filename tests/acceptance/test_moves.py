@@ -20,8 +20,10 @@ from tests.acceptance.driver import Cluster, Labcloud, ended, wait_for
 
 @pytest.fixture(scope="module", params=["hadoop-2.7", "hadoop-3.4"])
 def cluster(request: pytest.FixtureRequest, labcloud: Labcloud, mark: str) -> Iterator[Cluster]:
+    """HDFS takes a node for dead after 20 s here."""
+    patience = ("--set", "hdfs-site:dfs.heartbeat.interval=1", "--set", "hdfs-site:dfs.namenode.heartbeat.recheck-interval=5000")
     made = Cluster(labcloud, f"{mark}-mv", request.param)
-    made.create("--workers", "2")
+    made.create("--workers", "2", *patience)
     made.wait_until_all_runs()
     yield made
     made.delete()
@@ -105,6 +107,50 @@ def test_a_node_gives_up_its_work_and_gets_it_back_while_a_job_goes_on(cluster: 
     assert done.code == 0, done
     wait_until_lacking(care, moving, "")
     assert care.disturbed(moving) == []
+
+
+def test_hdfs_does_without_a_node_that_will_be_back(cluster: Cluster, care: HadoopCare) -> None:
+    moving = node(cluster, "worker-1")
+    (said,) = care.absence(moving)
+    if cluster.profile == "hadoop-2.7":
+        assert (said.status, "knows no maintenance" in said.summary) == (Verdict.WARN, True)
+        assert care.hold(moving, drain=False, away=300) == ""
+        care.release(moving)
+        assert care.disturbed(moving) == ["this version of HDFS knows no maintenance"]
+        return
+    assert said.status is Verdict.PASS
+    cluster.exec("bash", "-c", "hdfs dfs -D dfs.replication=1 -put /etc/services /tmp/alone", node="worker-1", user="hdfs")
+    twice = f"/user/{cluster.tenant}/twice"
+    cluster.put(twice, b"everywhere")
+    wait_for("HDFS to do without the node", lambda: care.hold(moving, drain=False, away=300) == "")
+    cluster.exec("s6-svc", "-wD", "-d", "/run/service/datanode", node="worker-1", user="root")
+    try:
+        wait_for("HDFS to take it for dead", lambda: name_node(cluster)["NumDeadDataNodes"] == 1, seconds=90)
+        assert cluster.exec("hdfs", "dfs", "-cat", "/tmp/alone").stdout == cluster.exec("cat", "/etc/services").stdout
+        assert "Under-replicated blocks:\t0" in cluster.exec("hdfs", "fsck", twice, user="hdfs").text, "nobody copies what is on it"
+    finally:
+        cluster.exec("s6-svc", "-u", "/run/service/datanode", node="worker-1", user="root")
+    wait_until_lacking(care, moving, "")
+    care.release(moving)
+    assert cluster.datanodes().keys() == {"worker-0", "worker-1"}
+    assert care.disturbed(moving) == []
+
+
+def test_what_a_killed_move_leaves_in_hdfs_is_told_and_taken_back(cluster: Cluster, care: HadoopCare) -> None:
+    if cluster.profile == "hadoop-2.7":
+        assert not cluster.rendered("master-0/conf/dfs.hosts.json").exists()
+        return
+    wait_for("HDFS to do without the node", lambda: care.hold(node(cluster, "worker-1"), drain=False, away=300) == "")
+    told = cluster.labcloud("diagnose", cluster.ref, expect=None)
+    assert "In Maintenance" in told.said + told.text
+    cluster.labcloud("start", cluster.ref)
+    assert cluster.datanodes().keys() == {"worker-0", "worker-1"}
+    assert cluster.rendered("master-0/conf/dfs.hosts.json").read_text() == "[]\n"
+
+
+def name_node(cluster: Cluster) -> dict[str, int]:
+    state: dict[str, int] = cluster.page("namenode", "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState")()["beans"][0]
+    return state
 
 
 def test_what_is_not_well_is_named_and_awaited(cluster: Cluster, care: HadoopCare) -> None:

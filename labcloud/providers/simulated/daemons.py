@@ -107,9 +107,11 @@ def _groups(cluster: ClusterState, service: str) -> set[str]:
 
 def read_lists(cluster: ClusterState) -> None:
     """Let the daemons read the names (``worker-0``) in the exclude files, as they do when they start or are told to."""
-    text = next((text for name, text in (cluster.config or {}).items() if name.endswith("/conf/dfs.exclude")), "")
-    lines = [line.strip() for line in text.splitlines()]
-    cluster.excluded = frozenset(line.partition(".")[0] for line in lines if line and not line.startswith("#"))
+    text = {name.rpartition("/")[2]: text for name, text in (cluster.config or {}).items()}
+    hosts = {each["hostName"]: each["adminState"] for each in json.loads(text.get("dfs.hosts.json", "[]"))}
+    lines = [line.strip() for line in text.get("dfs.exclude", "").splitlines()]
+    leaving = [host for host, state in hosts.items() if state == "DECOMMISSIONED"] + [line for line in lines if line and line[0] != "#"]
+    cluster.excluded = frozenset(host.partition(".")[0] for host in leaving)
 
 
 def hdfs(cluster: ClusterState) -> webhdfs.Tree:

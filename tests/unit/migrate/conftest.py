@@ -106,12 +106,14 @@ class Fleet(Hosts):
 
 
 class Cared(Care):
-    """All nodes are well, except those that are ``ill``; what is ``awaited`` after a move never comes."""
+    """All nodes are well, except those that are ``ill``; what is ``awaited`` after a move never comes. ``told``: how long HDFS was told
+    that nodes would be away, by each question."""
 
     def __init__(self) -> None:
         self.ill: set[NodeRef] = set()
         self.awaited = ""
         self.seen: list[str] = []
+        self.told: list[float] = []
 
     def load(self, ref: NodeRef) -> Load:
         del ref
@@ -123,8 +125,12 @@ class Cared(Care):
     def judge(self, ref: NodeRef) -> list[Answer]:
         return [Answer("hadoop.answers", Verdict.FAIL if ref in self.ill else Verdict.PASS, f"asked of {ref.cluster}")]
 
-    def hold(self, ref: NodeRef, *, drain: bool) -> str:
+    def absence(self, ref: NodeRef) -> list[Answer]:
+        return [Answer("hadoop.maintenance", Verdict.PASS, f"HDFS is told of {ref}")]
+
+    def hold(self, ref: NodeRef, *, drain: bool, away: float = 0) -> str:
         self.seen.append(f"hold {ref}")
+        self.told.append(away)
         return "its containers" if drain else ""
 
     def missing(self, ref: NodeRef) -> str:

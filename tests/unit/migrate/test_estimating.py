@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from labcloud.migrate.estimating import Load, estimate
+from labcloud.migrate.estimating import Load, MaintenancePolicy, estimate
+from labcloud.model.hosts import How
 
 
 def test_a_quiet_server_is_copied_once() -> None:
@@ -35,3 +36,13 @@ def test_what_changes_as_fast_as_it_is_copied_never_arrives(dirtied: float) -> N
 
 def test_a_working_set_that_fits_into_the_pause_converges_however_often_it_is_written() -> None:
     assert estimate(40, Load(used=40, dirtied=10_000), bandwidth=100).converges
+
+
+@pytest.mark.parametrize(
+    ("how", "pause", "told"),
+    [(How.LIVE, 0.5, False), (How.RESTART, 0, False), (How.LIVE, 21, True), (How.COLD, 0.5, True)],
+)
+def test_hdfs_is_told_by_itself_where_it_might_lose_patience(how: How, pause: float, told: bool) -> None:
+    assert MaintenancePolicy.AUTO.of(how, pause) is told
+    assert MaintenancePolicy.ALWAYS.of(how, pause)
+    assert not MaintenancePolicy.NEVER.of(how, pause)

@@ -13,6 +13,7 @@ from labcloud.apply.watch import Event, Watch
 from labcloud.errors import ConflictError, DeadlineError, PartlyDoneError, PreflightError
 from labcloud.lab import Lab
 from labcloud.lab.locks import cluster_lock
+from labcloud.migrate.estimating import MaintenancePolicy
 from labcloud.migrate.moving import AtLimit, Policy
 from labcloud.migrate.planning import Wish
 from labcloud.migrate.verbs import Migrating, check_all
@@ -137,6 +138,38 @@ def test_of_moves_that_fail_each_has_a_second_way_of_its_own(bench: Bench) -> No
     bench.hosts.course["6"] = lambda asked: Phase.COPYING if asked < 40 else Phase.DONE
     done = bench.verbs.drain("a", Wish(), Policy(limit=0.01, at_limit=AtLimit.COLD, timeout=5))
     assert {each.guest.id for each in done.outcomes if each.moved} == {"4", "6"}
+
+
+def test_hdfs_is_told_of_a_node_that_will_be_away_for_long(bench: Bench) -> None:
+    def told(wish: Wish, policy: Policy) -> list[float]:
+        bench.hosts.there["1"] = guest("1", cluster="c")
+        bench.care.told = []
+        bench.verbs.migrate(REF, NODE, wish, policy)
+        return bench.care.told
+
+    def said(wish: Wish) -> list[str]:
+        (move,) = bench.verbs.plan(REF, NODE, wish)
+        return [each.summary for each in move.report.checks if each.id == "hadoop.maintenance"]
+
+    assert (told(Wish(), Policy(timeout=99)), said(Wish())) == ([0], [])
+    bench.hosts.there["1"] = guest("1", cluster="c")
+    assert said(Wish(cold=True)) == [f"HDFS is told of {NODE}"]
+    assert told(Wish(cold=True), Policy(timeout=99)) == [99]
+    assert told(Wish(cold=True), Policy(maintenance=MaintenancePolicy.NEVER)) == [0]
+    assert told(Wish(), Policy(maintenance=MaintenancePolicy.ALWAYS, timeout=99)) == [99]
+
+
+def test_hdfs_is_told_when_a_slow_live_move_becomes_a_cold_one(bench: Bench) -> None:
+    bench.hosts.course["1"] = lambda asked: Phase.COPYING if asked < 40 else Phase.DONE
+    (outcome,) = bench.verbs.migrate(REF, NODE, Wish(), Policy(limit=0.01, at_limit=AtLimit.COLD, timeout=99))
+    assert (outcome.how, outcome.moved) == (How.COLD, True)
+    assert bench.care.told == [0, 99]
+
+
+def test_a_node_is_waited_for_up_to_a_limit_that_is_told(bench: Bench) -> None:
+    (outcome,) = bench.verbs.migrate(REF, NODE, Wish(), Policy(drain=True, drain_limit=0.01))
+    assert outcome.disturbed == ("after 0.01 s it no longer waited for its containers",)
+    assert any("worker-1 waits for its containers" in each.text for each in bench.told)
 
 
 def test_an_interruption_gives_nodes_their_work_back(bench: Bench) -> None:

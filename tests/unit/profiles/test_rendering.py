@@ -1,5 +1,6 @@
 """What a cluster's own wishes do to the rendered files."""
 
+import json
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
@@ -54,6 +55,9 @@ def test_leaving_nodes_stand_in_the_exclude_files() -> None:
     files = render(PROFILE, CLUSTER, DOMAIN, excluded=["b.example", "a.example"])
     for file in ("dfs.exclude", "yarn.exclude"):
         assert files[f"master-0/conf/{file}"] == "a.example\nb.example\n"
+    newer = render(load("hadoop-2.10"), replace(CLUSTER, profile="hadoop-2.10"), DOMAIN, excluded=["b.example", "a.example"])
+    assert [each["hostName"] for each in json.loads(newer["master-0/conf/dfs.hosts.json"])] == ["a.example", "b.example"]
+    assert "master-0/conf/dfs.exclude" not in newer
 
 
 def test_volumes_are_all_used() -> None:
