@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -44,7 +45,8 @@ def fill(provider: Provider, profile: Profile, cluster: Cluster, source: Snapsho
     one = filling(provider, profile, cluster, source, manifest)
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="fill") as pool:
         own = sum(pool.map(one.volume, _volumes(cluster, cluster.nodes(), classes)))
-    os.sync()  # what counts as filled from now on survives a power cut
+        os.sync()  # what counts as filled from now on survives a power cut
+        list(pool.map(one.give, cluster.nodes()))
     return own
 
 
@@ -70,7 +72,15 @@ class Filling:
         """Fill the volumes of one node, which does not run."""
         own = sum(map(self.volume, _volumes(cluster, [node], classes)))
         os.sync()
+        self.give(node)
         return own
+
+    def give(self, node: NodeRef) -> None:
+        """Let a node that is on another machine have what was filled here."""
+        replica = self.provider.replica(node)
+        if replica:
+            with closing(replica):
+                replica.give()
 
     def volume(self, place: tuple[NodeRef, int, NodeVolume]) -> int:
         """Fill one volume; return how many bytes of its own it has then."""

@@ -1,4 +1,5 @@
-"""Where the data volumes of a cluster lie, and are taken: folders of this machine, or folders of nodes, which do the work themselves then.
+"""Where the data volumes of a cluster lie, and are taken: folders of this machine; folders of nodes, which do the work themselves then; or
+another machine, from which they come here first.
 
 What a node runs is this lab's own code (`labcloud.protect.mirroring` and what it needs), brought over its standard input: nothing of it has
 to be on the node but Python.
@@ -8,20 +9,26 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO, Final, cast
 
 from labcloud.errors import EngineError, LabError
 from labcloud.lab.files import disk_errors
-from labcloud.model import NodeRef
+from labcloud.model import NodeRef, NodeVolume
 from labcloud.model.ways import Way
 from labcloud.protect.trees import Mirror, Rules, measured
-from labcloud.providers.base import Command, Provider, Result
+from labcloud.providers.base import Command, Provider, Replica, Result
+
+_ROUNDS: Final = 6
+_SHORT: Final = 2.0
+"""Seconds in which so little is copied that services may stand still for it."""
 
 _SENT: Final = ("labcloud.model.ways", "labcloud.protect.trees", "labcloud.protect.mirroring")
 """What a node is sent, each module after those that it needs."""
@@ -72,6 +79,36 @@ class Here(Site):
         with disk_errors(f"copy what is being written in {self.mirror.source}"):
             self.mirror.finish()
             return measured([self.mirror.target])
+
+
+class Replicated(Site):
+    """The volumes of one node on another machine: ``mirrors`` are of its ``replica`` here, which nobody changes but this."""
+
+    def __init__(self, replica: Replica, mirrors: Sequence[Mirror]) -> None:
+        self._replica, self._mirrors = replica, mirrors
+
+    def link(self) -> None:
+        for _ in range(_ROUNDS):
+            began = time.monotonic()
+            self._replica.fetch()
+            if time.monotonic() - began < _SHORT:
+                return
+
+    def settle(self) -> list[str]:
+        with disk_errors("compare what was copied from another host"):
+            for each in self._mirrors:
+                each.distrust()
+        return ["a file of another host"] if self._replica.fetch() else []
+
+    def finish(self) -> tuple[int, int]:
+        with disk_errors("link what was copied from another host"):
+            for each in self._mirrors:
+                each.settle()
+                each.finish()
+            return measured([each.target for each in self._mirrors])
+
+    def close(self) -> None:
+        self._replica.close()
 
 
 class OnNode(Site):
@@ -140,12 +177,23 @@ class OnNode(Site):
 def sites(provider: Provider, volumes: Sequence[tuple[NodeRef, int]], folders: Sequence[Path], id: str, rules: Rules) -> list[Site]:
     """What takes ``volumes`` into the snapshot ``id``, whose folders are ``folders``, in the same order."""
     if not provider.far:
-        pairs = zip(volumes, folders, strict=True)
-        return [Here(Mirror(provider.volume_folder(*volume), folder, rules)) for volume, folder in pairs]
+        return _near(provider, dict(zip(volumes, folders, strict=True)), rules)
     places: dict[NodeRef, list[tuple[str, str]]] = {}
     for node, number in volumes:
         places.setdefault(node, []).append((provider.volume_place(node, number), provider.volume_place(node, number, id)))
     return [OnNode(provider, node, own, rules.files) for node, own in places.items()]
+
+
+def _near(provider: Provider, folders: Mapping[tuple[NodeRef, int], Path], rules: Rules) -> list[Site]:
+    found: list[Site] = []
+    for node, volumes in groupby(sorted(folders), key=lambda volume: volume[0]):
+        replica = provider.replica(node)
+        if replica:
+            mirrors = [Mirror(provider.ensure_volume(*each, NodeVolume()), folders[each], rules) for each in volumes]
+            found.append(Replicated(replica, mirrors))
+        else:
+            found += [Here(Mirror(provider.volume_folder(*each), folders[each], rules)) for each in volumes]
+    return found
 
 
 def _source(module: str) -> str:

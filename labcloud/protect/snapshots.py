@@ -90,8 +90,9 @@ class Snapshots(Clusters):
         if not found.volumes:
             raise ConflictError(f"{wanted.ref} has no data yet", resolution=f"finish making it: labcloud start {wanted.ref}")
         if not provider.far:
-            for each in sorted(found.volumes):  # nothing is begun that one of them would break off
-                provider.volume_folder(*each)
+            for ref, number in sorted(found.volumes):  # nothing is begun that one of them would break off
+                if provider.replica(ref) is None:
+                    provider.volume_folder(ref, number)
         left = [id for id in _ids(found) if _readable(provider, found, SnapshotRef(wanted.ref, id)) is None]
         self._drop(provider, operation, found, left)
         tenant = self._lab.tenant(wanted.ref.tenant)

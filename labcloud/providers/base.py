@@ -112,6 +112,22 @@ class KeptVolume:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
+class Replica(ABC):
+    """A copy of a node's data volumes, in folders of this machine. What is alike on both sides is not sent. All raise EngineError."""
+
+    @abstractmethod
+    def fetch(self) -> bool:
+        """Make the copy as the node's data are now. Returns whether something went away while it was read."""
+
+    @abstractmethod
+    def give(self) -> None:
+        """Make the node's data, which it does not use, as the copy is."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what that takes; the copy stays."""
+
+
 class Provider(ABC):
     """One engine. See the module for the rules of the contract."""
 
@@ -266,6 +282,10 @@ class Provider(ABC):
 
         Raise NotFoundError if there is no such volume, EngineError if its data cannot be reached from here.
         """
+
+    def replica(self, ref: NodeRef) -> Replica | None:  # noqa: ARG002 - of most engines all data are here, or none
+        """What brings data here, to `volume_folder`, of a node that has them on another machine; None for one that has them here."""
+        return None
 
     def volume_place(self, ref: NodeRef, number: int, snapshot: str = "") -> str:
         """Where the node itself has the data of a volume, or of a snapshot of it; for engines that are ``far`` alone."""

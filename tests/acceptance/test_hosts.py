@@ -190,12 +190,32 @@ def test_what_is_changed_at_home_is_seen_elsewhere(cluster: Cluster, tmp_path: P
     assert hosts_of(cluster) == {"master-0": "home", "worker-0": "home", "worker-1": NAME}
 
 
-def test_what_needs_data_of_another_host_is_refused(cluster: Cluster) -> None:
-    place(cluster, w1=NAME)
-    refused = cluster.labcloud("snapshot", "create", cluster.ref, expect=None)
-    assert refused.code != 0
-    assert f"labcloud migrate {cluster.ref}/worker-1 --to home" in refused.said
-    assert cluster.labcloud.json("snapshot", "list", cluster.ref) == []
+def test_snapshots_and_backups_have_what_is_on_another_host_and_bring_it_back(cluster: Cluster, tmp_path: Path) -> None:
+    """In place, where nodes are; as a new cluster, at home; and one node alone."""
+    lab, alone, later, written = cluster.labcloud, "/tmp/alone", f"/user/{cluster.tenant}/later", os.urandom(20 << 20)
+    place(cluster, w0="home", w1=NAME)
+    put = ("bash", "-c", f"hdfs dfs -D dfs.replication=1 -put - {alone}")
+    cluster.exec(*put, node="worker-1", stdin=written)  # a client's own DataNode has the first replica
+    taken = lab.json("snapshot", "create", cluster.ref)
+    assert taken["consistent"], taken
+    lab("backup", "policy", "set", "--tenant", cluster.tenant, f"target={tmp_path}")
+    lab("backup", "run", cluster.ref)
+    cluster.put(later, b"after the snapshot")
+    lab("backup", "restore", cluster.ref, "--node", "worker-1")
+    assert hosts_of(cluster)["worker-1"] == NAME
+    assert cluster.cat(alone) == written
+    lab("snapshot", "restore", "--yes", cluster.ref, taken["id"])
+    assert hosts_of(cluster) == {"master-0": "home", "worker-0": "home", "worker-1": NAME}
+    assert cluster.cat(alone) == written
+    assert cluster.exec("hdfs", "dfs", "-test", "-e", later, expect=None).code == 1
+    copy = Cluster(lab, cluster.tenant, cluster.profile, "copy")
+    try:
+        lab("backup", "restore", cluster.ref, "--to", copy.name)
+        assert set(hosts_of(copy).values()) == {"home"}
+        assert copy.cat(alone) == written
+    finally:
+        copy.delete()
+    lab("backup", "policy", "set", "--tenant", cluster.tenant, "--unset", "target")
 
 
 def test_all_of_a_cluster_moves_and_comes_back_by_a_drain(cluster: Cluster, host: AnotherHost) -> None:

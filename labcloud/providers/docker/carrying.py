@@ -73,12 +73,13 @@ class Journey:
         with suppress(LabError):
             _remove(self._engine, self._helper)
 
-    def carry(self, told: Callable[[Progress], None] = lambda _: None) -> None:
-        """Make the target's folders as the source's are now. Raise EngineError if that cannot be done."""
-        for each in self.folders:
-            self._carry(each, told)
+    def carry(self, told: Callable[[Progress], None] = lambda _: None) -> bool:
+        """Make the target's folders as the source's are now. Returns whether something went away meanwhile. Raise EngineError if that
+        cannot be done."""
+        gone = [self._carry(each, told) for each in self.folders]
+        return any(gone)
 
-    def _carry(self, folder: str, told: Callable[[Progress], None]) -> None:
+    def _carry(self, folder: str, told: Callable[[Progress], None]) -> bool:
         argv = (
             "rsync", "-aHAX", "--numeric-ids", "--delete", "--sparse", "--modify-window=-1", "--no-inc-recursive",
             "--info=progress2,flist0",
@@ -94,6 +95,7 @@ class Journey:
                 time.sleep(0.1)
         if result.exit_code not in (0, _GONE):
             raise EngineError(f"could not carry the folder {folder}", details=result.stderr.decode(errors="replace")[-2000:])
+        return result.exit_code == _GONE
 
 
 class _Watched:

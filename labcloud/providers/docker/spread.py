@@ -14,10 +14,11 @@ from labcloud.errors import EngineError
 from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, NodeVolume, Status
 from labcloud.model.checks import Capacity, Check
 from labcloud.model.dataset import StoredDataset
-from labcloud.providers.base import Command, Found, Inspection, Provider, Response, Result, Sink
+from labcloud.providers.base import Command, Found, Inspection, Provider, Replica, Response, Result, Sink
 from labcloud.providers.docker.estate import Estate
 from labcloud.providers.docker.provider import DockerProvider
 from labcloud.providers.docker.remote import BASE, CONFIG, DATASETS, RemoteDocker
+from labcloud.providers.docker.replicas import DockerReplica
 from labcloud.providers.docker.settings import Settings
 from labcloud.providers.hosts import Hosts
 
@@ -165,21 +166,17 @@ class SpreadDocker(Provider):
         if hosts:
             self._estate.forget_if_gone(ref, hosts)
 
+    # Snapshots, and replicas of what is elsewhere, are at home.
+
     def ensure_volume(self, ref: NodeRef, number: int, volume: NodeVolume, snapshot: str = "") -> Path:
-        return self._reached(ref).ensure_volume(ref, number, volume, snapshot)
+        return self._home.ensure_volume(ref, number, volume, snapshot)
 
     def volume_folder(self, ref: NodeRef, number: int, snapshot: str = "") -> Path:
-        return self._reached(ref).volume_folder(ref, number, snapshot)
+        return self._home.volume_folder(ref, number, snapshot)
 
-    def _reached(self, ref: NodeRef) -> DockerProvider:
-        """The home, if the node is there: data on another machine is not reached from here."""
+    def replica(self, ref: NodeRef) -> Replica | None:
         host = self._estate.place(ref)
-        if host:
-            raise EngineError(
-                f"the data of {ref} is on the host {host}, where it cannot be reached from here",
-                resolution=f"move it back first: labcloud migrate {ref} --to {self._estate.settings.name}",
-            )
-        return self._home
+        return DockerReplica(self._estate, ref, host) if host else None
 
     # Talking to nodes
 
