@@ -7,6 +7,9 @@ two workers, with so many MiB of random data in HDFS; then, turn about, a move o
 
 *stands still* is from the request to stop the container until it is started on the other host, the last of its data copied meanwhile; *in
 all* is from the request until its DataNode and NodeManager have reported there. Root only: the second engine has a network namespace.
+
+Then snapshots of the cluster: one while all nodes are at home, which is the floor, the first with worker-1 on the other host, for which all
+of its data come, and the next one. In brackets how long services stood still.
 """
 
 from __future__ import annotations
@@ -41,8 +44,10 @@ def main() -> None:
         lab("backup", "policy", "set", "--lab", "enabled=false")
         lab("image", "build", "carrier", *asked.profiles, timeout=1800)
         host.describe(lab.home)
-        print("| profile | data of the node | in all | stands still | floor: stopped and started |")
-        print("|---|---|---|---|---|")
+        print(
+            "| profile | data of the node | in all | stands still | floor: stopped, started | snapshot at home | elsewhere | next |"
+        )
+        print("|---|---|---|---|---|---|---|---|")
         for profile in asked.profiles:
             for data in asked.data:
                 print(_measured(Cluster(lab, "bench", profile), host, data, asked.times), flush=True)
@@ -66,10 +71,20 @@ def _measured(cluster: Cluster, host: AnotherHost, data: int, times: int) -> str
                 cluster.wait_until_all_runs()
         ratio = statistics.median(still) / statistics.median(floor)
         in_all, pause, least = (f"{statistics.median(each):.1f} s" for each in (whole, still, floor))
-        return f"| {cluster.profile} | {held} MiB | {in_all} | {pause} (× {ratio:.2f}) | {least} |"
+        at_home = _snapshot(cluster)
+        cluster.labcloud("migrate", f"{cluster.ref}/{_NODE}", "--to", NAME, timeout=900)
+        taken = " | ".join((at_home, _snapshot(cluster), _snapshot(cluster)))
+        return f"| {cluster.profile} | {held} MiB | {in_all} | {pause} (× {ratio:.2f}) | {least} | {taken} |"
     finally:
         cluster.delete()
         assert host.left(cluster.labcloud.id) == []
+
+
+def _snapshot(cluster: Cluster) -> str:
+    began = time.monotonic()
+    taken = cluster.labcloud.json("snapshot", "create", cluster.ref, timeout=900)
+    assert taken["consistent"], taken
+    return f"{time.monotonic() - began:.1f} s ({taken['pause_seconds']:.2f} s)"
 
 
 def _floor(cluster: Cluster) -> float:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from labcloud.migrate.planning import Move, Wish
     from labcloud.migrate.verbs import Migrating
     from labcloud.model.hosts import Guest, Host
+    from labcloud.providers.base import Provider
 
 _Made = TypeVar("_Made", bound=Callable[..., Any])
 
@@ -180,7 +181,7 @@ def evacuate_command(
             anew = [each.guest.ref for each in outcomes if each.moved and each.guest.ref and each.guest.disk and not shared]
             lost = {each.guest.ref.cluster for each in outcomes if not each.moved and each.guest.ref}
             for ref in anew:
-                opened.provider(provider or _engine(opened)).renewed(ref)
+                _provider(opened, provider).renewed(ref)
             for cluster in sorted({ref.cluster for ref in anew} - lost):
                 opened.clusters(watch).start(cluster, Terms(timeout))
     _show_outcomes(outcomes, output)
@@ -224,7 +225,7 @@ def _verbs(opened: Session, provider: str, watch: Watch | None = None) -> Iterat
     from labcloud.migrate.caring import HadoopCare
     from labcloud.migrate.verbs import Migrating
 
-    look, hosts = opened.look(), opened.provider(provider or _engine(opened)).hosts()
+    look, hosts = opened.look(), _provider(opened, provider).hosts()
     try:
         care = HadoopCare(lambda ref: look.cluster(ref.cluster))
         yield Migrating(opened.lab, opened.journal(), hosts, care, watch or Quiet(), who=who().name)
@@ -232,8 +233,9 @@ def _verbs(opened: Session, provider: str, watch: Watch | None = None) -> Iterat
         hosts.close()
 
 
-def _engine(opened: Session) -> str:
-    return "docker" if (opened.lab.home / "lab" / "docker.yaml").exists() else "openstack"
+def _provider(opened: Session, name: str) -> Provider:
+    """The engine ``name``; of no name, the one that has hosts."""
+    return opened.provider(name or ("docker" if (opened.lab.home / "lab" / "docker.yaml").exists() else "openstack"))
 
 
 def _wish(options: dict[str, Any]) -> Wish:

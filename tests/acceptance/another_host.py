@@ -1,5 +1,5 @@
-"""A second Docker host on this machine: an engine in a network namespace of its own, behind a pair of virtual network cards, that does not
-see the lab's folder. labcloud reaches it by ssh."""
+"""Other Docker hosts on this machine: each an engine in a network namespace of its own, behind a pair of virtual network cards, that does
+not see the lab's folder. labcloud reaches them by ssh, and they each other through this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 from tests.acceptance.driver import run, wait_for
 
-NAME = "lab2"
+NAME, THIRD = "lab2", "lab3"
 _PORT = 2222
 _NETWORK = IPv4Network("198.51.100.0/24")  # RFC 5737: addresses for documentation
 _START = 'mount -t tmpfs tmpfs "$1"; shift; exec "$@"'
@@ -25,19 +25,33 @@ _START = 'mount -t tmpfs tmpfs "$1"; shift; exec "$@"'
 
 @dataclass
 class AnotherHost:
-    """``space`` is its network namespace; a lab at ``hidden`` is not there."""
+    """A lab at ``hidden`` is not there. Who comes to it by ssh has the key of the host ``before`` it, if there is one."""
 
-    folder: Path
-    space: str
+    name: str
     hidden: Path
+    before: AnotherHost | None = None
     engine: subprocess.Popen[bytes] | None = None
     sshd: subprocess.Popen[bytes] | None = None
 
     @property
+    def folder(self) -> Path:
+        return Path("/run") / f"{self.name}-{os.getpid()}"  # an engine's socket has a short name
+
+    @property
+    def space(self) -> str:
+        """Its network namespace."""
+        return f"{self.name}-{os.getpid()}"
+
+    @property
     def addresses(self) -> tuple[str, str]:
         """This machine's, and the host's own; others at the same time have others."""
-        between = list(_NETWORK.subnets(new_prefix=30))[os.getpid() % 64]
+        between = list(_NETWORK.subnets(new_prefix=30))[(2 * os.getpid() + (self.name == THIRD)) % 64]
         return str(between[1]), str(between[2])
+
+    @property
+    def between(self) -> tuple[str, ...]:
+        """What lets packets through from another host to this; Docker lets none."""
+        return ("FORWARD", "-s", str(_NETWORK), "-o", f"{self.space}a", "-j", "ACCEPT")
 
     @property
     def url(self) -> str:
@@ -71,7 +85,7 @@ class AnotherHost:
 
     @property
     def ssh(self) -> tuple[str, ...]:
-        return (str(self.folder / "bin/ssh"), f"ssh://root@{self.addresses[1]}:{_PORT}")
+        return (str((self.before or self).folder / "bin/ssh"), f"ssh://root@{self.addresses[1]}:{_PORT}")
 
     def make_keys(self) -> None:
         """For the host and who comes to it. This machine's own configuration of ssh stays as it is: a program named ssh brings another."""
@@ -79,7 +93,8 @@ class AnotherHost:
             run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / each)))
         where = self.folder
         (where / "sshd_config").write_text(
-            f"Port {_PORT}\nListenAddress {self.addresses[1]}\nHostKey {where}/host\nAuthorizedKeysFile {where}/key.pub\nPidFile none\n"
+            f"Port {_PORT}\nListenAddress {self.addresses[1]}\nHostKey {where}/host\nPidFile none\n"
+            f"AuthorizedKeysFile {(self.before or self).folder}/key.pub\n"
             "PermitRootLogin prohibit-password\nStrictModes no\n"
         )
         (where / "ssh_config").write_text(
@@ -109,19 +124,21 @@ class AnotherHost:
         links = [line for line in self.inside("ip", "-brief", "link", "show", "type", "vxlan").splitlines() if line]
         return found + links
 
-    def describe(self, home: Path) -> None:
-        """Let a lab know of it."""
-        here, there = self.addresses
-        text = f"address: {here}\nhosts:\n  {NAME}: {{url: 'ssh://root@{there}:{_PORT}', address: {there}}}\n"
+    def describe(self, home: Path, *others: AnotherHost) -> None:
+        """Let a lab know of it, and of others."""
+        text = f"address: {self.addresses[0]}\nhosts:\n"
+        for each in (self, *others):
+            there = each.addresses[1]
+            text += f"  {each.name}: {{url: 'ssh://root@{there}:{_PORT}', address: {there}}}\n"
         (home / "lab").mkdir(parents=True, exist_ok=True)
         (home / "lab" / "docker.yaml").write_text(text)
 
 
 @contextmanager
-def another_host(hidden: Path) -> Iterator[AnotherHost]:
+def another_host(hidden: Path, name: str = NAME, before: AnotherHost | None = None) -> Iterator[AnotherHost]:
     """The host, for as long as the block lasts."""
-    folder, space = Path("/run") / f"labcloud-host-{os.getpid()}", f"lch{os.getpid()}"  # an engine's socket has a short name
-    made = AnotherHost(folder, space, hidden)
+    made = AnotherHost(name, hidden, before)
+    folder, space = made.folder, made.space
     here, there = made.addresses
     try:
         folder.mkdir()
@@ -130,6 +147,7 @@ def another_host(hidden: Path) -> Iterator[AnotherHost]:
         run(("ip", "link", "add", f"{space}a", "type", "veth", "peer", "name", f"{space}b", "netns", space))
         run(("ip", "address", "add", f"{here}/30", "dev", f"{space}a"))
         run(("ip", "link", "set", f"{space}a", "up"))
+        run(("iptables", "-I", *made.between))
         for argv in (
             ("ip", "address", "add", f"{there}/30", "dev", f"{space}b"),
             ("ip", "link", "set", f"{space}b", "up"),
@@ -145,6 +163,7 @@ def another_host(hidden: Path) -> Iterator[AnotherHost]:
             yield made
     finally:
         made.stop()
+        run(("iptables", "-D", *made.between), expect=None)
         run(("ip", "link", "delete", f"{space}a"), expect=None)
         run(("ip", "netns", "delete", space), expect=None)
         shutil.rmtree(folder, ignore_errors=True)

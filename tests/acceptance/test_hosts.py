@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from labcloud.providers.docker import tunnel
-from tests.acceptance.another_host import NAME, AnotherHost, another_host
+from tests.acceptance.another_host import NAME, THIRD, AnotherHost, another_host
 from tests.acceptance.conftest import remove_by_force, unprotected
 from tests.acceptance.driver import Cluster, Labcloud, docker, ended, real_text, run, wait_for
 
@@ -47,6 +47,15 @@ def two(labcloud: Labcloud, host: AnotherHost) -> Iterator[Labcloud]:
         assert (lab.leftovers(), host.left(lab.id)) == ([], [])
     finally:
         remove_by_force(lab)
+
+
+@pytest.fixture
+def third(two: Labcloud, host: AnotherHost) -> Iterator[AnotherHost]:
+    """One more, for a while."""
+    with another_host(host.hidden, THIRD, host) as made:
+        host.describe(two.home, made)
+        yield made
+        host.describe(two.home)
 
 
 @contextmanager
@@ -77,7 +86,8 @@ def other(two: Labcloud, mark: str) -> Iterator[Cluster]:
 def hosts_of(cluster: Cluster) -> dict[str, str]:
     """By node, the host that really has it: each engine is asked."""
     found, labels = {}, '{{.Names}} {{.Label "labcloud.host"}} {{.Label "labcloud.group"}}'
-    for name, url in {"home": "", NAME: f"unix:///run/labcloud-host-{os.getpid()}/docker.sock"}.items():
+    places = {name: AnotherHost(name, cluster.labcloud.home) for name in (NAME, THIRD)}
+    for name, url in {"home": "", **{name: each.url for name, each in places.items() if each.folder.exists()}}.items():
         listed = run(["docker", *(["--host", url] if url else []), "ps", "--format", labels]).stdout.decode()
         for line in listed.splitlines():  # of others' containers there are names alone
             container, elsewhere, group = line.split(" ")
@@ -269,6 +279,20 @@ def copying(cluster: Cluster, node: str) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
             ended(process)
         cluster.exec("rm", "/data/0/ballast", node=node, user="root")
+
+
+def test_a_node_goes_from_another_host_to_a_third_and_home(cluster: Cluster, two: Labcloud, third: AnotherHost) -> None:
+    place(cluster, w1=NAME)
+    cluster.put("/tmp/journey", b"from host to host")
+    place(cluster, w1=THIRD)
+    assert hosts_of(cluster)["worker-1"] == THIRD
+    assert "Pi is" in cluster.submit("pi", "2", "10").text
+    assert cluster.exec("getent", "hosts", "worker-0", node="worker-1").text
+    assert two.json("snapshot", "create", cluster.ref)["consistent"]
+    place(cluster, w1="home")
+    assert third.left(two.id) == []
+    assert cluster.cat("/tmp/journey") == b"from host to host"
+    assert "Status: HEALTHY" in cluster.exec("hdfs", "fsck", "/", user="hdfs").text
 
 
 def test_ctrl_c_takes_a_move_back(cluster: Cluster, host: AnotherHost) -> None:

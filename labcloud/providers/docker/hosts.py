@@ -35,6 +35,7 @@ class DockerHosts(Hosts):
         self._estate = estate
         self._moves: list[Moving] = []
         self._memory: dict[str, int] = {}
+        self._there: list[Guest] | None = None
 
     def close(self) -> None:
         for each in self._moves:
@@ -67,7 +68,8 @@ class DockerHosts(Hosts):
 
     def guests(self) -> list[Guest]:
         found = self._estate.places()
-        return [each for place in ("", *sorted(found.hosts())) for each in self._guests(place, found)]
+        self._there = [each for place in ("", *sorted(found.hosts())) for each in self._guests(place, found)]
+        return self._there
 
     def _guests(self, place: str, found: Places) -> list[Guest]:
         name = self._name(place)
@@ -82,9 +84,10 @@ class DockerHosts(Hosts):
         return [*(_guest(each, name, found) for each in own), *broken]
 
     def room(self, guest: Guest) -> dict[str, Room]:
+        """By those guests who were last asked for."""
         del guest
         used: dict[str, int] = {}
-        for each in self.guests():
+        for each in self.guests() if self._there is None else self._there:
             used[each.host] = used.get(each.host, 0) + each.memory
         return {name: Room({"MEMORY_MB": memory}, {"MEMORY_MB": used.get(name, 0)}) for name, memory in self._memory.items()}
 
@@ -126,10 +129,7 @@ class DockerHosts(Hosts):
             return warned(
                 "its storage class is this machine's: elsewhere its data lies in Docker's own volumes", "nothing, if that is well"
             )
-        if place:
-            return passed("its data go with it")
-        back = f"bring it back before the next: labcloud migrate {ref} --to {self._name('')}"
-        return warned(f"its data go with it; snapshots and backups of {ref.cluster} need all of its nodes on {self._name('')}", back)
+        return passed("its data go with it")
 
     def _image(self, guest: Guest, target: Host) -> Finding:
         ref = _node(guest)

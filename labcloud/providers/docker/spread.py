@@ -6,7 +6,7 @@ asked of a node is asked of the engine that has it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,16 +14,17 @@ from labcloud.errors import EngineError
 from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, NodeVolume, Status
 from labcloud.model.checks import Capacity, Check
 from labcloud.model.dataset import StoredDataset
-from labcloud.providers.base import Command, Found, Inspection, Provider, Replica, Response, Result, Sink
+from labcloud.providers.base import Found, Replica
 from labcloud.providers.docker.estate import Estate
 from labcloud.providers.docker.provider import DockerProvider
 from labcloud.providers.docker.remote import BASE, CONFIG, DATASETS, RemoteDocker
 from labcloud.providers.docker.replicas import DockerReplica
 from labcloud.providers.docker.settings import Settings
 from labcloud.providers.hosts import Hosts
+from labcloud.providers.parts import Parts
 
 
-class SpreadDocker(Provider):
+class SpreadDocker(Parts):
     """Nodes are on the home engine, or on the hosts that ``settings`` name."""
 
     name = "docker"
@@ -66,9 +67,6 @@ class SpreadDocker(Provider):
             found, nodes=tuple(sorted(nodes, key=lambda node: node.ref)), volumes=frozenset(volumes), snapshots=frozenset(snapshots),
             configs=configs )  # fmt: skip
 
-    def inspect(self, ref: NodeRef) -> Inspection:
-        return self._of(ref).inspect(ref)
-
     def domain(self, tenant: str) -> str:
         return self._home.domain(tenant)
 
@@ -84,7 +82,7 @@ class SpreadDocker(Provider):
     def checks(self) -> tuple[Check, ...]:
         return self._home.checks()
 
-    def _of(self, ref: NodeRef) -> DockerProvider:
+    def of(self, ref: NodeRef) -> DockerProvider:
         return self._estate.of(ref)
 
     # Making and deleting
@@ -134,7 +132,7 @@ class SpreadDocker(Provider):
 
     def ensure_node(self, spec: NodeSpec) -> None:
         self._estate.tidy(spec.ref, lenient=True)
-        engine = self._of(spec.ref)
+        engine = self.of(spec.ref)
         if isinstance(engine, RemoteDocker):
             engine.seated(spec.ref, self._estate.address(spec.ref), str(self._estate.layout(spec.ref.cluster.tenant).names))
             self._estate.join(spec.ref.cluster.tenant)
@@ -147,14 +145,11 @@ class SpreadDocker(Provider):
             )
         engine.ensure_node(spec)
 
-    def resize_node(self, ref: NodeRef, *, memory: int, cpus: float) -> None:
-        self._of(ref).resize_node(ref, memory=memory, cpus=cpus)
-
     def stop_node(self, ref: NodeRef, *, timeout: float = 30.0) -> None:
-        self._of(ref).stop_node(ref, timeout=timeout)
+        self.of(ref).stop_node(ref, timeout=timeout)
 
     def delete_node(self, ref: NodeRef) -> None:
-        self._of(ref).delete_node(ref)
+        self.of(ref).delete_node(ref)
 
     def delete_volume(self, ref: NodeRef, number: int, snapshot: str = "") -> None:
         hosts = {each.host for each in self._estate.places(cluster=ref.cluster).of(ref)} - {""}
@@ -177,20 +172,3 @@ class SpreadDocker(Provider):
     def replica(self, ref: NodeRef) -> Replica | None:
         host = self._estate.place(ref)
         return DockerReplica(self._estate, ref, host) if host else None
-
-    # Talking to nodes
-
-    def execute(self, ref: NodeRef, command: Command, *, stdout: Sink | None = None, stderr: Sink | None = None) -> Result:
-        return self._of(ref).execute(ref, command, stdout=stdout, stderr=stderr)
-
-    def interactive(self, ref: NodeRef, argv: Sequence[str], *, user: str) -> list[str]:
-        return self._of(ref).interactive(ref, argv, user=user)
-
-    def put_file(self, ref: NodeRef, path: str, content: Iterable[bytes], *, size: int, owner: int) -> None:
-        self._of(ref).put_file(ref, path, content, size=size, owner=owner)
-
-    def address(self, ref: NodeRef) -> str:
-        return self._of(ref).address(ref)
-
-    def request(self, ref: NodeRef, port: int, path: str, *, method: str = "GET", body: bytes = b"", timeout: float = 5.0) -> Response:
-        return self._of(ref).request(ref, port, path, method=method, body=body, timeout=timeout)

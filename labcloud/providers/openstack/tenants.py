@@ -18,7 +18,7 @@ from labcloud.errors import EngineError, NotFoundError
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, Tenant
 from labcloud.model.checks import Capacity, Check, Finding, Subject, skipped
 from labcloud.model.dataset import StoredDataset
-from labcloud.providers.base import Command, Found, Inspection, KeptVolume, Provider, Response, Result, Sink
+from labcloud.providers.base import Found, KeptVolume, Provider
 from labcloud.providers.hosts import Hosts
 from labcloud.providers.openstack.connection import Cloud
 from labcloud.providers.openstack.nodes import Nodes
@@ -26,6 +26,7 @@ from labcloud.providers.openstack.projects import Projects
 from labcloud.providers.openstack.provider import OpenStackProvider
 from labcloud.providers.openstack.settings import read_settings
 from labcloud.providers.openstack.together import at_once
+from labcloud.providers.parts import Parts
 
 
 def provider(home: Path, lab_id: str) -> Provider:
@@ -33,7 +34,7 @@ def provider(home: Path, lab_id: str) -> Provider:
     return TenantProjects(home, lab_id) if read_settings(home).projects else OpenStackProvider(home, lab_id)
 
 
-class TenantProjects(Provider):
+class TenantProjects(Parts):
     """Each tenant's things are in its own project."""
 
     name = "openstack"
@@ -79,6 +80,9 @@ class TenantProjects(Provider):
             )
         return there
 
+    def of(self, ref: NodeRef) -> OpenStackProvider:
+        return self._of(ref.cluster.tenant)
+
     def _there(self, tenant: str) -> OpenStackProvider | None:
         with self._lock:
             if tenant not in self._known:
@@ -100,9 +104,6 @@ class TenantProjects(Provider):
             there = self._there(owner)
             return there.find(tenant, cluster) if there else Found()
         return _joined(at_once(self._opened(each).find for each in sorted(set(self._projects.all().values()))))
-
-    def inspect(self, ref: NodeRef) -> Inspection:
-        return self._of(ref.cluster.tenant).inspect(ref)
 
     def domain(self, tenant: str) -> str:
         return self._common.domain(tenant)
@@ -165,9 +166,6 @@ class TenantProjects(Provider):
         for tenant, own in groupby(sorted(specs, key=lambda each: each.ref), key=lambda each: each.ref.cluster.tenant):
             self._of(tenant).ensure_nodes(list(own))
 
-    def resize_node(self, ref: NodeRef, *, memory: int, cpus: float) -> None:
-        self._of(ref.cluster.tenant).resize_node(ref, memory=memory, cpus=cpus)
-
     def stop_node(self, ref: NodeRef, *, timeout: float = 30.0) -> None:
         self._if_there(ref, lambda each: each.stop_node(ref, timeout=timeout))
 
@@ -227,29 +225,9 @@ class TenantProjects(Provider):
             )
         self._of(*tenants).bring_volumes(copy, places, volumes, snapshot)
 
-    # Talking to nodes
-
-    def execute(self, ref: NodeRef, command: Command, *, stdout: Sink | None = None, stderr: Sink | None = None) -> Result:
-        return self._of(ref.cluster.tenant).execute(ref, command, stdout=stdout, stderr=stderr)
-
-    def interactive(self, ref: NodeRef, argv: Sequence[str], *, user: str) -> list[str]:
-        return self._of(ref.cluster.tenant).interactive(ref, argv, user=user)
-
-    def put_file(self, ref: NodeRef, path: str, content: Iterable[bytes], *, size: int, owner: int) -> None:
-        self._of(ref.cluster.tenant).put_file(ref, path, content, size=size, owner=owner)
-
-    def address(self, ref: NodeRef) -> str:
-        return self._of(ref.cluster.tenant).address(ref)
-
-    def request(self, ref: NodeRef, port: int, path: str, *, method: str = "GET", body: bytes = b"", timeout: float = 5.0) -> Response:
-        return self._of(ref.cluster.tenant).request(ref, port, path, method=method, body=body, timeout=timeout)
-
     def forwarded(self, ports: Collection[tuple[NodeRef, int]]) -> AbstractContextManager[Mapping[tuple[NodeRef, int], str]]:
         tenants = {ref.cluster.tenant for ref, _ in ports}
         return self._of(*tenants).forwarded(ports) if tenants else super().forwarded(ports)
-
-    def renewed(self, ref: NodeRef) -> None:
-        self._of(ref.cluster.tenant).renewed(ref)
 
     def hosts(self) -> Hosts:
         return self._common.hosts()
