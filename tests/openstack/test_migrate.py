@@ -22,18 +22,16 @@ from labcloud.apply.journal import Journal
 from labcloud.apply.watch import Watch
 from labcloud.errors import ConflictError, NotFoundError, PartlyDoneError, PreflightError
 from labcloud.lab import Lab
-from labcloud.migrate.caring import Care
 from labcloud.migrate.estimating import Load
 from labcloud.migrate.moving import AtLimit, Policy
 from labcloud.migrate.planning import Wish
 from labcloud.migrate.verbs import Migrating
 from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume
-from labcloud.model.checks import Verdict
 from labcloud.model.hosts import How
-from labcloud.preflight.checklist import Answer
 from labcloud.providers.openstack.connection import Cloud as Door
 from labcloud.providers.openstack.hosts import NovaHosts
 from labcloud.providers.openstack.provider import OpenStackProvider
+from tests.cared import Cared
 from tests.openstack.driver import Cloud
 from tests.openstack.inventory import inventory
 from tests.openstack.without_guests import WithoutGuests
@@ -42,40 +40,6 @@ pytestmark = pytest.mark.timeout(600)
 
 FIRST, SECOND, THIRD = "simulated1", "simulated2", "simulated3"
 MEMORY = 512
-
-
-class Cared(Care):
-    """Nodes of which all is well, unless they are ``ill``; notes what is asked."""
-
-    def __init__(self) -> None:
-        self.seen: list[tuple[str, NodeRef]] = []
-        self.ill = False
-        self.memory = Load()
-
-    def load(self, ref: NodeRef) -> Load:
-        del ref
-        return self.memory
-
-    def irreplaceable(self, ref: NodeRef) -> bool:
-        return ref.group == "master"
-
-    def judge(self, ref: NodeRef) -> list[Answer]:
-        return [Answer("hadoop.answers", Verdict.FAIL if self.ill else Verdict.PASS, f"{ref.cluster} is {'ill' if self.ill else 'well'}")]
-
-    def hold(self, ref: NodeRef, *, drain: bool) -> str:
-        self.seen.append(("drained" if drain else "held", ref))
-        return ""
-
-    def missing(self, ref: NodeRef) -> str:
-        self.seen.append(("proved", ref))
-        return ""
-
-    def release(self, ref: NodeRef) -> None:
-        self.seen.append(("released", ref))
-
-    def disturbed(self, ref: NodeRef) -> list[str]:
-        del ref
-        return []
 
 
 @dataclass
@@ -233,10 +197,10 @@ def test_a_node_moves_to_the_best_host_or_to_the_one_named(fleet: Fleet, nodes: 
 def test_what_speaks_against_a_move_is_told_before_it(fleet: Fleet, nodes: Any) -> None:
     (ref,) = nodes("one", 1)
     before = host_of(fleet, ref)
-    fleet.care.ill = True
+    fleet.care.ill = {ref}
     with pytest.raises(PreflightError, match=r"1 of \d+ checks failed"):
         fleet.verbs().migrate(ref.cluster, ref, Wish(), Policy())
-    fleet.care.ill, fleet.care.memory = False, Load(MEMORY, 500.0)
+    fleet.care.ill, fleet.care.memory = set(), Load(MEMORY, 500.0)
     with pytest.raises(PreflightError) as caught:
         fleet.verbs().migrate(ref.cluster, ref, Wish(), Policy())
     assert "will not converge" in caught.value.details

@@ -7,12 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from labcloud.errors import EngineError
-from labcloud.migrate.caring import Care
-from labcloud.migrate.estimating import Load
 from labcloud.model import ClusterRef, NodeRef
-from labcloud.model.checks import Verdict
 from labcloud.model.hosts import Guest, Host, How, Migration, Phase, Room
-from labcloud.preflight.checklist import Answer
 from labcloud.providers.hosts import Hosts
 
 ROOM = Room({"VCPU": 64, "MEMORY_MB": 65536}, {"VCPU": 0, "MEMORY_MB": 0})
@@ -103,45 +99,6 @@ class Fleet(Hosts):
         return [f"request id: req-{guest.id}"]
 
     def close(self) -> None: ...
-
-
-class Cared(Care):
-    """All nodes are well, except those that are ``ill``; what is ``awaited`` after a move never comes. ``told``: how long HDFS was told
-    that nodes would be away, by each question."""
-
-    def __init__(self) -> None:
-        self.ill: set[NodeRef] = set()
-        self.awaited = ""
-        self.seen: list[str] = []
-        self.told: list[float] = []
-
-    def load(self, ref: NodeRef) -> Load:
-        del ref
-        return Load()
-
-    def irreplaceable(self, ref: NodeRef) -> bool:
-        return ref.group == "master"
-
-    def judge(self, ref: NodeRef) -> list[Answer]:
-        return [Answer("hadoop.answers", Verdict.FAIL if ref in self.ill else Verdict.PASS, f"asked of {ref.cluster}")]
-
-    def absence(self, ref: NodeRef) -> list[Answer]:
-        return [Answer("hadoop.maintenance", Verdict.PASS, f"HDFS is told of {ref}")]
-
-    def hold(self, ref: NodeRef, *, drain: bool, away: float = 0) -> str:
-        self.seen.append(f"hold {ref}")
-        self.told.append(away)
-        return "its containers" if drain else ""
-
-    def missing(self, ref: NodeRef) -> str:
-        self.seen.append(f"prove {ref}")
-        return self.awaited
-
-    def release(self, ref: NodeRef) -> None:
-        self.seen.append(f"release {ref}")
-
-    def disturbed(self, ref: NodeRef) -> list[str]:
-        return ["1 job failed"] if ref in self.ill else []
 
 
 def fleet(*guests: Guest, hosts: str = "abc") -> Fleet:

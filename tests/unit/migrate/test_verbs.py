@@ -20,7 +20,8 @@ from labcloud.migrate.verbs import Migrating, check_all
 from labcloud.model import ClusterRef, NodeRef
 from labcloud.model.checks import Finding, failed, passed
 from labcloud.model.hosts import MOVED, Guest, Host, How, Migration, Phase
-from tests.unit.migrate.conftest import Cared, Fleet, fleet, guest
+from tests.cared import Cared
+from tests.unit.migrate.conftest import Fleet, fleet, guest
 
 REF = ClusterRef("acme", "c")
 NODE = NodeRef(REF, "worker", 1)
@@ -57,8 +58,8 @@ def test_a_drain_empties_a_host_and_says_who_did(bench: Bench) -> None:
 def test_moves_are_bounded_and_one_of_a_cluster_at_a_time(bench: Bench) -> None:
     bench.verbs.drain("a", Wish(), Policy(parallel=2))
     assert bench.hosts.most == 2
-    ways = [each for each in bench.care.seen if "acme/c" in each]
-    assert ways == [f"{what} {REF}/worker-{index}" for index in (1, 2) for what in ("hold", "prove", "release")]
+    ways = [(what, ref) for what, ref in bench.care.seen if ref.cluster == REF]
+    assert ways == [(what, NodeRef(REF, "worker", index)) for index in (1, 2) for what in ("held", "proved", "released")]
 
 
 def test_who_is_refused_keeps_nobody_else(bench: Bench) -> None:
@@ -167,6 +168,7 @@ def test_hdfs_is_told_when_a_slow_live_move_becomes_a_cold_one(bench: Bench) -> 
 
 
 def test_a_node_is_waited_for_up_to_a_limit_that_is_told(bench: Bench) -> None:
+    bench.care.work = "its containers"
     (outcome,) = bench.verbs.migrate(REF, NODE, Wish(), Policy(drain=True, drain_limit=0.01))
     assert outcome.disturbed == ("after 0.01 s it no longer waited for its containers",)
     assert any("worker-1 waits for its containers" in each.text for each in bench.told)
@@ -182,7 +184,7 @@ def test_an_interruption_gives_nodes_their_work_back(bench: Bench) -> None:
     bench.verbs._watch.tell = interrupt
     with pytest.raises(KeyboardInterrupt):
         bench.verbs.migrate(REF, NODE, Wish(), Policy())
-    assert bench.care.seen[-1] == f"release {NODE}"
+    assert bench.care.seen[-1] == ("released", NODE)
 
 
 def test_cold_moves_of_a_killed_run_are_confirmed(bench: Bench) -> None:
