@@ -1,5 +1,5 @@
 """Other Docker hosts on this machine: each an engine in a network namespace of its own, behind a pair of virtual network cards, that does
-not see the lab's folder. labcloud reaches them by ssh, and they each other through this machine."""
+not see the lab's folder. labcloud reaches them by ssh, and they have a wire between them."""
 
 from __future__ import annotations
 
@@ -47,11 +47,6 @@ class AnotherHost:
         """This machine's, and the host's own; others at the same time have others."""
         between = list(_NETWORK.subnets(new_prefix=30))[(2 * os.getpid() + (self.name == THIRD)) % 64]
         return str(between[1]), str(between[2])
-
-    @property
-    def between(self) -> tuple[str, ...]:
-        """What lets packets through from another host to this; Docker lets none."""
-        return ("FORWARD", "-s", str(_NETWORK), "-o", f"{self.space}a", "-j", "ACCEPT")
 
     @property
     def url(self) -> str:
@@ -147,7 +142,6 @@ def another_host(hidden: Path, name: str = NAME, before: AnotherHost | None = No
         run(("ip", "link", "add", f"{space}a", "type", "veth", "peer", "name", f"{space}b", "netns", space))
         run(("ip", "address", "add", f"{here}/30", "dev", f"{space}a"))
         run(("ip", "link", "set", f"{space}a", "up"))
-        run(("iptables", "-I", *made.between))
         for argv in (
             ("ip", "address", "add", f"{there}/30", "dev", f"{space}b"),
             ("ip", "link", "set", f"{space}b", "up"),
@@ -156,14 +150,19 @@ def another_host(hidden: Path, name: str = NAME, before: AnotherHost | None = No
             ("sysctl", "-qw", "net.ipv4.ip_forward=1"),
         ):
             made.inside(*argv)
+        if before:  # a wire between them: this machine passes nobody's VXLAN on
+            run(("ip", "link", "add", "wire", "netns", space, "type", "veth", "peer", "name", "wire", "netns", before.space))
+            for one, other in ((made, before), (before, made)):
+                one.inside("ip", "link", "set", "wire", "up")
+                one.inside("ip", "route", "add", f"{other.addresses[1]}/32", "dev", "wire", "src", one.addresses[1])
         made.make_keys()
         made.start()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")
+            if before is None:
+                patch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")
             yield made
     finally:
         made.stop()
-        run(("iptables", "-D", *made.between), expect=None)
         run(("ip", "link", "delete", f"{space}a"), expect=None)
         run(("ip", "netns", "delete", space), expect=None)
         shutil.rmtree(folder, ignore_errors=True)

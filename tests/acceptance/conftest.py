@@ -23,6 +23,14 @@ _LABS: list[Labcloud] = []
 _TABLES = pytest.StashKey[dict[str, str]]()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        enough = item.get_closest_marker("enough")
+        if enough and isinstance(item, pytest.Function) and not set(enough.args) & set(item.callspec.params.values()):
+            item.add_marker("thorough")
+
+
 @pytest.fixture(scope="session")
 def labcloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labcloud]:
     cache = Path(os.environ.get("LABCLOUD_CACHE") or home() / "cache")

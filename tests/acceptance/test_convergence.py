@@ -70,7 +70,10 @@ def undisturbed(labcloud: Labcloud, mark: str) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.parametrize(("lines", "lines_of_delete"), [(0, 0), (1, 1), (3, 4), (5, 6), (8, 9)])
+THOROUGH = [pytest.param(*lines, marks=pytest.mark.thorough) for lines in ((0, 0), (3, 4), (8, 9))]
+
+
+@pytest.mark.parametrize(("lines", "lines_of_delete"), [(1, 1), (5, 6), *THOROUGH])
 def test_create_and_delete_survive_the_death_of_labcloud(
     cluster: Cluster, undisturbed: dict[str, Any], lines: int, lines_of_delete: int
 ) -> None:

@@ -249,7 +249,7 @@ def test_all_of_a_cluster_moves_and_comes_back_by_a_drain(cluster: Cluster, host
     assert "Pi is" in cluster.submit("pi", "2", "10").text
 
 
-@pytest.mark.parametrize("after", [2, 4, 5, 7])
+@pytest.mark.parametrize("after", [pytest.param(2, marks=pytest.mark.thorough), 4, 5, pytest.param(7, marks=pytest.mark.thorough)])
 def test_a_move_that_is_killed_is_finished_by_the_same_command(cluster: Cluster, after: int) -> None:
     target = NAME if hosts_of(cluster)["worker-0"] == "home" else "home"
     argv = ("migrate", f"{cluster.ref}/worker-0", "--to", target)
@@ -281,6 +281,7 @@ def copying(cluster: Cluster, node: str) -> Iterator[subprocess.Popen[bytes]]:
         cluster.exec("rm", "/data/0/ballast", node=node, user="root")
 
 
+@pytest.mark.thorough
 def test_a_node_goes_from_another_host_to_a_third_and_home(cluster: Cluster, two: Labcloud, third: AnotherHost) -> None:
     place(cluster, w1=NAME)
     cluster.put("/tmp/journey", b"from host to host")
@@ -305,6 +306,7 @@ def test_ctrl_c_takes_a_move_back(cluster: Cluster, host: AnotherHost) -> None:
     assert host.docker("volume", "ls", "-q", "--filter", f"name=worker-0.{cluster.name}.{cluster.tenant}") == ""
 
 
+@pytest.mark.thorough
 def test_a_node_that_cannot_start_there_is_where_it_was(cluster: Cluster, host: AnotherHost) -> None:
     lab = cluster.labcloud
     place(cluster, w0=NAME, w1="home")
@@ -323,6 +325,7 @@ def test_a_node_that_cannot_start_there_is_where_it_was(cluster: Cluster, host: 
     assert host.docker("volume", "ls", "-q", "--filter", "name=worker-1") == ""
 
 
+@pytest.mark.thorough
 def test_a_move_that_takes_too_long_is_as_if_it_had_not_begun(cluster: Cluster, host: AnotherHost) -> None:
     place(cluster, w1="home")
     cluster.exec("dd", "if=/dev/urandom", "of=/data/0/ballast", "bs=1M", "count=2000", node="worker-1", user="root")

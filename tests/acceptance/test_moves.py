@@ -61,7 +61,7 @@ def job_of_many_maps(cluster: Cluster) -> Iterator[tuple[subprocess.Popen[bytes]
     Its maps take both nodes many rounds, of which a drain waits for one, however slow the machine is. Its reducer waits for all maps, and
     would wait for them on the node that shall be empty.
     """
-    with cluster.begin("pi", "-Dmapreduce.job.reduce.slowstart.completedmaps=1", "24", "150000000") as job:
+    with cluster.begin("pi", "-Dmapreduce.job.reduce.slowstart.completedmaps=1", "24", "60000000") as job:
         try:
             app = cluster.running_app()
             try:

@@ -193,6 +193,7 @@ DEATHS: dict[str, tuple[Callable[[Cluster, str], None], bool]] = {
 }
 
 
+@pytest.mark.enough("hadoop-2.7", "hadoop-3.4")
 def test_a_job_survives_the_death_of_a_worker(cluster: Cluster) -> None:
     kill, master = DEATHS[cluster.profile]
     job = cluster.begin("wordcount", MANY_MAPS, "text", "words-survived")
@@ -229,6 +230,7 @@ def kill_daemon(cluster: Cluster, node: str, service: str) -> None:
     wait_for(f"another {service}", lambda: process_of(cluster, node, service) not in (before, "-1"), seconds=20)
 
 
+@pytest.mark.enough("hadoop-2.7", "hadoop-3.4")
 def test_a_killed_daemon_is_started_again(cluster: Cluster) -> None:
     for node, services in DAEMONS[cluster.profile].items():
         for service in services:
