@@ -26,7 +26,7 @@ from labcloud.lab.files import replace as write
 from labcloud.model import Cluster, NodeRef, NodeVolume, Status
 from labcloud.profiles import Profile
 from labcloud.protect.manifest import NAME, Manifest, Origin
-from labcloud.protect.sites import Site, sites
+from labcloud.protect.sites import Replicated, Site, sites
 from labcloud.protect.still import Moment, standing_still
 from labcloud.protect.trees import Rules
 from labcloud.providers.base import Provider
@@ -64,13 +64,15 @@ class Capture:
         found = self._provider.find(cluster=ref)
         running = [node.ref for node in found.nodes if node.status is Status.RUNNING]
         volumes = sorted(found.volumes)
-        self._tell("files that never change get a second name")
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="capture") as pool:
             folders = list(pool.map(lambda each: self._provider.ensure_volume(each[0], each[1], NodeVolume(), asked.id), volumes))
             with ExitStack() as taking:
                 taken_at = sites(self._provider, volumes, folders, asked.id, self._rules)
                 for site in taken_at:
                     taking.callback(site.close)
+                away = sum(isinstance(each, Replicated) for each in taken_at)
+                brought = f"; what {away} {'node has' if away == 1 else 'nodes have'} on other hosts is copied" if away else ""
+                self._tell(f"files that never change get a second name{brought}")
                 _all(pool.map(lambda each: each.link(), taken_at))
                 taken, moment = self._hold(running, taken_at, pool.map)
                 sizes = list(pool.map(lambda each: each.finish(), taken_at))
