@@ -44,9 +44,7 @@ def main() -> None:
         lab("backup", "policy", "set", "--lab", "enabled=false")
         lab("image", "build", "carrier", *asked.profiles, timeout=1800)
         host.describe(lab.home)
-        print(
-            "| profile | data of the node | in all | stands still | floor: stopped, started | snapshot at home | elsewhere | next |"
-        )
+        print("| profile | data of the node | in all | stands still | floor: stopped, started | snapshot at home | elsewhere | next |")
         print("|---|---|---|---|---|---|---|---|")
         for profile in asked.profiles:
             for data in asked.data:

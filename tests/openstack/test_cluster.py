@@ -143,6 +143,7 @@ def test_a_snapshot_brings_back_what_was_deleted(cluster: Cluster) -> None:
     assert [each["id"] for each in cluster.labcloud.json("snapshot", "list", cluster.ref)] == [taken["id"]]
 
 
+@pytest.mark.thorough
 def test_backups_are_incremental_and_become_another_cluster(cluster: Cluster, tmp_path: Path) -> None:
     labcloud, copy = cluster.labcloud, Cluster(cluster.labcloud, cluster.tenant, PROFILE, "copy")
     labcloud("backup", "policy", "set", cluster.ref, f"target={tmp_path}")

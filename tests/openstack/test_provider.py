@@ -394,21 +394,22 @@ def killed_at(site: Site, request: int) -> Iterator[None]:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # who is killed closes no connections
-def test_killed_at_any_request_it_is_finished_and_deleted_to_the_last(site: Site, cloud: Any) -> None:
+@pytest.mark.parametrize("places", [2, pytest.param(6, marks=pytest.mark.thorough)])
+def test_killed_at_any_request_it_is_finished_and_deleted_to_the_last(site: Site, cloud: Any, places: int) -> None:
     """Where it was killed is another place each time; so is where its deletion was."""
     before = inventory(cloud.member)
     specs = [site.spec(0, "master"), *(site.spec(index) for index in range(3))]
     making = site.counted(lambda: site.make(*specs))
     deleting = site.counted(lambda: clean(site.provider, site.tenant, site.cluster))
     assert inventory(cloud.member) == before
-    for place in range(6):
-        with killed_at(site, 1 + place * making // 6):
+    for place in range(places):
+        with killed_at(site, 1 + place * making // places):
             site.make(*specs)
         if place % 2:  # else it is deleted as it is
             site.make(*specs)
             found = site.provider.find(cluster=site.cluster).nodes
             assert [(each.ref, each.status) for each in found] == [(each.ref, Status.RUNNING) for each in specs]
-            with killed_at(site, 1 + place * deleting // 6):
+            with killed_at(site, 1 + place * deleting // places):
                 clean(site.provider, site.tenant, site.cluster)
         clean(site.provider, site.tenant, site.cluster)
         assert inventory(cloud.member) == before, place
