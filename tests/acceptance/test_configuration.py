@@ -159,7 +159,7 @@ def test_a_limit_changed_behind_our_back_is_noticed_and_followed(labcloud: Labcl
 def test_a_bad_value_is_stopped_in_its_first_step_and_taken_back(labcloud: Labcloud, old: Cluster) -> None:
     before = labcloud.json("config", "log", old.ref, "-n", "1")[0]["revision"]
     bad = "yarn-site:yarn.nodemanager.webapp.address=0.0.0.0:8040"  # the localizer's port
-    gray = ("--gray", "34%,100%", "--check", "yarn.running == 2", "--patience", "40")
+    gray = ("--gray", "34%,100%", "--check", "yarn.running == 2", "--patience", "120")
     done = labcloud("config", "set", old.ref, bad, "--apply", *gray, expect=9, timeout=400)
     assert "ends again and again" in done.said
     assert "taken back" in done.said
