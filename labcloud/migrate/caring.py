@@ -17,6 +17,7 @@ from typing import Any, Final
 from labcloud.apply.ready import Readiness
 from labcloud.errors import EngineError, LabError
 from labcloud.migrate.estimating import PATIENCE, Load
+from labcloud.migrate.judging import answer
 from labcloud.migrate.maintenance import Maintenance
 from labcloud.model import Cluster, NodeRef, Wanted
 from labcloud.model.checks import Finding, failed, passed, warned
@@ -32,15 +33,6 @@ _CONTACT: Final = 5
 
 _METADATA: Final = "namenode"
 _UNKNOWN: Final = "updateNodeResource: Unknown command"
-
-WHY: Final = {
-    "hadoop.answers": "what is not well before a move cannot be told from what the move has broken",
-    "hadoop.nodes": "the node that moves may be the only one that holds a block",
-    "hadoop.blocks": "a block with too few replicas is lost with the next node",
-    "hadoop.role": "what there is once in a cluster stands still while its node does",
-    "hadoop.work": "what runs on the node stands still while it does",
-    "hadoop.maintenance": "HDFS copies the blocks of a node that says nothing",
-}
 
 
 class Care(ABC):
@@ -116,7 +108,7 @@ class HadoopCare(Care):
     # Before
 
     def judge(self, ref: NodeRef) -> list[Answer]:
-        return [Answer(id, each.verdict, each.summary, each.evidence, each.fix, why=WHY[id]) for id, each in self._findings(ref)]
+        return [answer(id, finding) for id, finding in self._findings(ref)]
 
     def _findings(self, ref: NodeRef) -> Iterator[tuple[str, Finding]]:
         cluster, profile, provider = self._open(ref)
@@ -154,8 +146,7 @@ class HadoopCare(Care):
         if not Maintenance(provider, cluster, profile).known:
             said = f"{profile.title} knows no maintenance: HDFS copies the node's blocks once it has been away for {PATIENCE:g} s"
             found = warned(said, "nothing: what there is too much of afterwards, HDFS deletes; it needs the room meanwhile")
-        id = "hadoop.maintenance"
-        return [Answer(id, found.verdict, found.summary, found.evidence, found.fix, why=WHY[id])]
+        return [answer("hadoop.maintenance", found)]
 
     # Around the move
 

@@ -35,6 +35,12 @@ WHY: Final = {
     "move.devices": "what is plugged into a host stays there",
     "move.config-drive": "some hypervisors cannot copy the disk with a server's first configuration",
     "move.convergence": "a server that changes its memory faster than it is copied never arrives",
+    "hadoop.answers": "what is not well before a move cannot be told from what the move has broken",
+    "hadoop.nodes": "the node that moves may be the only one that holds a block",
+    "hadoop.blocks": "a block with too few replicas is lost with the next node",
+    "hadoop.role": "what there is once in a cluster stands still while its node does",
+    "hadoop.work": "what runs on the node stands still while it does",
+    "hadoop.maintenance": "HDFS copies the blocks of a node that says nothing",
 }
 
 

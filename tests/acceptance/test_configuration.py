@@ -180,7 +180,7 @@ def test_a_bad_value_is_stopped_in_its_first_step_and_taken_back(labcloud: Labcl
 
 
 def test_what_was_changed_by_hand_is_found_adopted_or_put_right(labcloud: Labcloud, old: Cluster) -> None:
-    file = labcloud.home / "rendered" / old.tenant / old.name / "worker-0/conf/hdfs-site.xml"
+    file = old.rendered("worker-0/conf/hdfs-site.xml")
     added = "<property><name>dfs.datanode.balance.bandwidthPerSec</name><value>2097152</value></property></configuration>"
     good = file.read_text()
     file.write_text(good.replace("</configuration>", added))

@@ -66,12 +66,6 @@ def worker(cluster: Cluster) -> NodeRef:
     return NodeRef(ClusterRef(cluster.tenant, cluster.name), "worker", 0)
 
 
-def rendered(labcloud: Labcloud, cluster: Cluster) -> Path:
-    """The folder that the worker has mounted."""
-    (folder,) = (path.parent for path in (labcloud.home / "rendered").glob(f"**/{cluster.tenant}/{cluster.name}/worker*/node.env"))
-    return folder
-
-
 def put(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -108,7 +102,7 @@ def test_a_groups_volumes_lie_where_their_classes_say_and_hdfs_knows_their_media
 
 def test_services_say_what_they_were_started_with(cluster: Cluster, provider: DockerProvider, worker: NodeRef, labcloud: Labcloud) -> None:
     found = started.read(provider, worker)
-    folder = rendered(labcloud, cluster)
+    folder = cluster.rendered("worker-0")
     assert set(found) == {"datanode", "nodemanager"}
     for service, files in found.items():
         paths = [*(folder / "conf").iterdir(), folder / "node.env", folder / "services" / service]
@@ -204,7 +198,7 @@ def test_services_of_the_lab_run_beside_hadoops_and_break_nothing(
 
 
 def test_declared_files_and_packages(cluster: Cluster, provider: DockerProvider, worker: NodeRef, labcloud: Labcloud) -> None:
-    declared = rendered(labcloud, cluster) / "declared"
+    declared = cluster.rendered("worker-0/declared")
     lines = (
         f"directory\t/opt/acme\t{cluster.tenant}\thadoop\t0750",
         f"file\t/opt/acme/a.conf\t{cluster.tenant}\thadoop\t0600\tone",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from labcloud.model import ClusterRef, NodeRef
 from labcloud.providers.docker import carrying, containers, seats, tunnel
 from labcloud.providers.docker.engine import Engine, gone_is_done, refused
 from labcloud.providers.docker.provider import DockerProvider, tags_of
-from labcloud.providers.docker.remote import BASE, CONFIG, DATASETS, RemoteDocker, home_mounts
+from labcloud.providers.docker.remote import BASE, CONFIG, DATASETS, RemoteDocker, data_mounts, home_mounts
 from labcloud.providers.docker.seats import Places, Seat
 from labcloud.providers.docker.settings import Settings
 
@@ -190,6 +190,16 @@ class Estate:
         with carrying.journey(self.lab, ref, image, *ends) as way:
             way.carry()
 
+    def journey(self, ref: NodeRef, source: str, target: str, volumes: int) -> AbstractContextManager[carrying.Journey]:
+        """A way for the data of a node, which has so many ``volumes``, from one host to another."""
+        mounts = data_mounts(self.lab, ref, volumes)
+        ends = (self.end(ref, each, mounts) for each in (source, target))
+        return carrying.journey(self.lab, ref, self.carrier(), *ends)
+
+    def volumes(self, ref: NodeRef, host: str) -> list[int]:
+        """The numbers of the data volumes that a host has of a node."""
+        return sorted(number for each, number in self.on(host).find(cluster=ref.cluster).volumes if each == ref)
+
     def end(self, ref: NodeRef, host: str, mounts: Mapping[str, Mapping[str, Any]]) -> carrying.End:
         """One end of a journey of the node's folders."""
         return carrying.End(self.engine(host), mounts, () if host else self.layout(ref.cluster.tenant).helpers)
@@ -274,14 +284,13 @@ class Estate:
         carrying.sweep(engine, self.lab, ref)
         if host:
             provider.delete_node(ref)
-        for each, number in sorted(provider.find(cluster=ref.cluster).volumes):
-            if each == ref:
-                provider.delete_volume(ref, number)
+        for number in self.volumes(ref, host):
+            provider.delete_volume(ref, number)
 
     def forget_if_gone(self, ref: NodeRef, hosts: Collection[str]) -> None:
         """As `forget`, once none of its volumes is left on ``hosts``; the last of several threads that delete them does it."""
         with self._lock:
-            if not any(each == ref for host in hosts for each, _ in self.on(host).find(cluster=ref.cluster).volumes):
+            if not any(self.volumes(ref, host) for host in hosts):
                 self.forget(ref)
                 self.part(ref.cluster.tenant)
 

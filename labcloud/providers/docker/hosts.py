@@ -119,7 +119,7 @@ class DockerHosts(Hosts):
 
     def _volumes(self, guest: Guest) -> Finding:
         ref, place = _node(guest), self._place(guest.host)
-        own = [number for each, number in self._estate.on(place).find(cluster=ref.cluster).volumes if each == ref]
+        own = self._estate.volumes(ref, place)
         with self._estate.engine(place).api(f"look at the volumes of {ref}") as api:
             there = [volumes.find(api, containers.volume_name(ref, number)) or {} for number in own]
         strange = sorted({str(each.get("Driver")) for each in there} - {"local"})

@@ -19,7 +19,7 @@ from typing import Any, Final
 from labcloud.errors import EngineError, LabError
 from labcloud.model import NodeRef
 from labcloud.model.hosts import Migration, Phase
-from labcloud.providers.docker import carrying, containers, remote, seats
+from labcloud.providers.docker import containers, remote, seats
 from labcloud.providers.docker.carrying import Journey, Progress
 from labcloud.providers.docker.engine import refused
 from labcloud.providers.docker.estate import Estate
@@ -120,7 +120,7 @@ class Moving:
         with ExitStack() as undo:
             if self._target:
                 estate.fill_at(ref, self._target)
-            way = self._journey = undo.enter_context(self._way(source))
+            way = self._journey = undo.enter_context(estate.journey(ref, self._source, self._target, source.data))
             self._check()
             self._copy(way)
             self._check()
@@ -168,12 +168,6 @@ class Moving:
                     raise
                 api.remove_container(name, force=True)
                 api.create_container_from_config(body, name)
-
-    def _way(self, source: _Source) -> Any:
-        estate, ref = self._estate, self._ref
-        mounts = remote.data_mounts(estate.lab, ref, source.data)
-        ends = (estate.end(ref, each, mounts) for each in (self._source, self._target))
-        return carrying.journey(estate.lab, ref, estate.carrier(), *ends)
 
     def _copy(self, way: Journey) -> None:
         self._say(Phase.COPYING, "is copied")

@@ -107,10 +107,13 @@ def _groups(cluster: ClusterState, service: str) -> set[str]:
 
 def read_lists(cluster: ClusterState) -> None:
     """Let the daemons read the names (``worker-0``) in the exclude files, as they do when they start or are told to."""
-    text = {name.rpartition("/")[2]: text for name, text in (cluster.config or {}).items()}
-    hosts = {each["hostName"]: each["adminState"] for each in json.loads(text.get("dfs.hosts.json", "[]"))}
-    lines = [line.strip() for line in text.get("dfs.exclude", "").splitlines()]
-    leaving = [host for host, state in hosts.items() if state == "DECOMMISSIONED"] + [line for line in lines if line and line[0] != "#"]
+
+    def first(file: str) -> str:
+        return next((text for name, text in (cluster.config or {}).items() if name.endswith(f"/conf/{file}")), "")
+
+    leaving = [each["hostName"] for each in json.loads(first("dfs.hosts.json") or "[]") if each["adminState"] == "DECOMMISSIONED"]
+    lines = [line.strip() for line in first("dfs.exclude").splitlines()]
+    leaving += [line for line in lines if line and not line.startswith("#")]
     cluster.excluded = frozenset(host.partition(".")[0] for host in leaving)
 
 
