@@ -21,6 +21,8 @@ log=$(mktemp)
 trap 'rm -f "$log"; stop_docker' EXIT
 code=0
 .venv/bin/tox run -q -- "$@" 2>&1 | tee "$log" || code=$?
-# Last, so that whoever reads only the end sees them: pytest's own summaries, of the tests on engines and of the unit tests beside them.
-sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -E '^=+ .*[0-9]+ (passed|failed|errors?).* =+$' || true
+# Last, so that whoever reads only the end sees them: what failed (one of those with the same reason), then pytest's own summaries.
+sed -i 's/\x1b\[[0-9;]*m//g' "$log"
+awk '/^(FAILED|ERROR) / { reason = substr($0, index($0, " - ")); if (!said[reason]++ && ++count <= 20) print substr($0, 1, 600) }' "$log"
+grep -E '^=+ .*[0-9]+ (passed|failed|errors?).* =+$' "$log" || true
 exit "$code"

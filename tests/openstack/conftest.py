@@ -31,7 +31,7 @@ def cloud() -> Iterator[Cloud]:
     ran_before = driver.runs()
     driver.script("install.sh")
     try:
-        with driver.connected(Path(driver.script("start.sh"))) as made:
+        with driver.connected(driver.start()) as made:
             yield made
     finally:
         if not ran_before:

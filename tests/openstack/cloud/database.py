@@ -81,7 +81,7 @@ def prepare(settings: Settings, processes: Processes, passwords: dict[str, str])
             each.result()
     services.start_keystone(settings, processes)
     catalog.fill(settings, passwords)
-    processes.stop("keystone")
+    processes.kill("keystone")  # uWSGI may take a minute to say good-bye to its threads
     processes.stop("mariadb")
 
 

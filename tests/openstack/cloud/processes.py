@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -31,10 +32,20 @@ class Processes:
             )  # fmt: skip
         (self._settings.run / "pids" / name).write_text(str(self._running[name].pid))
 
-    def stop(self, name: str) -> None:
+    def stop(self, name: str, *, seconds: float = 180) -> None:
+        """Asks it to end, and waits for that."""
         process = self._running.pop(name)
         process.terminate()
-        process.wait(timeout=60)
+        try:
+            process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise NotReadyError(f"{name} did not end within {seconds:.0f} s: {self._end_of(name)}") from None
+
+    def kill(self, name: str) -> None:
+        """Ends it and all that it has started, whatever they are about."""
+        process = self._running.pop(name)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
     def run(self, name: str, argv: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
         """A command that ends. Its output is in a log of that name."""

@@ -38,7 +38,7 @@ make_namespaces() {
   ) &
   local outer=$! waited
   disown
-  for ((waited = 0; waited < 100; waited++)); do
+  for ((waited = 0; waited < 600; waited++)); do
     [ ! -e "$run/ready-real1" ] || break
     kill -0 "$outer" 2>/dev/null || break
     sleep 0.1
