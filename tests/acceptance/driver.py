@@ -54,12 +54,15 @@ def load(client: hdfs_native.Client, path: str) -> bytes:
 
 
 def wait_for(what: str, ask: Callable[[], Answer], *, seconds: float = 60) -> Answer:
-    """Ask again and again until the answer is true; return it. Fail with ``what`` and the last answer after ``seconds``."""
+    """Ask again and again until the answer is true; return it. Fail with ``what`` and the last answer after ``seconds``. Asking takes half
+    of the time at most: whoever is waited for may need the same processors."""
     end = time.monotonic() + seconds
-    while not (answer := ask()):
+    while True:
+        began = time.monotonic()
+        if answer := ask():
+            return answer
         assert time.monotonic() < end, f"waited {seconds:g} s for {what}; the last answer was {answer!r}"
-        time.sleep(0.1)
-    return answer
+        time.sleep(min(2.0, max(0.1, time.monotonic() - began)))
 
 
 @dataclass(frozen=True)

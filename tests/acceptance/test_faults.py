@@ -80,3 +80,4 @@ def _named(cluster: Cluster, fault: Fault, target: str) -> tuple[str, float]:
             return f"also {', '.join(sorted(strange))}" if strange else "yes", asked
         if time.monotonic() > end:
             return f"no: {', '.join(sorted(named)) or 'nothing'}", asked
+        time.sleep(asked)

@@ -125,6 +125,15 @@ def test_delete_leaves_nothing(bench: Bench) -> None:
     assert (found.nodes, found.networks, found.volumes, dict(found.configs)) == ((), frozenset(), frozenset(), {})
 
 
+def test_deletions_at_once_all_end_when_it_is_gone(bench: Bench) -> None:
+    spec = bench.make()
+    with ThreadPoolExecutor(4) as pool:
+        for each in [pool.submit(bench.provider.delete_node, spec.ref) for _ in range(4)]:
+            each.result()
+            assert bench.provider.find(cluster=bench.cluster).nodes == ()
+    bench.provider.delete_volume(spec.ref, 0)
+
+
 def test_a_volume_in_use_is_not_deleted(bench: Bench) -> None:
     spec = bench.make()
     with pytest.raises(LabError):

@@ -28,6 +28,7 @@ TESTS = (
     contract.test_an_unknown_image_is_not_found,
     contract.test_another_lab_sees_nothing,
     contract.test_another_provider_of_the_same_lab_sees_the_same,
+    contract.test_deletions_at_once_all_end_when_it_is_gone,
     contract.test_ensure_twice_changes_nothing,
     contract.test_execute_needs_a_running_node,
     contract.test_find_gives_what_is_asked_for_and_no_more,

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Final
 
-from labcloud.errors import EngineError, LabError, NotFoundError
+from labcloud.errors import EngineError, LabError
 from labcloud.providers.base import Command
 from labcloud.providers.docker import containers, streams
-from labcloud.providers.docker.engine import Engine
+from labcloud.providers.docker.engine import Engine, remove_container
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,8 +174,8 @@ def _started(engine: Engine, body: Mapping[str, Any], files: Mapping[str, str], 
 
 
 def _remove(engine: Engine, identity: str) -> None:
-    with suppress(NotFoundError), engine.api("remove a helper") as api:
-        api.remove_container(identity, force=True)
+    with engine.api("remove a helper") as api:
+        remove_container(api, identity)
 
 
 def _configuration(folders: Sequence[str]) -> str:
@@ -211,4 +211,4 @@ def sweep(engine: Engine, lab: str, ref: NodeRef) -> None:
     filters = {"label": [f"{containers.LAB}={lab}", f"{containers.CARRIER}={ref}"]}
     with engine.api(f"look for helpers of {ref}") as api:
         for each in api.containers(all=True, filters=filters):
-            api.remove_container(each["Id"], force=True)
+            remove_container(api, each["Id"])

@@ -122,6 +122,21 @@ def gone_is_done() -> Iterator[None]:
             raise
 
 
+def remove_container(api: APIClient, identity: str, *, volumes: bool = False) -> None:
+    """A container, whatever it is about, and ``volumes`` without a name that it has. One that another request removes already, as that of a
+    labcloud that was killed, is waited for: its name and its volumes are free afterwards."""
+    from docker.errors import APIError
+
+    with gone_is_done():
+        try:
+            api.remove_container(identity, force=True, v=volumes)
+        except APIError as exc:
+            if not (refused(exc, 409) and "already in progress" in str(exc)):
+                raise
+            api.wait(identity, condition="removed")
+            api.remove_container(identity, force=True, v=volumes)  # should the other request have failed
+
+
 @contextmanager
 def translated(doing: str, host: str = "") -> Iterator[None]:
     """Turn what the SDK raises into labcloud's errors. ``host`` is the name of the engine's machine, if that is another."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 from labcloud.errors import EngineError, NotFoundError
 from labcloud.model import ClusterRef, NodeRef
 from labcloud.providers.docker import carrying, containers, seats, tunnel
-from labcloud.providers.docker.engine import Engine, gone_is_done, refused
+from labcloud.providers.docker.engine import Engine, refused, remove_container
 from labcloud.providers.docker.provider import DockerProvider, tags_of
 from labcloud.providers.docker.remote import BASE, CONFIG, DATASETS, RemoteDocker, data_mounts, home_mounts
 from labcloud.providers.docker.seats import Places, Seat
@@ -275,8 +275,8 @@ class Estate:
             self._unseat(seat.name)
 
     def _unseat(self, name: str) -> None:
-        with self.home_engine.api(f"remove {name}") as api, gone_is_done():
-            api.remove_container(name, force=True)
+        with self.home_engine.api(f"remove {name}") as api:
+            remove_container(api, name)
 
     def clear_host(self, ref: NodeRef, host: str) -> None:
         """Delete a node and its data from a host; snapshots stay."""

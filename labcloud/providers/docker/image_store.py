@@ -20,7 +20,7 @@ from labcloud.errors import EngineError, NotFoundError
 from labcloud.images.model import LABEL_NAME, Layer, StoredImage
 from labcloud.providers.base import Command
 from labcloud.providers.docker import streams
-from labcloud.providers.docker.engine import Engine, full_disk
+from labcloud.providers.docker.engine import Engine, full_disk, remove_container
 
 _FILTER: Final = {"label": [LABEL_NAME]}
 _PATIENCE: Final = 1800  # seconds without a word
@@ -124,8 +124,8 @@ class DockerImageStore:
         try:
             yield identity
         finally:
-            with suppress(NotFoundError), self._engine.api("remove a throw-away container") as api:
-                api.remove_container(identity, force=True, v=True)
+            with self._engine.api("remove a throw-away container") as api:
+                remove_container(api, identity, volumes=True)
 
 
 class _Sandbox:

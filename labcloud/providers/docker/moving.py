@@ -21,7 +21,7 @@ from labcloud.model import NodeRef
 from labcloud.model.hosts import Migration, Phase
 from labcloud.providers.docker import containers, remote, seats
 from labcloud.providers.docker.carrying import Journey, Progress
-from labcloud.providers.docker.engine import refused
+from labcloud.providers.docker.engine import refused, remove_container
 from labcloud.providers.docker.estate import Estate
 
 _ROUNDS: Final = 6
@@ -166,7 +166,7 @@ class Moving:
             except APIError as exc:
                 if not refused(exc, 409):
                     raise
-                api.remove_container(name, force=True)
+                remove_container(api, name)
                 api.create_container_from_config(body, name)
 
     def _copy(self, way: Journey) -> None:

@@ -26,7 +26,7 @@ from labcloud.model.dataset import StoredDataset
 from labcloud.model.found import Digests
 from labcloud.providers.base import Command, Found, Inspection, Provider, Response, Result, Sink
 from labcloud.providers.docker import containers, limits, streams, volumes
-from labcloud.providers.docker.engine import Engine, gone_is_done, refused
+from labcloud.providers.docker.engine import Engine, gone_is_done, refused, remove_container
 from labcloud.providers.docker.facts import Facts
 from labcloud.providers.docker.probes import Probes
 from labcloud.providers.docker.seats import is_node
@@ -206,8 +206,14 @@ class DockerProvider(Provider):
         return containers.Mounts(self._base, self._config(cluster), self._views.prepare(cluster))
 
     def _replace_if_unfit(self, api: APIClient, spec: NodeSpec, body: Mapping[str, Any]) -> None:
+        from docker.errors import NotFound
+
         name = spec.ref.qualified
-        there = api.inspect_container(name)
+        try:
+            there = api.inspect_container(name)
+        except NotFound:  # whoever removed it is done
+            api.create_container_from_config(body, name)
+            return
         labels = there["Config"]["Labels"] or {}
         if labels.get(containers.LAB) != self._lab:
             raise ConflictError(
@@ -220,9 +226,9 @@ class DockerProvider(Provider):
                 resolution="name that host in docker.yaml again",
             )
         # One that never started may have been refused for what has been mended since: it holds nothing, so it is made anew.
-        if labels.get(containers.DIGEST) != spec.digest or there["State"]["Status"] in ("created", "dead"):
+        if labels.get(containers.DIGEST) != spec.digest or there["State"]["Status"] in ("created", "dead", "removing"):
             self.stop_node(spec.ref)
-            api.remove_container(name, force=True)
+            remove_container(api, name)
             api.create_container_from_config(body, name)
         elif containers.limits_body(*containers.limits_of(there)) != containers.limits_body(spec.memory, spec.cpus):
             limits.resize(api, spec.ref, memory=spec.memory, cpus=spec.cpus)
@@ -236,8 +242,8 @@ class DockerProvider(Provider):
             api.stop(ref.qualified, timeout=round(timeout))
 
     def delete_node(self, ref: NodeRef) -> None:
-        with self._engine.api(f"delete the node {ref}") as api, gone_is_done():
-            api.remove_container(ref.qualified, force=True, v=True)
+        with self._engine.api(f"delete the node {ref}") as api:
+            remove_container(api, ref.qualified, volumes=True)
 
     def delete_volume(self, ref: NodeRef, number: int, snapshot: str = "") -> None:
         with self._engine.api(f"delete volume {number} of {ref}") as api, gone_is_done():

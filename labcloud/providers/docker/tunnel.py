@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from labcloud.errors import ConflictError
 from labcloud.providers.docker import containers
-from labcloud.providers.docker.engine import gone_is_done, refused
+from labcloud.providers.docker.engine import gone_is_done, refused, remove_container
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -154,7 +154,7 @@ def _ensure(api: APIClient, name: str, body: Mapping[str, Any]) -> None:
                 f"a container named {name} exists already, and is not this lab's", resolution="remove that container"
             ) from exc
         if labels.get(_PEERS) != body["Labels"][_PEERS]:
-            api.remove_container(name, force=True)
+            remove_container(api, name)
             api.create_container_from_config(body, name)
     api.start(name)
 
@@ -169,7 +169,7 @@ def remove(api: APIClient, name: str) -> None:
     """A link, in order, so that its VXLAN goes with it; or the names."""
     with gone_is_done():
         api.stop(name, timeout=5)
-        api.remove_container(name, force=True)
+        remove_container(api, name)
 
 
 def remove_network(api: APIClient, tenant: str) -> None:

@@ -19,7 +19,7 @@ from labcloud.images.model import LABEL_NAME
 from labcloud.lab.files import disk_errors
 from labcloud.model import NodeRef, NodeSpec, NodeVolume, StorageClass
 from labcloud.providers.docker.containers import FOLDER, LAB, volume_identity, volume_name
-from labcloud.providers.docker.engine import refused
+from labcloud.providers.docker.engine import refused, remove_container
 from labcloud.providers.docker.probes import pick_image
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def _delete_as_root(api: APIClient, folder: Path) -> None:
         if api.wait(container, timeout=_PATIENCE)["StatusCode"]:
             raise EngineError(f"could not delete the folder {folder}", details=api.logs(container).decode(errors="replace"))
     finally:
-        api.remove_container(container, force=True)
+        remove_container(api, container)
 
 
 def is_local(environment: Mapping[str, str] = os.environ) -> bool:
