@@ -12,6 +12,7 @@ from typing import Final
 from labcloud.cli.output import note
 from labcloud.cli.session import Session
 from labcloud.model import ClusterRef
+from labcloud.protect.targets import Target
 
 _OUT_OF_REACH: Final = frozenset({"simulated"})
 
@@ -20,11 +21,12 @@ def protect_new(opened: Session, refs: Sequence[ClusterRef]) -> None:
     """Let another process protect clusters that were just made, as far as their policies want it, and say so."""
     policies = opened.lab.backup_policies()
     wanted = [ref for ref in refs if ref in policies and policies[ref].enabled and _has_data(opened, ref)]
-    if not wanted:
-        return
-    names = ", ".join(map(str, wanted))
     if shutil.which("restic") is None:
-        note(f"note: {names} cannot be backed up: restic is not installed (apt-get install restic)")
+        kept = [ref for ref in wanted if Target.parse(policies[ref].target).engine]
+        if names := ", ".join(str(ref) for ref in wanted if ref not in kept):
+            note(f"note: {names} cannot be backed up: restic is not installed (apt-get install restic)")
+        wanted = kept
+    if not wanted:
         return
     words = [sys.executable, "-m", "labcloud.cli.main", "backup", "run", "--birth", *map(str, wanted)]
     # It outlives this command, and a terminal that is closed; what comes of it stands in the journal.

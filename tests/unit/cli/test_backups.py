@@ -205,3 +205,6 @@ def test_who_gets_none(
     assert started == []
     assert "restic is not installed" in capfd.readouterr().err
     assert not list(Journal(home).events("backup"))
+    assert labcloud("backup", "policy", "set", cluster, "target=engine:openstack").code == 0
+    _protect(home, "openstack")
+    assert len(started) == 1, "Cinder's backups need no restic"
