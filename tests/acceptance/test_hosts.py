@@ -59,9 +59,9 @@ def third(two: Labcloud, host: AnotherHost) -> Iterator[AnotherHost]:
 
 
 @contextmanager
-def ready(two: Labcloud, tenant: str, profile: str) -> Iterator[Cluster]:
+def ready(two: Labcloud, tenant: str, profile: str, *options: str) -> Iterator[Cluster]:
     made = Cluster(two, tenant, profile)
-    made.create("--workers", "2")
+    made.create("--workers", "2", *options)
     try:
         made.wait_until_all_runs()
         yield made
@@ -70,9 +70,16 @@ def ready(two: Labcloud, tenant: str, profile: str) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def cluster(two: Labcloud, mark: str) -> Iterator[Cluster]:
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of this machine, for data."""
+    return tmp_path_factory.mktemp("disk")
+
+
+@pytest.fixture(scope="module")
+def cluster(two: Labcloud, mark: str, disk: Path) -> Iterator[Cluster]:
     """The oldest Hadoop: its NodeManagers are those that may fall silent when their ResourceManager starts anew."""
-    with ready(two, f"{mark}-h", "hadoop-2.7") as made:
+    two("storage", "set", "fast", "--path", str(disk))
+    with ready(two, f"{mark}-h", "hadoop-2.7", "--group", "worker:volumes=1x10g@fast") as made:
         yield made
 
 
@@ -228,12 +235,13 @@ def test_snapshots_and_backups_have_what_is_on_another_host_and_bring_it_back(cl
     lab("backup", "policy", "set", "--tenant", cluster.tenant, "--unset", "target")
 
 
-def test_all_of_a_cluster_moves_and_comes_back_by_a_drain(cluster: Cluster, host: AnotherHost) -> None:
+def test_all_of_a_cluster_moves_and_comes_back_by_a_drain(cluster: Cluster, host: AnotherHost, disk: Path) -> None:
     lab = cluster.labcloud
     place(cluster, w0="home", w1=NAME)
     moved = lab.json("drain", "home")
     assert {each["server"].rsplit("/")[-1] for each in moved} == {"master-0", "worker-0"}
     assert set(hosts_of(cluster).values()) == {NAME}
+    assert list(disk.glob("volumes/*/*")) == []
     assert "Pi is" in cluster.submit("pi", "2", "10").text
     pages = cluster.show()["endpoints"]
     with urllib.request.urlopen(pages["namenode"], timeout=20) as answer:  # noqa: S310 - the cluster's own
@@ -245,6 +253,7 @@ def test_all_of_a_cluster_moves_and_comes_back_by_a_drain(cluster: Cluster, host
     lab("undrain", "home")
     lab("drain", NAME, "--then", "enable")
     assert set(hosts_of(cluster).values()) == {"home"}
+    assert len(list(disk.glob("volumes/*/worker-*/hdfs"))) == 2, "data lie where their storage class says"
     assert host.left(lab.id) == []
     assert "Pi is" in cluster.submit("pi", "2", "10").text
 

@@ -26,6 +26,8 @@ DIGEST: Final = PREFIX + "digest"
 MEMORY: Final = PREFIX + "memory"
 CPUS: Final = PREFIX + "cpus"
 FOLDER: Final = PREFIX + "folder"
+PATH: Final = PREFIX + "path"
+"""Of a node's mount: the folder of its storage class, for when the node comes home again."""
 SNAPSHOT: Final = PREFIX + "snapshot"
 HOST: Final = PREFIX + "host"
 """Of a stand-in: the host that has the node (`labcloud.providers.docker.seats`)."""
@@ -112,7 +114,7 @@ def _host_config(lab: str, spec: NodeSpec, mounts: Mounts) -> dict[str, Any]:
             _bind(mounts.base, "/etc/labcloud/base"),
             _bind(mounts.cluster / ref.name, "/etc/labcloud/cluster"),
             _bind(mounts.datasets, MOUNTED),
-            *(_volume(lab, ref, number) for number in range(len(spec.volumes))),
+            *(_volume(lab, ref, number, volume.storage.path) for number, volume in enumerate(spec.volumes)),
         ],
         **limits_body(spec.memory, spec.cpus),
         "PidsLimit": _PROCESSES,
@@ -141,9 +143,9 @@ def _bind(source: Path, target: str) -> dict[str, Any]:
     return {"Type": "bind", "Source": str(source), "Target": target, "ReadOnly": True}
 
 
-def _volume(lab: str, ref: NodeRef, number: int) -> dict[str, Any]:
+def _volume(lab: str, ref: NodeRef, number: int, path: str) -> dict[str, Any]:
     # Without a driver: a volume that exists is taken whatever made it, one that does not is Docker's local one.
-    options = {"Labels": volume_identity(lab, ref, number)}
+    options = {"Labels": volume_identity(lab, ref, number) | ({PATH: path} if path else {})}
     return {"Type": "volume", "Source": volume_name(ref, number), "Target": f"/data/{number}", "VolumeOptions": options}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from labcloud.errors import ConfigError, ConflictError, EngineError, NotFoundError
-from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume
+from labcloud.model import ClusterRef, NodeRef, NodeSpec, NodeVolume, StorageClass
 from labcloud.providers.docker import containers, remote, seats
 from labcloud.providers.docker.engine import Engine
 from labcloud.providers.docker.forwarding import Forwarded
@@ -114,7 +114,8 @@ def test_each_tenant_of_each_lab_has_a_vxlan_of_its_own() -> None:
 
 
 def test_a_node_elsewhere_has_nothing_of_this_machine_and_gets_it_again() -> None:
-    spec = NodeSpec(REF, "labcloud/x:1", "hadoop-2.7", 512, 1.0, (NodeVolume(),), {8088: 0, 9870: 8000})
+    volumes = (NodeVolume(), NodeVolume(storage=StorageClass("fast", "/mnt/fast")))
+    spec = NodeSpec(REF, "labcloud/x:1", "hadoop-2.7", 512, 1.0, volumes, {8088: 0, 9870: 8000})
     here = containers.create_body("lab", spec, HERE)
     there = remote.settled(here, "lab", REF, "10.192.0.5", "10.192.3.254")
     assert all(each["Type"] == "volume" for each in there["HostConfig"]["Mounts"])
@@ -126,6 +127,7 @@ def test_a_node_elsewhere_has_nothing_of_this_machine_and_gets_it_again() -> Non
     back = remote.at_home(further, HERE, REF)
     assert back["HostConfig"]["PortBindings"] == here["HostConfig"]["PortBindings"]
     assert back["Labels"] == here["Labels"]
+    assert remote.places(back) == {1: "/mnt/fast"}
     assert sorted(map(str, back["HostConfig"]["Mounts"])) == sorted(map(str, here["HostConfig"]["Mounts"]))
 
 
