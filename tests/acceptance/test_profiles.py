@@ -38,6 +38,7 @@ def cluster(request: pytest.FixtureRequest, labcloud: Labcloud, mark: str) -> It
     made = Cluster(labcloud, f"{mark}-p", request.param)
     try:
         made.create()
+        made.put("text/licences.txt", TEXT)
         yield made
     finally:
         labcloud("delete", "--yes", made.ref, expect=None)
@@ -112,12 +113,16 @@ def test_bytes_pass_unchanged(cluster: Cluster) -> None:
     content = bytes(range(256)) * 16 + secrets.token_bytes(3 << 20)
     cluster.put("bytes", content)
     assert cluster.cat("bytes") == content
-    cluster.put("text/licences.txt", TEXT)
+
+
+# The oldest and the newest version do all that follows; those between, under `thorough`.
+ENDS = pytest.mark.enough("hadoop-2.7", "hadoop-3.4")
 
 
 # Jobs
 
 
+@ENDS
 def test_a_new_worker_joins_while_rows_are_sorted(cluster: Cluster) -> None:
     generated = cluster.submit("teragen", "-Dmapreduce.job.maps=2", str(ROWS), "tera/in").said
     sorting = cluster.begin("terasort", "-Dmapreduce.job.reduces=2", "tera/in", "tera/out")
@@ -133,6 +138,7 @@ def test_a_new_worker_joins_while_rows_are_sorted(cluster: Cluster) -> None:
     assert int(checksum, 16) % 2**64 == int(said[1])
 
 
+@ENDS
 def test_finished_jobs_are_in_the_history(cluster: Cluster) -> None:
     page = cluster.page("historyserver", "/ws/v1/history/mapreduce/jobs")
 
@@ -147,6 +153,7 @@ def test_finished_jobs_are_in_the_history(cluster: Cluster) -> None:
 # Scaling down
 
 
+@ENDS
 def test_scaling_down_is_refused_where_data_needs_the_node(cluster: Cluster) -> None:
     cluster.exec("hdfs", "dfs", "-setrep", "3", "text/licences.txt")
     wait_for("a block on the new node", lambda: cluster.datanodes()["worker-2"]["numBlocks"])
@@ -158,6 +165,7 @@ def test_scaling_down_is_refused_where_data_needs_the_node(cluster: Cluster) -> 
     assert set(cluster.datanodes()) == {"worker-0", "worker-1", "worker-2"}
 
 
+@ENDS
 def test_scaling_down_loses_no_block(cluster: Cluster) -> None:
     cluster.exec("hdfs", "dfs", "-setrep", "2", "text/licences.txt")
     # TeraSort's partition list wants ten replicas on whatever cluster: that keeps no node from leaving.
@@ -193,7 +201,7 @@ DEATHS: dict[str, tuple[Callable[[Cluster, str], None], bool]] = {
 }
 
 
-@pytest.mark.enough("hadoop-2.7", "hadoop-3.4")
+@ENDS
 def test_a_job_survives_the_death_of_a_worker(cluster: Cluster) -> None:
     kill, master = DEATHS[cluster.profile]
     job = cluster.begin("wordcount", MANY_MAPS, "text", "words-survived")
@@ -230,7 +238,7 @@ def kill_daemon(cluster: Cluster, node: str, service: str) -> None:
     wait_for(f"another {service}", lambda: process_of(cluster, node, service) not in (before, "-1"), seconds=20)
 
 
-@pytest.mark.enough("hadoop-2.7", "hadoop-3.4")
+@ENDS
 def test_a_killed_daemon_is_started_again(cluster: Cluster) -> None:
     for node, services in DAEMONS[cluster.profile].items():
         for service in services:
