@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from labcloud.errors import EngineError, LabError
-from labcloud.model import NodeRef, NodeVolume, StorageClass
+from labcloud.model import NodeRef
 from labcloud.model.hosts import Migration, Phase
 from labcloud.providers.docker import containers, remote, seats
 from labcloud.providers.docker.carrying import Journey, Progress
@@ -158,8 +158,7 @@ class Moving:
             body = remote.settled(source.body, estate.lab, ref, source.address, names)
         else:
             name, body = seats.going(ref, self._target), remote.at_home(source.body, estate.home.mounts(ref.cluster), ref)
-            for number, path in remote.places(body).items():
-                estate.home.ensure_volume(ref, number, NodeVolume(storage=StorageClass(path=path)))
+            estate.make_places(ref, self._source)
         with estate.engine(self._target).api(f"make {ref}") as api:
             from docker.errors import APIError
 

@@ -122,8 +122,8 @@ def at_home(body: Mapping[str, Any], mounts: containers.Mounts, ref: NodeRef) ->
     return {**body, "Labels": labels, "HostConfig": host, "NetworkingConfig": _endpoint(containers.network_name(ref.cluster.tenant), "")}
 
 
-def places(body: Mapping[str, Any]) -> dict[int, str]:
-    """Of the body of a node's create call: folders of storage classes, by the numbers of data volumes that have one."""
+def class_folders(body: Mapping[str, Any]) -> dict[int, str]:
+    """Of a node's container, or of what would create it: folders of storage classes, by the numbers of data volumes that have one."""
     mounts = (each["VolumeOptions"]["Labels"] for each in body["HostConfig"]["Mounts"] if each["Target"].startswith("/data/"))
     return {int(labels[containers.VOLUME]): labels[containers.PATH] for labels in mounts if containers.PATH in labels}
 
