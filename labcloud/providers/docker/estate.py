@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from labcloud.errors import EngineError, NotFoundError
-from labcloud.model import ClusterRef, NodeRef, NodeVolume, StorageClass
+from labcloud.model import ClusterRef, NodeRef
 from labcloud.providers.docker import carrying, containers, seats, tunnel
 from labcloud.providers.docker.engine import Engine, refused, remove_container
 from labcloud.providers.docker.provider import DockerProvider, tags_of
-from labcloud.providers.docker.remote import BASE, CONFIG, DATASETS, RemoteDocker, class_folders, data_mounts, home_mounts
+from labcloud.providers.docker.remote import BASE, CONFIG, DATASETS, RemoteDocker, data_mounts, home_mounts
 from labcloud.providers.docker.seats import Places, Seat
 from labcloud.providers.docker.settings import Settings
 
@@ -189,13 +189,6 @@ class Estate:
         ends = self.end(ref, "", mounts), self.end(ref, host, remote.mirrors(ref))
         with carrying.journey(self.lab, ref, image, *ends) as way:
             way.carry()
-
-    def make_places(self, ref: NodeRef, host: str) -> None:
-        """The home's volumes, for data of a node that is on ``host``, whose storage class has a folder; the engine makes others."""
-        with self.engine(host).api(f"look at {ref}") as api:
-            there = api.inspect_container(ref.qualified)
-        for number, path in class_folders(there).items():
-            self.home.ensure_volume(ref, number, NodeVolume(storage=StorageClass(path=path)))
 
     def journey(self, ref: NodeRef, source: str, target: str, volumes: int) -> AbstractContextManager[carrying.Journey]:
         """A way for the data of a node, which has so many ``volumes``, from one host to another."""

@@ -158,7 +158,8 @@ class Moving:
             body = remote.settled(source.body, estate.lab, ref, source.address, names)
         else:
             name, body = seats.going(ref, self._target), remote.at_home(source.body, estate.home.mounts(ref.cluster), ref)
-            estate.make_places(ref, self._source)
+            for number, volume in remote.class_volumes(body).items():
+                estate.home.ensure_volume(ref, number, volume)
         with estate.engine(self._target).api(f"make {ref}") as api:
             from docker.errors import APIError
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from labcloud.model import ClusterRef, Found, FoundNode, NodeRef, NodeSpec
+from labcloud.model import ClusterRef, Found, FoundNode, NodeRef, NodeSpec, NodeVolume, StorageClass
 from labcloud.model.dataset import MOUNTED
 from labcloud.providers.docker import containers
 from labcloud.providers.docker.engine import Engine, gone_is_done, refused
@@ -65,6 +65,12 @@ class RemoteDocker(DockerProvider):
         with self.engine.api(f"delete the mirrors of {ref}") as api:
             for folder in _SEEN:
                 _remove_volume(api, mirror_name(ref, folder))
+
+    def class_volumes(self, ref: NodeRef) -> Mapping[int, NodeVolume]:
+        """`class_volumes` of a node here; a host that has lost it knows none."""
+        with self.engine.api(f"look at {ref}") as api, gone_is_done():
+            return class_volumes(api.inspect_container(ref.qualified))
+        return {}
 
     def mirrors(self, ref: NodeRef) -> Mapping[str, Mapping[str, Any]]:
         """The node's mirrors, as mounts by the names of what they repeat."""
@@ -122,10 +128,12 @@ def at_home(body: Mapping[str, Any], mounts: containers.Mounts, ref: NodeRef) ->
     return {**body, "Labels": labels, "HostConfig": host, "NetworkingConfig": _endpoint(containers.network_name(ref.cluster.tenant), "")}
 
 
-def class_folders(body: Mapping[str, Any]) -> dict[int, str]:
-    """Of a node's container, or of what would create it: folders of storage classes, by the numbers of data volumes that have one."""
+def class_volumes(body: Mapping[str, Any]) -> dict[int, NodeVolume]:
+    """Of a node's container, or of what would create it: by their numbers, the data volumes that the home has in folders of storage
+    classes."""
     mounts = (each["VolumeOptions"]["Labels"] for each in body["HostConfig"]["Mounts"] if each["Target"].startswith("/data/"))
-    return {int(labels[containers.VOLUME]): labels[containers.PATH] for labels in mounts if containers.PATH in labels}
+    classes = {int(each[containers.VOLUME]): StorageClass(path=each[containers.PATH]) for each in mounts if containers.PATH in each}
+    return {number: NodeVolume(storage=storage) for number, storage in classes.items()}
 
 
 def body_of(answer: Mapping[str, Any]) -> dict[str, Any]:

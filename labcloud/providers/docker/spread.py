@@ -7,11 +7,10 @@ asked of a node is asked of the engine that has it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from labcloud.errors import EngineError, NotFoundError
+from labcloud.errors import EngineError
 from labcloud.model import ClusterRef, FoundNode, NodeRef, NodeSpec, NodeVolume, Status
 from labcloud.model.checks import Capacity, Check
 from labcloud.model.dataset import StoredDataset
@@ -165,10 +164,9 @@ class SpreadDocker(Parts):
     # Snapshots, and replicas of what is elsewhere, are at home.
 
     def ensure_volume(self, ref: NodeRef, number: int, volume: NodeVolume, snapshot: str = "") -> Path:
-        host = self._estate.place(ref)
-        if host and not snapshot:
-            with suppress(NotFoundError):  # a host that has lost the node knows no place of its data
-                self._estate.make_places(ref, host)
+        there = self._estate.remotes.get(self._estate.place(ref))
+        if there and not snapshot:
+            volume = there.class_volumes(ref).get(number, volume)
         return self._home.ensure_volume(ref, number, volume, snapshot)
 
     def volume_folder(self, ref: NodeRef, number: int, snapshot: str = "") -> Path:

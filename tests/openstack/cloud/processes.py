@@ -32,14 +32,11 @@ class Processes:
             )  # fmt: skip
         (self._settings.run / "pids" / name).write_text(str(self._running[name].pid))
 
-    def stop(self, name: str, *, seconds: float = 180) -> None:
+    def stop(self, name: str) -> None:
         """Asks it to end, and waits for that."""
         process = self._running.pop(name)
         process.terminate()
-        try:
-            process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            raise NotReadyError(f"{name} did not end within {seconds:.0f} s: {self._end_of(name)}") from None
+        self.wait(f"the end of {name}", lambda: process.poll() is not None)
 
     def kill(self, name: str) -> None:
         """Ends it and all that it has started, whatever they are about."""

@@ -127,7 +127,7 @@ def test_a_node_elsewhere_has_nothing_of_this_machine_and_gets_it_again() -> Non
     back = remote.at_home(further, HERE, REF)
     assert back["HostConfig"]["PortBindings"] == here["HostConfig"]["PortBindings"]
     assert back["Labels"] == here["Labels"]
-    assert remote.class_folders(back) == {1: "/mnt/fast"}
+    assert {number: each.storage.path for number, each in remote.class_volumes(back).items()} == {1: "/mnt/fast"}
     assert sorted(map(str, back["HostConfig"]["Mounts"])) == sorted(map(str, here["HostConfig"]["Mounts"]))
 
 
